@@ -1,0 +1,26 @@
+//! Sidegate: a reverse-proxy auth sidecar.
+#![forbid(unsafe_code)]
+
+pub mod types;
+pub mod telemetry;
+
+pub mod crypto;
+pub mod model;
+pub mod policy;
+
+pub mod rules;
+pub mod store;
+pub mod tokens;
+
+pub mod service;
+
+pub mod guard;
+
+pub mod api;
+pub mod proxy;
+
+pub mod server;
+
+pub mod config;
+
+pub mod cli;

@@ -1,0 +1,84 @@
+//! Audit records: who did what, from where, and how it went. Append-only.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::ids::{SessionId, TenantId, UserId};
+use crate::types::time::Timestamp;
+
+/// One line of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// When.
+    pub at: Timestamp,
+    /// What was done.
+    pub action: AuditAction,
+    /// How it went; for a refusal, the reason that the caller is not told.
+    pub outcome: String,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The account concerned, when known.
+    pub user: Option<UserId>,
+    /// The session concerned, when there is one.
+    pub session: Option<SessionId>,
+    /// Who did it.
+    pub actor: Actor,
+    /// From which address.
+    pub address: Option<IpAddr>,
+    /// The request's id, to find its access-log line.
+    pub request_id: Option<String>,
+}
+
+/// Who did something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The person at the other end of a request.
+    Caller,
+    /// An operator at the command line.
+    Operator,
+    /// Sidegate itself.
+    System,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each name is the whole story")]
+pub enum AuditAction {
+    SignUp,
+    Login,
+    Refresh,
+    Reuse,
+    SessionEnd,
+    PasswordChange,
+    Lock,
+    Unlock,
+    RolesChange,
+    AccountEnable,
+    AccountDisable,
+    AccountDelete,
+    KeyRotate,
+}
+
+impl AuditAction {
+    /// The word used in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignUp => "sign_up",
+            Self::Login => "login",
+            Self::Refresh => "refresh",
+            Self::Reuse => "reuse",
+            Self::SessionEnd => "session_end",
+            Self::PasswordChange => "password_change",
+            Self::Lock => "lock",
+            Self::Unlock => "unlock",
+            Self::RolesChange => "roles_change",
+            Self::AccountEnable => "account_enable",
+            Self::AccountDisable => "account_disable",
+            Self::AccountDelete => "account_delete",
+            Self::KeyRotate => "key_rotate",
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! When failed log-ins close an account name, and for how long.
+//!
+//! Failures are forgotten `lock_for` after the last one. The lock is timed: it opens by itself, by
+//! an operator, or with a success that was already on its way before it closed.
+
+use std::time::Duration;
+
+use crate::model::lockout::Lockout;
+use crate::types::time::Timestamp;
+
+/// The counter after one more failure at `now`.
+#[must_use]
+pub fn after_failure(
+    before: Lockout,
+    max_failures: u32,
+    lock_for: Duration,
+    now: Timestamp,
+) -> Lockout {
+    if before.is_locked(now) {
+        // A closed door counts nothing: guessing on must not prolong the lock.
+        return before;
+    }
+    let remembered = now < before.last_failure.plus(lock_for);
+    let was_locked = before.locked_until > Timestamp::default();
+    let failures = if remembered && !was_locked { before.failures.saturating_add(1) } else { 1 };
+    let locks = max_failures > 0 && failures >= max_failures;
+    let locked_until = if locks { now.plus(lock_for) } else { Timestamp::default() };
+    Lockout { failures, last_failure: now, locked_until }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn fail(times: u32, mut state: Lockout, now: Timestamp) -> Lockout {
+        for _ in 0..times {
+            state = after_failure(state, 7, HOUR, now);
+        }
+        state
+    }
+
+    #[test]
+    fn the_seventh_failure_closes_and_time_opens() {
+        let now = Timestamp::from_secs(1_000_000);
+        assert!(!fail(6, Lockout::default(), now).is_locked(now));
+        let locked = fail(7, Lockout::default(), now);
+        assert!(locked.is_locked(now));
+        assert!(locked.is_locked(now.plus(HOUR).minus(Duration::from_millis(1))));
+        assert!(!locked.is_locked(now.plus(HOUR)));
+    }
+
+    #[test]
+    fn guessing_on_does_not_prolong_a_lock() {
+        let now = Timestamp::from_secs(1_000_000);
+        let locked = fail(7, Lockout::default(), now);
+        assert_eq!(fail(100, locked, now.plus(HOUR / 2)), locked);
+    }
+
+    #[test]
+    fn after_a_lock_the_count_begins_again() {
+        let now = Timestamp::from_secs(1_000_000);
+        let locked = fail(7, Lockout::default(), now);
+        let later = now.plus(HOUR);
+        assert_eq!(fail(1, locked, later).failures, 1);
+        assert!(!fail(6, locked, later).is_locked(later));
+    }
+
+    #[test]
+    fn old_failures_are_forgotten() {
+        let now = Timestamp::from_secs(1_000_000);
+        let six = fail(6, Lockout::default(), now);
+        assert!(!fail(1, six, now.plus(HOUR)).is_locked(now.plus(HOUR)));
+    }
+
+    #[test]
+    fn zero_means_never() {
+        let now = Timestamp::from_secs(1_000_000);
+        let mut state = Lockout::default();
+        for _ in 0..1_000 {
+            state = after_failure(state, 0, HOUR, now);
+        }
+        assert!(!state.is_locked(now));
+    }
+}

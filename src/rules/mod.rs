@@ -1,0 +1,7 @@
+//! The brain: pure decisions. A record and the time go in, a decision comes out; no store, no
+//! socket, no clock. That is why every case can be listed in a table and tested in microseconds.
+
+pub mod lockout;
+pub mod password;
+pub mod rotation;
+pub mod session;

@@ -1,0 +1,60 @@
+//! Spans and sizes as people write them in a configuration file: `30s`, `15m`, `7d`, `32MiB`.
+
+use std::time::Duration;
+
+/// Reads `30s`, `15m`, `7d`, `1h 30m`; `0s` means "none" where a key says so.
+pub fn parse_duration(text: &str) -> Result<Duration, BadSpan> {
+    humantime::parse_duration(text.trim()).map_err(|_| BadSpan::Duration)
+}
+
+/// Writes a span the way it can be read back.
+pub fn show_duration(span: Duration) -> String {
+    humantime::format_duration(span).to_string()
+}
+
+/// Reads `64KiB`, `32MiB`, `1GiB`, or a plain number of bytes.
+pub fn parse_size(text: &str) -> Result<u64, BadSpan> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let number: u64 = digits.parse().map_err(|_| BadSpan::Size)?;
+    let factor: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(BadSpan::Size),
+    };
+    number.checked_mul(factor).ok_or(BadSpan::Size)
+}
+
+/// Text that is neither a span nor a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadSpan {
+    /// Not a duration.
+    #[error("write a duration such as \"30s\", \"15m\" or \"7d\"")]
+    Duration,
+    /// Not a size.
+    #[error("write a size such as \"64KiB\" or \"32MiB\"")]
+    Size,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_sizes_read_as_written() {
+        assert_eq!(parse_duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
+        assert_eq!(parse_size("19MiB"), Ok(19 << 20));
+        assert_eq!(parse_size("512"), Ok(512));
+        for bad in ["", "15", "m", "-1s", "fifteen"] {
+            assert_eq!(parse_duration(bad), Err(BadSpan::Duration), "{bad}");
+        }
+        for bad in ["", "MiB", "1MB", "-1KiB", "99999999999999999999"] {
+            assert_eq!(parse_size(bad), Err(BadSpan::Size), "{bad}");
+        }
+    }
+}
