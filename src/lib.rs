@@ -1,10 +1,11 @@
 //! Sidegate: a reverse-proxy auth sidecar.
 #![forbid(unsafe_code)]
 
-pub mod types;
 pub mod telemetry;
+pub mod types;
 
 pub mod crypto;
+pub mod limits;
 pub mod model;
 pub mod policy;
 

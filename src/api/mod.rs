@@ -1,1 +1,2 @@
-//! placeholder
+//! What Sidegate answers itself.
+pub mod settings;

@@ -1,1 +1,2 @@
-//! placeholder
+//! The only users of hash and cipher libraries.
+pub mod settings;

@@ -16,7 +16,9 @@ pub struct Permit {
 impl Permit {
     /// A permit for a request whose caller is known.
     pub(super) fn identified(identity: Arc<Identity>) -> Self {
-        Self { identity: Some(identity) }
+        Self {
+            identity: Some(identity),
+        }
     }
 
     /// A permit for a request whose caller is not known: a public route.

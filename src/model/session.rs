@@ -134,7 +134,12 @@ pub struct Proof {
 impl Proof {
     /// A password was shown.
     pub fn password(at: Timestamp) -> Self {
-        Self { method: "password".to_owned(), provider: None, amr: vec!["pwd".to_owned()], at }
+        Self {
+            method: "password".to_owned(),
+            provider: None,
+            amr: vec!["pwd".to_owned()],
+            at,
+        }
     }
 }
 

@@ -46,7 +46,9 @@ pub struct User {
 impl User {
     /// The logins this account can be found by.
     pub fn logins(&self) -> impl Iterator<Item = &LoginName> {
-        [&self.username, &self.email, &self.mobile].into_iter().flatten()
+        [&self.username, &self.email, &self.mobile]
+            .into_iter()
+            .flatten()
     }
 
     /// What the claim `username` and the header `X-User-Name` carry: the username, else the e-mail

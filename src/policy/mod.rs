@@ -1,1 +1,2 @@
-//! placeholder
+//! Which rule a request falls under.
+pub mod settings;

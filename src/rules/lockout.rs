@@ -22,10 +22,22 @@ pub fn after_failure(
     }
     let remembered = now < before.last_failure.plus(lock_for);
     let was_locked = before.locked_until > Timestamp::default();
-    let failures = if remembered && !was_locked { before.failures.saturating_add(1) } else { 1 };
+    let failures = if remembered && !was_locked {
+        before.failures.saturating_add(1)
+    } else {
+        1
+    };
     let locks = max_failures > 0 && failures >= max_failures;
-    let locked_until = if locks { now.plus(lock_for) } else { Timestamp::default() };
-    Lockout { failures, last_failure: now, locked_until }
+    let locked_until = if locks {
+        now.plus(lock_for)
+    } else {
+        Timestamp::default()
+    };
+    Lockout {
+        failures,
+        last_failure: now,
+        locked_until,
+    }
 }
 
 #[cfg(test)]

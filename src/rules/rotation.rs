@@ -57,12 +57,20 @@ pub fn decide(
     let current = session.generation;
     if presented == current {
         // The last number there is cannot be followed by another.
-        return if current.0 == u32::MAX { Decision::Reuse } else { Decision::Advance };
+        return if current.0 == u32::MAX {
+            Decision::Reuse
+        } else {
+            Decision::Advance
+        };
     }
     if presented > current {
         let lost = presented.0 - current.0;
         let fits = lost <= max_ahead && presented.0 != u32::MAX;
-        return if fits { Decision::Ahead { lost } } else { Decision::Reuse };
+        return if fits {
+            Decision::Ahead { lost }
+        } else {
+            Decision::Reuse
+        };
     }
     let one_before = presented.next() == current;
     if one_before && !grace.is_zero() && now.since(session.rotated_at) <= grace {
@@ -95,7 +103,10 @@ mod tests {
     #[test]
     fn the_one_before_is_repeated_until_the_grace_is_over() {
         assert_eq!(at(5, 4, GRACE, GRACE), Decision::Repeat);
-        assert_eq!(at(5, 4, GRACE + Duration::from_millis(1), GRACE), Decision::Reuse);
+        assert_eq!(
+            at(5, 4, GRACE + Duration::from_millis(1), GRACE),
+            Decision::Reuse
+        );
     }
 
     #[test]
@@ -111,14 +122,23 @@ mod tests {
     #[test]
     fn a_little_ahead_is_believed_and_a_lot_is_not() {
         assert_eq!(at(5, 6, Duration::ZERO, GRACE), Decision::Ahead { lost: 1 });
-        assert_eq!(at(5, 13, Duration::ZERO, GRACE), Decision::Ahead { lost: 8 });
+        assert_eq!(
+            at(5, 13, Duration::ZERO, GRACE),
+            Decision::Ahead { lost: 8 }
+        );
         assert_eq!(at(5, 14, Duration::ZERO, GRACE), Decision::Reuse);
     }
 
     #[test]
     fn the_last_generation_there_is_cannot_be_rotated() {
-        assert_eq!(at(u32::MAX, u32::MAX, Duration::ZERO, GRACE), Decision::Reuse);
-        assert_eq!(at(u32::MAX - 1, u32::MAX, Duration::ZERO, GRACE), Decision::Reuse);
+        assert_eq!(
+            at(u32::MAX, u32::MAX, Duration::ZERO, GRACE),
+            Decision::Reuse
+        );
+        assert_eq!(
+            at(u32::MAX - 1, u32::MAX, Duration::ZERO, GRACE),
+            Decision::Reuse
+        );
     }
 
     #[test]

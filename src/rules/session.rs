@@ -43,7 +43,11 @@ pub fn span(limits: Limits, remember: bool, now: Timestamp) -> Span {
     } else {
         now.plus(limits.idle).min(expires_at)
     };
-    Span { expires_at, idle_expires_at, idle_limit: limits.idle }
+    Span {
+        expires_at,
+        idle_expires_at,
+        idle_limit: limits.idle,
+    }
 }
 
 /// When an access token issued at `now` must expire: after its own life, yet never after the
@@ -71,7 +75,11 @@ pub(crate) fn sample(now: Timestamp) -> Session {
 
     let random = SeededRandom::new(now.as_millis());
     let day = Duration::from_secs(86_400);
-    let limits = Limits { lifetime: day * 7, idle: day, remembered: day * 30 };
+    let limits = Limits {
+        lifetime: day * 7,
+        idle: day,
+        remembered: day * 30,
+    };
     let span = span(limits, false, now);
     Session {
         key: SessionKey {
@@ -104,7 +112,11 @@ mod tests {
     use super::*;
 
     const DAY: Duration = Duration::from_secs(86_400);
-    const LIMITS: Limits = Limits { lifetime: DAY.saturating_mul(7), idle: DAY, remembered: DAY.saturating_mul(30) };
+    const LIMITS: Limits = Limits {
+        lifetime: DAY.saturating_mul(7),
+        idle: DAY,
+        remembered: DAY.saturating_mul(30),
+    };
 
     #[test]
     fn a_remembered_session_has_no_idle_limit() {
@@ -126,7 +138,9 @@ mod tests {
 
     #[test]
     fn the_oldest_leave_and_only_as_many_as_must() {
-        let live: Vec<_> = (0..5).map(|n| sample(Timestamp::from_secs(1_000 - n))).collect();
+        let live: Vec<_> = (0..5)
+            .map(|n| sample(Timestamp::from_secs(1_000 - n)))
+            .collect();
         assert_eq!(evicted(&live, 6), []);
         assert_eq!(evicted(&live, 5), [live[4].key.id]);
         assert_eq!(evicted(&live, 4), [live[4].key.id, live[3].key.id]);

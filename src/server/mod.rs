@@ -1,1 +1,2 @@
-//! placeholder
+//! Sockets to requests.
+pub mod settings;

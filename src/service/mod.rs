@@ -1,1 +1,2 @@
-//! placeholder
+//! The use cases, without HTTP.
+pub mod settings;

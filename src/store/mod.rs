@@ -18,6 +18,7 @@
 //! 8. Every wait has a deadline; a store that cannot answer says so instead of hanging.
 
 pub mod error;
+pub mod settings;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -160,7 +161,8 @@ pub trait AccountStore: Send + Sync + 'static {
 /// Failed log-ins, counted per canonical login name whether or not an account has it.
 pub trait LockoutStore: Send + Sync + 'static {
     /// The counter of a login; the default when there is none.
-    fn lockout(&self, login: &LoginKey) -> impl Future<Output = Result<Lockout, StoreError>> + Send;
+    fn lockout(&self, login: &LoginKey)
+    -> impl Future<Output = Result<Lockout, StoreError>> + Send;
 
     /// Counts one failure (`rules::lockout` decides what it leads to) and returns the new state.
     fn fail_login(

@@ -1,1 +1,2 @@
-//! placeholder
+//! Access tokens in and out.
+pub mod settings;

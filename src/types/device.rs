@@ -118,7 +118,12 @@ impl Device {
             os if os.starts_with("Windows") => Some("Windows".to_owned()),
             os => known(os),
         };
-        Self { kind, browser: known(seen.name), browser_version: known(seen.version), system }
+        Self {
+            kind,
+            browser: known(seen.name),
+            browser_version: known(seen.version),
+            system,
+        }
     }
 
     /// Whether it is a phone or a tablet.
@@ -160,7 +165,8 @@ mod tests {
     fn common_agents_are_told_apart() {
         let chrome = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 \
                       (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36";
-        let firefox = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:132.0) Gecko/20100101 Firefox/132.0";
+        let firefox =
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:132.0) Gecko/20100101 Firefox/132.0";
         let iphone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 \
                       (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1";
         let ipad = "Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 \

@@ -15,7 +15,9 @@ pub fn show_duration(span: Duration) -> String {
 /// Reads `64KiB`, `32MiB`, `1GiB`, or a plain number of bytes.
 pub fn parse_size(text: &str) -> Result<u64, BadSpan> {
     let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let number: u64 = digits.parse().map_err(|_| BadSpan::Size)?;
     let factor: u64 = match unit.trim() {

@@ -144,8 +144,14 @@ mod tests {
     fn an_id_has_exactly_one_spelling() {
         let id = SessionId::generate(Timestamp::from_millis(1), &SeededRandom::new(1));
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(id.to_string().to_uppercase().parse::<SessionId>(), Err(BadId));
-        assert_eq!(id.to_string().replace('-', "").parse::<SessionId>(), Err(BadId));
+        assert_eq!(
+            id.to_string().to_uppercase().parse::<SessionId>(),
+            Err(BadId)
+        );
+        assert_eq!(
+            id.to_string().replace('-', "").parse::<SessionId>(),
+            Err(BadId)
+        );
         assert_eq!(format!("{{{id}}}").parse::<SessionId>(), Err(BadId));
     }
 

@@ -84,7 +84,10 @@ impl LoginName {
         let name = canonical(text, 64).ok_or(BadLogin::Username)?;
         let plain = |c: char| c.is_alphanumeric() || "._-".contains(c);
         if !name.is_empty() && name.chars().all(plain) {
-            Ok(Self { kind: LoginKind::Username, name })
+            Ok(Self {
+                kind: LoginKind::Username,
+                name,
+            })
         } else {
             Err(BadLogin::Username)
         }
@@ -106,7 +109,14 @@ impl LoginName {
             && local.len() <= 64
             && !local.contains(odd)
             && domain.split('.').all(label);
-        if good { Ok(Self { kind: LoginKind::Email, name }) } else { Err(BadLogin::Email) }
+        if good {
+            Ok(Self {
+                kind: LoginKind::Email,
+                name,
+            })
+        } else {
+            Err(BadLogin::Email)
+        }
     }
 
     /// A mobile number. Spaces, dashes, dots and brackets between digits are dropped; `00` in front
@@ -119,7 +129,10 @@ impl LoginName {
         }
         let digits = name.strip_prefix('+').ok_or(BadLogin::Mobile)?;
         if (8..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) {
-            Ok(Self { kind: LoginKind::Mobile, name })
+            Ok(Self {
+                kind: LoginKind::Mobile,
+                name,
+            })
         } else {
             Err(BadLogin::Mobile)
         }
@@ -187,13 +200,28 @@ mod tests {
         for spelling in ["Ann", " ANN ", "ａｎｎ", "ＡＮＮ"] {
             assert_eq!(LoginName::username(spelling), Ok(ann.clone()), "{spelling}");
         }
-        assert_eq!(LoginName::mobile("0049 170-123.4567"), LoginName::mobile("+491701234567"));
-        assert_eq!(LoginName::email("Ann@Example.ORG"), LoginName::email("ann@example.org"));
+        assert_eq!(
+            LoginName::mobile("0049 170-123.4567"),
+            LoginName::mobile("+491701234567")
+        );
+        assert_eq!(
+            LoginName::email("Ann@Example.ORG"),
+            LoginName::email("ann@example.org")
+        );
     }
 
     #[test]
     fn an_address_has_exactly_one_at_sign_and_two_sides() {
-        for bad in ["a@evil@company.org", "@b", "a@", "a b@c.de", "a@b..c", "a@-b.c", "a,b@c.de", "a"] {
+        for bad in [
+            "a@evil@company.org",
+            "@b",
+            "a@",
+            "a b@c.de",
+            "a@b..c",
+            "a@-b.c",
+            "a,b@c.de",
+            "a",
+        ] {
             assert_eq!(LoginName::email(bad), Err(BadLogin::Email), "{bad}");
         }
     }
@@ -202,7 +230,10 @@ mod tests {
     fn what_was_typed_decides_the_kind() {
         assert_eq!(LoginName::guess("ann").unwrap().kind(), LoginKind::Username);
         assert_eq!(LoginName::guess("a@b.de").unwrap().kind(), LoginKind::Email);
-        assert_eq!(LoginName::guess("+4917012345678").unwrap().kind(), LoginKind::Mobile);
+        assert_eq!(
+            LoginName::guess("+4917012345678").unwrap().kind(),
+            LoginKind::Mobile
+        );
         assert!(LoginName::guess("").is_err());
         assert!(LoginName::guess("a\u{0}b").is_err());
     }

@@ -74,7 +74,11 @@ impl Roles {
                 roles.push(role);
             }
         }
-        if roles.len() > Self::MAX { Err(BadRole) } else { Ok(Self(roles)) }
+        if roles.len() > Self::MAX {
+            Err(BadRole)
+        } else {
+            Ok(Self(roles))
+        }
     }
 
     /// The first role, or an empty text.
@@ -94,7 +98,11 @@ impl Roles {
 
     /// All roles, joined by commas.
     pub fn joined(&self) -> String {
-        self.0.iter().map(Role::as_str).collect::<Vec<_>>().join(",")
+        self.0
+            .iter()
+            .map(Role::as_str)
+            .collect::<Vec<_>>()
+            .join(",")
     }
 }
 
@@ -127,7 +135,10 @@ mod tests {
     #[test]
     fn repeats_are_dropped_and_too_many_refused() {
         let role = |n: usize| format!("r{n}").parse::<Role>().unwrap();
-        assert_eq!(Roles::new([role(1), role(2), role(1)]).unwrap().joined(), "r1,r2");
+        assert_eq!(
+            Roles::new([role(1), role(2), role(1)]).unwrap().joined(),
+            "r1,r2"
+        );
         assert_eq!(Roles::new((0..17).map(role)), Err(BadRole));
     }
 }

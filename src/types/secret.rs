@@ -131,7 +131,10 @@ mod tests {
             Password::new("hunter2".to_owned()).unwrap()
         );
         assert!(!shown.contains("hunter2"), "{shown}");
-        assert!(!shown.contains("104"), "bytes must not show either: {shown}");
+        assert!(
+            !shown.contains("104"),
+            "bytes must not show either: {shown}"
+        );
     }
 
     #[test]

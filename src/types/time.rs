@@ -85,9 +85,14 @@ pub struct SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
     fn now(&self) -> Timestamp {
-        let read = std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
+        let read = std::time::SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, millis);
         // A plain load first: the line stays shared between workers unless the millisecond turned.
         let latest = self.latest.load(Ordering::Relaxed);
         if read <= latest {
@@ -106,7 +111,9 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that shows `now`.
     pub const fn new(now: Timestamp) -> Self {
-        Self { now: AtomicU64::new(now.0) }
+        Self {
+            now: AtomicU64::new(now.0),
+        }
     }
 
     /// Moves the clock on.
@@ -127,20 +134,28 @@ mod tests {
 
     #[test]
     fn a_timestamp_shows_as_iso_8601_with_milliseconds() {
-        assert_eq!(Timestamp::from_millis(1_700_000_000_123).to_string(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(
+            Timestamp::from_millis(1_700_000_000_123).to_string(),
+            "2023-11-14T22:13:20.123Z"
+        );
         assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]
     fn spans_saturate_instead_of_wrapping() {
         assert_eq!(Timestamp::MAX.plus(Duration::from_secs(1)), Timestamp::MAX);
-        assert_eq!(Timestamp::default().minus(Duration::from_secs(1)), Timestamp::default());
+        assert_eq!(
+            Timestamp::default().minus(Duration::from_secs(1)),
+            Timestamp::default()
+        );
         assert_eq!(Timestamp::default().since(Timestamp::MAX), Duration::ZERO);
     }
 
     #[test]
     fn the_system_clock_never_runs_backwards() {
-        let clock = SystemClock { latest: AtomicU64::new(u64::MAX - 1) };
+        let clock = SystemClock {
+            latest: AtomicU64::new(u64::MAX - 1),
+        };
         assert_eq!(clock.now().as_millis(), u64::MAX - 1);
     }
 }

@@ -1,0 +1,76 @@
+//! What the mounts are told by the configuration.
+
+use std::net::IpAddr;
+
+/// One mount: a path prefix that Sidegate answers itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// `/auth`, without a trailing slash.
+    pub prefix: String,
+    /// How tokens travel.
+    pub delivery: Delivery,
+    /// Other origins that may call, `scheme://host[:port]`, lower case.
+    pub allowed_origins: Vec<String>,
+}
+
+/// How tokens travel to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// In the body.
+    Json,
+    /// In cookies only.
+    Cookies,
+    /// The access token in the body, the refresh token in a cookie.
+    Hybrid,
+}
+
+/// Everything the API needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The mounts.
+    pub mounts: Vec<Mount>,
+    /// Our cookies.
+    pub cookies: Cookies,
+    /// The most bytes of a request body.
+    pub max_body: usize,
+    /// How addresses show in the session list.
+    pub addresses: Addresses,
+    /// Our own origin when `public_url` is set: `scheme://host[:port]`, lower case.
+    pub public_origin: Option<String>,
+}
+
+/// How addresses show in the session list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// Cut.
+    Masked,
+    /// Whole.
+    Full,
+}
+
+impl Addresses {
+    /// The whole address, if it may be shown.
+    pub fn full(self, address: Option<IpAddr>) -> Option<String> {
+        match self {
+            Self::Masked => None,
+            Self::Full => address.map(|a| a.to_string()),
+        }
+    }
+}
+
+/// Names and attributes of our cookies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cookies {
+    /// The access token's cookie, prefix included.
+    pub access: String,
+    /// The refresh token's cookie, prefix included.
+    pub refresh: String,
+    /// The device id's cookie, prefix included.
+    pub device: String,
+    /// Whether `Secure` is set.
+    pub secure: bool,
+    /// `Lax`, `Strict` or `None`.
+    pub same_site: &'static str,
+    /// `Domain`, when not host-only.
+    pub domain: Option<String>,
+}

@@ -1,0 +1,59 @@
+//! What the listeners are told by the configuration.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::types::net::TrustedProxies;
+use crate::types::path::Allowances;
+
+/// Sockets, limits, life.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The public listener.
+    pub listen: Listen,
+    /// The admin listener, if any.
+    pub admin: Option<SocketAddr>,
+    /// The control socket, if any.
+    pub control: Option<PathBuf>,
+    /// Worker threads; at least one.
+    pub threads: usize,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Connections at once, over all workers.
+    pub max_connections: usize,
+    /// Time for a complete request head, and between requests of one connection.
+    pub header_timeout: Duration,
+    /// From the drain signal to closing the listeners.
+    pub drain_delay: Duration,
+    /// From closing the listeners to giving up on what is still in flight.
+    pub drain_timeout: Duration,
+    /// Hosts that absolute-form targets and `Host` may name; none = any.
+    pub hosts: Vec<String>,
+    /// Which odd paths are admitted.
+    pub paths: Allowances,
+    /// One access-log line a request.
+    pub access_log: bool,
+    /// JSON instead of text lines.
+    pub json_logs: bool,
+    /// Where the access log goes.
+    pub access_log_target: AccessLogTarget,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// Where the public listener is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// `127.0.0.1:8080`.
+    Tcp(SocketAddr),
+    /// `unix:/run/sidegate.sock`.
+    Unix(PathBuf),
+}

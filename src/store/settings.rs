@@ -1,0 +1,31 @@
+//! What the store is told by the configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which engine, where, and how it behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The engine.
+    pub engine: Engine,
+    /// How long a caller waits for an answer.
+    pub deadline: Duration,
+    /// How long a revocation matters: the longest life of an access token plus leeway.
+    pub revocation_life: Duration,
+    /// How long audit lines are kept.
+    pub audit_life: Duration,
+}
+
+/// A store engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Engine {
+    /// In memory; gone with the process.
+    Memory,
+    /// sled in a directory.
+    Sled {
+        /// The directory.
+        path: PathBuf,
+        /// Page cache, in bytes.
+        cache: u64,
+    },
+}
