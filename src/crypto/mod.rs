@@ -1,2 +1,9 @@
-//! The only users of hash and cipher libraries.
+//! The only users of hash and cipher libraries. Everything here is synchronous and pure; waiting
+//! for it is the business of `service`.
+
+pub mod password;
+pub mod pool;
+pub mod refresh;
 pub mod settings;
+pub mod signing;
+pub mod strength;

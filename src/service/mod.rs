@@ -1,2 +1,4 @@
 //! The use cases, without HTTP.
+pub mod liveness;
+pub mod password;
 pub mod settings;

@@ -1,0 +1,190 @@
+//! The revocations in force, held in memory, so that every request is judged by them without a
+//! look at the store.
+//!
+//! What always holds: an entry is in the set before the epoch moves, so whoever sees the same epoch
+//! as at the last judgement needs not look again. Entries only ever get stricter; one is forgotten
+//! after its `until`, when no access token it speaks of can be alive.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::model::revocation::{Revocation, Verdict};
+use crate::model::session::Generation;
+use crate::types::ids::SessionId;
+use crate::types::time::Timestamp;
+
+/// Which sessions' access tokens no longer pass.
+#[derive(Debug, Default)]
+pub struct Liveness {
+    epoch: AtomicU64,
+    is_loaded: AtomicBool,
+    entries: RwLock<HashMap<SessionId, Entry>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    verdict: Verdict,
+    until: Timestamp,
+}
+
+impl Liveness {
+    /// An empty set that has not been loaded.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in the store's whole log at start, or again after a gap. Entries that are known
+    /// already stay; only from here on can the set be called complete.
+    pub fn load(&self, snapshot: &[Revocation]) {
+        self.apply(snapshot);
+        self.is_loaded.store(true, Ordering::Release);
+    }
+
+    /// Whether a complete snapshot has been taken in. Before that nothing may be judged.
+    pub fn is_loaded(&self) -> bool {
+        self.is_loaded.load(Ordering::Acquire)
+    }
+
+    /// Takes in revocations. In force when this returns: every judgement that begins afterwards, on
+    /// any thread, sees them.
+    pub fn apply(&self, revocations: &[Revocation]) {
+        if revocations.is_empty() {
+            return;
+        }
+        let mut entries = self.write();
+        for revocation in revocations {
+            let entry = entries.entry(revocation.session).or_insert(Entry {
+                verdict: revocation.verdict,
+                until: revocation.until,
+            });
+            entry.verdict = entry.verdict.and(revocation.verdict);
+            entry.until = entry.until.max(revocation.until);
+        }
+        // Moved while the lock is held: who sees the number also sees the entries.
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts the changes. A judgement stamped with this number holds until the number moves.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// What is held against a session, if anything.
+    pub fn verdict(&self, session: SessionId) -> Option<Verdict> {
+        self.read().get(&session).map(|entry| entry.verdict)
+    }
+
+    /// Whether an access token of this session and generation may pass.
+    pub fn admits(&self, session: SessionId, generation: Generation) -> bool {
+        self.verdict(session)
+            .is_none_or(|verdict| verdict.admits(generation))
+    }
+
+    /// Forgets what can no longer matter. Returns how many entries went.
+    pub fn prune(&self, now: Timestamp) -> usize {
+        let mut entries = self.write();
+        let before = entries.len();
+        entries.retain(|_, entry| now < entry.until);
+        if entries.capacity() > 4 * entries.len().max(1024) {
+            entries.shrink_to_fit();
+        }
+        before - entries.len()
+    }
+
+    /// How many entries are held.
+    pub fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Each entry is whole at any moment, so a poisoned lock still guards a sound set.
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<SessionId, Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<SessionId, Entry>> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(n: u8) -> SessionId {
+        SessionId::from_bytes([n; 16])
+    }
+
+    fn revocation(n: u8, verdict: Verdict, until: u64) -> Revocation {
+        Revocation {
+            session: session(n),
+            verdict,
+            until: Timestamp::from_secs(until),
+        }
+    }
+
+    #[test]
+    fn an_ended_session_is_refused_by_the_next_judgement() {
+        let liveness = Liveness::new();
+        let before = liveness.epoch();
+        assert!(liveness.admits(session(1), Generation(0)));
+        liveness.apply(&[revocation(1, Verdict::Ended, 10)]);
+        assert_ne!(liveness.epoch(), before);
+        assert!(!liveness.admits(session(1), Generation(u32::MAX)));
+        assert!(liveness.admits(session(2), Generation(0)));
+    }
+
+    #[test]
+    fn whoever_sees_the_epoch_move_sees_the_entry_from_any_thread() {
+        let liveness = Liveness::new();
+        let before = liveness.epoch();
+        std::thread::scope(|scope| {
+            let judge = scope.spawn(|| {
+                while liveness.epoch() == before {
+                    std::hint::spin_loop();
+                }
+                liveness.admits(session(1), Generation(0))
+            });
+            liveness.apply(&[revocation(1, Verdict::Ended, 10)]);
+            assert!(!judge.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn entries_only_get_stricter() {
+        let liveness = Liveness::new();
+        liveness.apply(&[revocation(1, Verdict::Stale(Generation(3)), 20)]);
+        liveness.apply(&[revocation(1, Verdict::Stale(Generation(1)), 10)]);
+        assert!(!liveness.admits(session(1), Generation(3)));
+        assert!(liveness.admits(session(1), Generation(4)));
+        liveness.apply(&[revocation(1, Verdict::Ended, 5)]);
+        liveness.apply(&[revocation(1, Verdict::Stale(Generation(1)), 10)]);
+        assert_eq!(liveness.verdict(session(1)), Some(Verdict::Ended));
+        // The longest life of all counts.
+        assert_eq!(liveness.prune(Timestamp::from_secs(19)), 0);
+        assert_eq!(liveness.prune(Timestamp::from_secs(20)), 1);
+        assert!(liveness.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_complete_before_the_first_snapshot() {
+        let liveness = Liveness::new();
+        liveness.apply(&[revocation(1, Verdict::Ended, 10)]);
+        assert!(!liveness.is_loaded());
+        liveness.load(&[revocation(2, Verdict::Ended, 10)]);
+        assert!(liveness.is_loaded());
+        assert_eq!(liveness.len(), 2);
+    }
+
+    #[test]
+    fn applying_nothing_moves_nothing() {
+        let liveness = Liveness::new();
+        liveness.apply(&[]);
+        assert_eq!(liveness.epoch(), Liveness::new().epoch());
+    }
+}

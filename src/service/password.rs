@@ -1,0 +1,229 @@
+//! Password work for callers that must not block: hashed on the pool's own threads, awaited here.
+//!
+//! Whoever cannot be served within [`PATIENCE`] is told so; nobody waits without a deadline. A
+//! dropped future leaves its job in the queue, where it is skipped when its turn comes; a job that
+//! already runs keeps its thread until it is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::crypto::password::{BadCost, HashError, Hasher, Memory, Verified};
+use crate::crypto::pool::Pool;
+use crate::crypto::settings::Settings;
+use crate::model::user::PasswordHash;
+use crate::types::random::Random;
+use crate::types::secret::Password;
+
+/// How long a job may wait for its turn.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a job that has begun may take.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Hashes and compares passwords, a bounded number at once.
+#[derive(Debug)]
+pub struct PasswordPool {
+    pool: Pool,
+    hasher: Arc<Hasher>,
+    random: Arc<dyn Random>,
+}
+
+impl PasswordPool {
+    /// Starts the threads.
+    pub fn start(settings: Settings, random: Arc<dyn Random>) -> Result<Self, StartError> {
+        Ok(Self {
+            hasher: Arc::new(Hasher::new(settings)?),
+            pool: Pool::start(settings.max_concurrent)?,
+            random,
+        })
+    }
+
+    /// Hashes a password for storage, with a fresh salt.
+    pub async fn hash(&self, password: Password) -> Result<PasswordHash, Busy> {
+        let salt = self.random.bytes();
+        let hasher = Arc::clone(&self.hasher);
+        let hash = self
+            .run(move |memory| hasher.hash(&password, salt, memory))
+            .await?;
+        // With parameters that were checked at start only memory can be missing.
+        hash.map_err(|_| Busy)
+    }
+
+    /// Compares a password with a stored hash. `None` stands for a user who does not exist: the
+    /// same work, always a mismatch.
+    pub async fn verify(
+        &self,
+        password: Password,
+        stored: Option<PasswordHash>,
+    ) -> Result<Verified, PasswordError> {
+        let hasher = Arc::clone(&self.hasher);
+        let verified = self
+            .run(move |memory| match stored {
+                Some(stored) => hasher.verify(&password, &stored, memory),
+                None => hasher.verify_nobody(&password, memory),
+            })
+            .await?;
+        verified.map_err(PasswordError::from)
+    }
+
+    /// Jobs that wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting()
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let (started, begun) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
+        let job = move |memory: &mut Memory| {
+            // Fails when nobody waits any more: the work would be for nothing.
+            if started.send(()).is_ok() {
+                drop(reply.send(work(memory)));
+            }
+        };
+        self.pool.submit(Box::new(job)).map_err(|_| Busy)?;
+        within(PATIENCE, begun).await?;
+        within(LONGEST, answer).await
+    }
+}
+
+async fn within<T>(span: Duration, what: oneshot::Receiver<T>) -> Result<T, Busy> {
+    match timeout(span, what).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(_)) | Err(_) => Err(Busy),
+    }
+}
+
+/// Too much password work is under way; a later try may succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords are being checked")]
+pub struct Busy;
+
+/// Why a comparison gave no verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// Too much is under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The stored hash cannot be used.
+    #[error("the stored password hash cannot be used")]
+    Stored(#[source] HashError),
+}
+
+impl From<HashError> for PasswordError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::NoMemory => Self::Busy(Busy),
+            HashError::Corrupt | HashError::TooDear => Self::Stored(error),
+        }
+    }
+}
+
+/// Why the pool could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The cost is impossible.
+    #[error(transparent)]
+    Cost(#[from] BadCost),
+    /// The system gives no thread.
+    #[error("a thread for password hashing could not be started")]
+    Thread(#[from] std::io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::crypto::pool::QUEUE_LENGTH;
+    use crate::types::random::SeededRandom;
+
+    fn pool() -> PasswordPool {
+        let settings = Settings {
+            memory_kib: 64,
+            iterations: 1,
+            parallelism: 1,
+            max_concurrent: 1,
+        };
+        PasswordPool::start(settings, Arc::new(SeededRandom::new(1))).unwrap()
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
+
+    fn password(text: &str) -> Password {
+        Password::new(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_password_is_hashed_and_recognised() {
+        let pool = pool();
+        block_on(async {
+            let hash = pool.hash(password("secret")).await.unwrap();
+            let verdict = pool.verify(password("secret"), Some(hash.clone())).await;
+            assert_eq!(verdict, Ok(Verified::Match));
+            let verdict = pool.verify(password("other"), Some(hash)).await;
+            assert_eq!(verdict, Ok(Verified::Mismatch));
+            let verdict = pool.verify(password("secret"), None).await;
+            assert_eq!(verdict, Ok(Verified::Mismatch));
+            let broken = Some(PasswordHash::new("x"));
+            assert_eq!(
+                pool.verify(password("secret"), broken).await,
+                Err(PasswordError::Stored(HashError::Corrupt))
+            );
+        });
+    }
+
+    /// Occupies the only thread until the sender is dropped.
+    fn occupy(pool: &PasswordPool) -> mpsc::Sender<()> {
+        let (release, wait) = mpsc::channel::<()>();
+        let (started, begun) = mpsc::channel();
+        let job = move |_: &mut Memory| {
+            started.send(()).unwrap();
+            let _ = wait.recv();
+        };
+        pool.pool.submit(Box::new(job)).unwrap();
+        begun.recv().unwrap();
+        release
+    }
+
+    #[test]
+    fn s36_who_finds_the_queue_full_is_told_at_once() {
+        let pool = pool();
+        let _hold = occupy(&pool);
+        for _ in 0..QUEUE_LENGTH {
+            pool.pool.submit(Box::new(|_| ())).unwrap();
+        }
+        block_on(async {
+            assert_eq!(pool.hash(password("x")).await.unwrap_err(), Busy);
+            let verdict = pool.verify(password("x"), None).await;
+            assert_eq!(verdict, Err(PasswordError::Busy(Busy)));
+        });
+    }
+
+    #[test]
+    fn s36_who_gave_up_costs_no_hash() {
+        let pool = pool();
+        let hold = occupy(&pool);
+        let (ran, has_run) = mpsc::channel();
+        block_on(async {
+            let waiting = pool.run(move |_| ran.send(()).unwrap());
+            // Polled once, then dropped: the asker went away.
+            assert!(timeout(Duration::ZERO, waiting).await.is_err());
+            drop(hold);
+            let after = pool.run(|_| ()).await;
+            assert_eq!(after, Ok(()));
+        });
+        assert_eq!(has_run.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+    }
+}
