@@ -1,0 +1,140 @@
+//! The index of the key directory, `keys.json`: which key is used from when to when.
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::signing::KeyKind;
+use crate::types::time::Timestamp;
+
+/// From when to when a key is used, in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validity {
+    /// When it was made; it verifies from then on.
+    pub created_at: Timestamp,
+    /// When it begins to sign.
+    pub signs_from: Timestamp,
+    /// When it stops verifying; none while nothing has followed it.
+    pub retires_at: Option<Timestamp>,
+}
+
+impl Validity {
+    pub(super) const fn starting(created_at: Timestamp, signs_from: Timestamp) -> Self {
+        Self {
+            created_at,
+            signs_from,
+            retires_at: None,
+        }
+    }
+
+    /// Whether the key still verifies.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        self.retires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether the key may sign.
+    pub fn may_sign(&self, now: Timestamp) -> bool {
+        self.signs_from <= now && self.is_alive(now)
+    }
+}
+
+/// The whole index.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Index {
+    pub(super) signing: Vec<SigningEntry>,
+    pub(super) refresh: Vec<RefreshEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SigningEntry {
+    pub(super) kid: String,
+    pub(super) kind: KeyKind,
+    #[serde(flatten)]
+    pub(super) validity: Validity,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RefreshEntry {
+    pub(super) number: u8,
+    #[serde(flatten)]
+    pub(super) validity: Validity,
+}
+
+impl SigningEntry {
+    pub(super) fn file_name(&self) -> String {
+        format!("{}.pem", self.kid)
+    }
+
+    /// A key id becomes a file name, so it is held to the letters ours are made of.
+    fn is_sound(&self) -> bool {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        self.kid.len() == 16 && self.kid.bytes().all(plain)
+    }
+}
+
+impl RefreshEntry {
+    pub(super) fn file_name(&self) -> String {
+        format!("refresh-{}.key", self.number)
+    }
+}
+
+impl Index {
+    /// Reads an index; `None` when it is none.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let index: Self = serde_json::from_slice(bytes).ok()?;
+        index
+            .signing
+            .iter()
+            .all(SigningEntry::is_sound)
+            .then_some(index)
+    }
+
+    /// Takes out what has retired and returns its file names.
+    pub(super) fn prune(&mut self, now: Timestamp) -> Vec<String> {
+        let mut gone = Vec::new();
+        self.signing.retain(|entry| {
+            let stays = entry.validity.is_alive(now);
+            gone.extend((!stays).then(|| entry.file_name()));
+            stays
+        });
+        self.refresh.retain(|entry| {
+            let stays = entry.validity.is_alive(now);
+            gone.extend((!stays).then(|| entry.file_name()));
+            stays
+        });
+        gone
+    }
+
+    pub(super) fn has_signer(&self, kind: KeyKind, now: Timestamp) -> bool {
+        let mut of_kind = self.signing.iter().filter(|entry| entry.kind == kind);
+        of_kind.any(|entry| entry.validity.may_sign(now))
+    }
+
+    /// Gives an end to every key of this kind that has none.
+    pub(super) fn retire_signing(&mut self, kind: KeyKind, at: Timestamp) {
+        for entry in self.signing.iter_mut().filter(|entry| entry.kind == kind) {
+            entry.validity.retires_at.get_or_insert(at);
+        }
+    }
+
+    /// Gives an end to every refresh key that has none.
+    pub(super) fn retire_refresh(&mut self, at: Timestamp) {
+        for entry in &mut self.refresh {
+            entry.validity.retires_at.get_or_insert(at);
+        }
+    }
+
+    /// The refresh key that signs: the one nothing has followed.
+    pub(super) fn current_refresh(&self) -> Option<u8> {
+        let open = |entry: &&RefreshEntry| entry.validity.retires_at.is_none();
+        self.refresh.iter().rev().find(open).map(|e| e.number)
+    }
+
+    /// The number after the latest that no key has.
+    pub(super) fn free_number(&self) -> Option<u8> {
+        let latest = self.refresh.last().map_or(0, |entry| entry.number);
+        let taken = |n: u8| self.refresh.iter().any(|entry| entry.number == n);
+        (1..=u8::MAX)
+            .map(|step| latest.wrapping_add(step))
+            .find(|n| !taken(*n))
+    }
+}
