@@ -1,2 +1,18 @@
-//! Access tokens in and out.
+//! Access tokens in and out: JSON Web Tokens (RFC 7519, RFC 9068) in exactly the form we issue.
+//! Whatever differs from that form is refused before any of it is believed.
+pub mod cache;
+pub mod claims;
+pub mod issue;
+pub mod jwks;
+pub mod keys;
 pub mod settings;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use cache::TokenCache;
+pub use claims::AccessClaims;
+pub use issue::Issuer;
+pub use keys::Keys;
+pub use verify::{Refusal, Verifier};

@@ -17,6 +17,9 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// Of a key that is not kept in the directory: the configuration decides.
+    pub const ALWAYS: Self = Self::starting(Timestamp::from_millis(0), Timestamp::from_millis(0));
+
     pub(super) const fn starting(created_at: Timestamp, signs_from: Timestamp) -> Self {
         Self {
             created_at,

@@ -11,6 +11,7 @@ mod index;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -163,7 +164,7 @@ impl KeyDirectory {
                 kid: entry.kid.clone(),
                 kind: entry.kind,
                 validity: entry.validity,
-                key,
+                key: Arc::new(key),
             });
         }
         let mut refresh = Vec::new();
@@ -218,7 +219,7 @@ pub struct StoredKey {
     /// From when to when it is used.
     pub validity: Validity,
     /// The key.
-    pub key: SigningKey,
+    pub key: Arc<SigningKey>,
 }
 
 /// The most keys of one sort: rotating faster than keys retire is refused.

@@ -1,0 +1,169 @@
+//! The claims of an access token: as they travel, and as they are trusted after verification.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::model::session::{Generation, Session, SessionKey};
+use crate::model::user::{User, UserKey};
+use crate::tokens::settings::Settings;
+use crate::types::ids::TokenId;
+use crate::types::role::{Role, Roles};
+use crate::types::time::Timestamp;
+
+/// What a verified access token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessClaims {
+    /// Whose token it is, and of which session.
+    pub session: SessionKey,
+    /// The generation of the session it was issued at.
+    pub generation: Generation,
+    /// The token's own id.
+    pub id: TokenId,
+    /// The name the user goes by.
+    pub username: String,
+    /// The e-mail address, when there is one.
+    pub email: Option<String>,
+    /// The roles.
+    pub roles: Roles,
+    /// How the user proved who they are (RFC 8176).
+    pub amr: Vec<String>,
+    /// When they did.
+    pub auth_time: Timestamp,
+    /// When the token was issued.
+    pub issued_at: Timestamp,
+    /// From when it is good.
+    pub not_before: Timestamp,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+}
+
+/// The claims as they travel. One struct for both ways, so that what is read is what is written.
+/// Members are typed, required and unique; unknown members have no meaning and are skipped.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Wire<'a> {
+    #[serde(borrow)]
+    pub(super) iss: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) sub: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) sid: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) jti: Cow<'a, str>,
+    pub(super) iat: u64,
+    pub(super) nbf: u64,
+    pub(super) exp: u64,
+    #[serde(borrow, rename = "tenantId")]
+    pub(super) tenant_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) username: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) role: Cow<'a, str>,
+    pub(super) roles: Vec<Role>,
+    pub(super) amr: Vec<String>,
+    pub(super) auth_time: u64,
+    #[serde(rename = "gen")]
+    pub(super) generation: u32,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) aud: Option<Audience>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) email: Option<String>,
+}
+
+/// A member that may be missing, yet not `null`.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// The claim `aud` in the two forms of RFC 7519, 4.1.3: one name as a string, several as a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Audience {
+    /// The form we issue; none when no audience is configured.
+    pub(super) fn from_settings(names: &[String]) -> Option<Self> {
+        match names {
+            [] => None,
+            [one] => Some(Self::One(one.clone())),
+            many => Some(Self::Many(many.to_vec())),
+        }
+    }
+}
+
+impl<'a> Wire<'a> {
+    /// The claims of a token for this session, issued at `now`, good until `expires_at`. Times are
+    /// cut to whole seconds, so that a token never outlives what it was made for.
+    pub(super) fn new(
+        settings: &'a Settings,
+        session: &Session,
+        user: &'a User,
+        id: TokenId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            iss: Cow::Borrowed(&settings.issuer),
+            sub: Cow::Owned(session.key.owner.user.to_string()),
+            sid: Cow::Owned(session.key.id.to_string()),
+            jti: Cow::Owned(id.to_string()),
+            iat: now.as_secs(),
+            nbf: now.as_secs(),
+            exp: expires_at.as_secs(),
+            tenant_id: Cow::Owned(session.key.owner.tenant.to_string()),
+            username: Cow::Borrowed(user.handle()),
+            role: Cow::Borrowed(user.roles.first()),
+            roles: user.roles.iter().cloned().collect(),
+            amr: session.proof.amr.clone(),
+            auth_time: session.proof.at.as_secs(),
+            generation: session.generation.0,
+            aud: Audience::from_settings(&settings.audience),
+            email: user.email.as_ref().map(|email| email.as_str().to_owned()),
+        }
+    }
+
+    /// The claims in domain types; `None` when a value is none of its kind, or when two members
+    /// contradict each other.
+    pub(super) fn trusted(self) -> Option<AccessClaims> {
+        let count = self.roles.len();
+        let roles = Roles::new(self.roles).ok()?;
+        let is_consistent = roles.iter().count() == count && roles.first() == self.role;
+        let is_bounded = self.amr.len() <= MAX_AMR && !self.username.contains(char::is_control);
+        if !is_consistent || !is_bounded {
+            return None;
+        }
+        Some(AccessClaims {
+            session: SessionKey {
+                owner: UserKey {
+                    tenant: self.tenant_id.parse().ok()?,
+                    user: self.sub.parse().ok()?,
+                },
+                id: self.sid.parse().ok()?,
+            },
+            generation: Generation(self.generation),
+            id: self.jti.parse().ok()?,
+            username: self.username.into_owned(),
+            email: self.email,
+            roles,
+            amr: self.amr,
+            auth_time: Timestamp::from_secs(self.auth_time),
+            issued_at: Timestamp::from_secs(self.iat),
+            not_before: Timestamp::from_secs(self.nbf),
+            expires_at: Timestamp::from_secs(self.exp),
+        })
+    }
+}
+
+/// The most authentication methods one token names.
+const MAX_AMR: usize = 8;

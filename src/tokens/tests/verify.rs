@@ -1,0 +1,501 @@
+use std::time::Duration;
+
+use data_encoding::BASE64URL_NOPAD;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{ALGORITHMS, Desk, NOW, SECRET, TTL, session, user};
+use crate::crypto::signing::SigningKey;
+use crate::tokens::settings::Algorithm;
+use crate::tokens::{Refusal, Verifier};
+use crate::types::time::Timestamp;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn b64(text: &str) -> String {
+    BASE64URL_NOPAD.encode(text.as_bytes())
+}
+
+fn claims_of(token: &str) -> Value {
+    let part = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&BASE64URL_NOPAD.decode(part.as_bytes()).unwrap()).unwrap()
+}
+
+fn refusal(desk: &Desk, token: &str) -> Option<Refusal> {
+    desk.verifier.verify(token.as_bytes(), NOW).err()
+}
+
+#[test]
+fn what_is_issued_reads_back_for_every_algorithm() {
+    for algorithm in ALGORITHMS {
+        let desk = Desk::new(algorithm);
+        let session = session();
+        let (token, expires_at) = desk.issuer.issue(&session, &user(&session), NOW).unwrap();
+        assert_eq!(expires_at, NOW.plus(TTL));
+        let verified = desk.verifier.verify(token.expose().as_bytes(), NOW);
+        let claims = verified.unwrap().claims;
+        assert_eq!(claims.session, session.key, "{algorithm:?}");
+        assert_eq!(claims.generation, session.generation);
+        assert_eq!(claims.username, "ann");
+        assert_eq!(claims.email.as_deref(), Some("ann@example.org"));
+        assert_eq!(claims.roles.joined(), "admin,user");
+        assert_eq!(claims.amr, ["pwd"]);
+        assert_eq!(claims.expires_at, expires_at);
+        assert!(token.expose().len() < 1024);
+    }
+}
+
+#[test]
+fn a_token_carries_the_documented_claims_and_no_other() {
+    let claims = claims_of(&Desk::new(Algorithm::EdDSA).token());
+    let mut names: Vec<_> = claims.as_object().unwrap().keys().cloned().collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "amr",
+            "auth_time",
+            "email",
+            "exp",
+            "gen",
+            "iat",
+            "iss",
+            "jti",
+            "nbf",
+            "role",
+            "roles",
+            "sid",
+            "sub",
+            "tenantId",
+            "username"
+        ]
+    );
+    assert_eq!(claims["role"], "admin");
+    assert_eq!(claims["gen"], 3);
+}
+
+#[test]
+fn a_token_never_outlives_its_session() {
+    let desk = Desk::new(Algorithm::HS256);
+    let session = session();
+    let late = session.ends_at().minus(Duration::from_millis(1_500));
+    let (token, expires_at) = desk.issuer.issue(&session, &user(&session), late).unwrap();
+    assert!(expires_at <= session.ends_at());
+    assert!(
+        desk.verifier
+            .verify(token.expose().as_bytes(), late)
+            .is_ok()
+    );
+}
+
+#[test]
+fn s18_a_header_that_is_not_ours_is_refused() {
+    for algorithm in ALGORITHMS {
+        let desk = Desk::new(algorithm);
+        let ring = desk.keys.ring();
+        let key = ring.signer(NOW).unwrap();
+        let (kid, alg) = (key.id(), algorithm.as_str());
+        let body = desk.token().split('.').nth(1).unwrap().to_owned();
+        let table = [
+            (
+                format!(r#"{{"alg":"none","kid":"{kid}","typ":"at+jwt"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":" {alg}","kid":"{kid}","typ":"at+jwt"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"HS512","kid":"{kid}","typ":"at+jwt"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"JWT"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"AT+JWT"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","typ":"at+jwt"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"kid":"{kid}","typ":"at+jwt"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"x","typ":"at+jwt"}}"#),
+                Refusal::Key,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"../../x","typ":"at+jwt"}}"#),
+                Refusal::Key,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt","crit":["exp"]}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt","jku":"https://e"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt","jwk":{{}}}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt","x5u":"x"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt","x5c":[]}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt","zip":"DEF"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt","b64":false}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt","cty":"JWT"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":"{alg}","alg":"{alg}","kid":"{kid}","typ":"at+jwt"}}"#),
+                Refusal::Header,
+            ),
+            (
+                format!(r#"{{"alg":["{alg}"],"kid":"{kid}","typ":"at+jwt"}}"#),
+                Refusal::Header,
+            ),
+            (r#"["alg"]"#.to_owned(), Refusal::Header),
+            ("null".to_owned(), Refusal::Header),
+        ];
+        for (header, why) in table {
+            // Signed with our own key over exactly this header: only the header can refuse it.
+            let signed = format!("{}.{body}", b64(&header));
+            let secret = SigningKey::from_secret(SECRET);
+            let signature = BASE64URL_NOPAD.encode(&secret.sign(signed.as_bytes()).unwrap());
+            let token = format!("{signed}.{signature}");
+            assert_eq!(refusal(&desk, &token), Some(why), "{header}");
+        }
+    }
+}
+
+#[test]
+fn a_public_key_is_no_secret() {
+    for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256] {
+        let desk = Desk::new(algorithm);
+        let jwks = crate::tokens::jwks::jwks(&desk.keys.ring(), NOW);
+        let kid = desk.keys.ring().signer(NOW).unwrap().id().to_owned();
+        for alg in ["HS256", algorithm.as_str()] {
+            let header = format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt"}}"#);
+            let body = desk.token().split('.').nth(1).unwrap().to_owned();
+            let signed = format!("{}.{body}", b64(&header));
+            let forged = SigningKey::from_secret(&jwks)
+                .sign(signed.as_bytes())
+                .unwrap();
+            let token = format!("{signed}.{}", BASE64URL_NOPAD.encode(&forged));
+            assert!(matches!(
+                refusal(&desk, &token),
+                Some(Refusal::Header | Refusal::Signature)
+            ));
+        }
+    }
+}
+
+#[test]
+fn s22_shape_and_length_are_judged_before_anything_is_decoded() {
+    let desk = Desk::new(Algorithm::HS256);
+    let good = desk.token();
+    let parts: Vec<_> = good.split('.').collect();
+    let (h, c, s) = (parts[0], parts[1], parts[2]);
+    let long = "a".repeat(Verifier::MAX_TOKEN + 1);
+    let dots = ".".repeat(Verifier::MAX_TOKEN);
+    assert_eq!(refusal(&desk, &long), Some(Refusal::TooLong));
+    for bad in [
+        String::new(),
+        ".".to_owned(),
+        "..".to_owned(),
+        dots,
+        format!("{h}.{c}"),
+        format!("{h}.{c}."),
+        format!(".{c}.{s}"),
+        format!("{h}..{s}"),
+        format!("{h}.{c}.{s}."),
+        format!("{h}.{c}.{s}.{s}"),
+        format!("{h}.{c}.{s}.{s}.{s}"),
+        format!("{h}.{c}.{s}="),
+        format!(" {good}"),
+        format!("{good}\n"),
+        format!("{h}.{c}.{s}+"),
+        format!("{h}.{c}.{s}/"),
+    ] {
+        assert_eq!(refusal(&desk, &bad), Some(Refusal::Malformed), "{bad:.40}");
+    }
+    assert_eq!(refusal(&desk, &good), None);
+}
+
+#[test]
+fn every_single_letter_of_a_token_matters() {
+    let desk = Desk::new(Algorithm::EdDSA);
+    let good = desk.token();
+    for at in 0..good.len() {
+        for letter in ['A', 'B', 'w', '9', '-', '.'] {
+            let changed = format!("{}{letter}{}", &good[..at], &good[at + 1..]);
+            if changed != good {
+                assert!(refusal(&desk, &changed).is_some(), "{at} {letter}");
+            }
+        }
+        assert!(refusal(&desk, &good[..at]).is_some(), "{at}");
+    }
+}
+
+/// The good claims with one of them changed, signed by our own key.
+fn with(desk: &Desk, name: &str, value: Option<Value>) -> String {
+    let mut claims = claims_of(&desk.token());
+    let members = claims.as_object_mut().unwrap();
+    match value {
+        Some(value) => members.insert(name.to_owned(), value),
+        None => members.remove(name),
+    };
+    desk.sign(&claims.to_string())
+}
+
+#[test]
+fn s19_every_claim_is_required_typed_and_unique() {
+    let desk = Desk::new(Algorithm::HS256);
+    let good = claims_of(&desk.token());
+    for name in good.as_object().unwrap().keys() {
+        if name != "email" {
+            let missing = with(&desk, name, None);
+            assert_eq!(refusal(&desk, &missing), Some(Refusal::Claims), "{name}");
+        }
+        let value = &good[name];
+        for wrong in [
+            json!(null),
+            json!({}),
+            json!([[1]]),
+            json!(true),
+            json!(-1),
+            json!(1.5),
+        ] {
+            let token = with(&desk, name, Some(wrong.clone()));
+            assert_eq!(
+                refusal(&desk, &token),
+                Some(Refusal::Claims),
+                "{name} {wrong}"
+            );
+        }
+        let listed = with(&desk, name, Some(json!([value])));
+        assert_eq!(
+            refusal(&desk, &listed),
+            Some(Refusal::Claims),
+            "{name} in a list"
+        );
+        let text = good.to_string();
+        let double = format!("{},\"{name}\":{value}}}", &text[..text.len() - 1]);
+        assert_eq!(
+            refusal(&desk, &desk.sign(&double)),
+            Some(Refusal::Claims),
+            "{name} twice"
+        );
+    }
+}
+
+#[test]
+fn s19_claims_that_contradict_or_are_spelled_otherwise_are_refused() {
+    let desk = Desk::new(Algorithm::HS256);
+    let good = claims_of(&desk.token());
+    let upper = |name: &str| json!(good[name].as_str().unwrap().to_uppercase());
+    for (name, value) in [
+        ("role", json!("user")),
+        ("roles", json!([])),
+        ("roles", json!(["admin", "admin"])),
+        ("roles", json!(["a,b"])),
+        ("sub", upper("sub")),
+        ("sid", upper("sid")),
+        ("jti", json!("")),
+        ("tenantId", json!("")),
+        ("tenantId", json!("A B")),
+        ("username", json!("a\r\nX-Role: admin")),
+        ("gen", json!(4_294_967_296_u64)),
+        ("iat", json!("1700000000")),
+    ] {
+        let token = with(&desk, name, Some(value.clone()));
+        assert_eq!(
+            refusal(&desk, &token),
+            Some(Refusal::Claims),
+            "{name} {value}"
+        );
+    }
+    for garbage in ["", "{", "[]", "null", "{}", "\u{feff}{}", "{}{}"] {
+        let token = desk.sign(garbage);
+        assert!(refusal(&desk, &token).is_some(), "{garbage}");
+    }
+    let unknown = with(&desk, "partner", Some(json!({"a": 1})));
+    assert_eq!(refusal(&desk, &unknown), None);
+}
+
+#[test]
+fn s19_the_issuer_is_one_exact_string() {
+    let desk = Desk::new(Algorithm::HS256);
+    for other in ["", "Sidegate", "sidegate ", "sidegate/"] {
+        let token = with(&desk, "iss", Some(json!(other)));
+        assert_eq!(refusal(&desk, &token), Some(Refusal::Issuer), "{other}");
+    }
+}
+
+#[test]
+fn s19_the_audience_has_exactly_the_form_we_issue() {
+    let none = Desk::new(Algorithm::HS256);
+    let one = Desk::with(Algorithm::HS256, |s| s.audience = vec!["app".to_owned()]);
+    let two = Desk::with(Algorithm::HS256, |s| {
+        s.audience = vec!["app".to_owned(), "api".to_owned()];
+    });
+    let forms = [
+        None,
+        Some(json!("app")),
+        Some(json!(["app", "api"])),
+        Some(json!(["app"])),
+        Some(json!(["api", "app"])),
+        Some(json!(["app", "api", "evil"])),
+        Some(json!("api")),
+        Some(json!([])),
+        Some(json!("")),
+    ];
+    for (desk, fits) in [(&none, 0), (&one, 1), (&two, 2)] {
+        assert_eq!(refusal(desk, &desk.token()), None);
+        for (at, form) in forms.iter().enumerate() {
+            let token = with(desk, "aud", form.clone());
+            let expected = (at != fits).then_some(Refusal::Audience);
+            assert_eq!(refusal(desk, &token), expected, "{form:?}");
+        }
+        assert_eq!(
+            refusal(desk, &with(desk, "aud", Some(json!(null)))),
+            Some(Refusal::Claims)
+        );
+        assert_eq!(
+            refusal(desk, &with(desk, "aud", Some(json!(7)))),
+            Some(Refusal::Claims)
+        );
+    }
+}
+
+#[test]
+fn s19_time_is_judged_with_the_leeway_and_not_a_moment_more() {
+    let desk = Desk::new(Algorithm::HS256);
+    let token = desk.token();
+    let at = |now: Timestamp| desk.verifier.verify(token.as_bytes(), now).err();
+    let leeway = Duration::from_secs(5);
+    let millisecond = Duration::from_millis(1);
+    let end = NOW.plus(TTL).plus(leeway);
+    assert_eq!(at(end.minus(millisecond)), None);
+    assert_eq!(at(end), Some(Refusal::Expired));
+    assert_eq!(at(Timestamp::MAX), Some(Refusal::Expired));
+    let start = NOW.minus(leeway);
+    assert_eq!(at(start), None);
+    assert_eq!(at(start.minus(millisecond)), Some(Refusal::NotYet));
+    assert_eq!(at(Timestamp::default()), Some(Refusal::NotYet));
+    let later = json!(NOW.plus(leeway).plus(SECOND).as_secs());
+    for name in ["nbf", "iat"] {
+        let token = with(&desk, name, Some(later.clone()));
+        assert_eq!(refusal(&desk, &token), Some(Refusal::NotYet), "{name}");
+    }
+}
+
+#[test]
+fn s19_no_setting_stretches_the_leeway_beyond_half_a_minute() {
+    let desk = Desk::with(Algorithm::HS256, |s| s.leeway = Duration::from_hours(1));
+    let late = NOW.plus(TTL).plus(Verifier::MAX_LEEWAY);
+    let verdict = desk.verifier.verify(desk.token().as_bytes(), late);
+    assert_eq!(verdict.err(), Some(Refusal::Expired));
+}
+
+#[test]
+fn s19_a_life_longer_than_configured_is_refused() {
+    let desk = Desk::new(Algorithm::HS256);
+    let end = |secs: u64| json!(NOW.as_secs() + secs);
+    for (exp, why) in [
+        (end(901), None),
+        (end(902), Some(Refusal::Lifetime)),
+        (end(u32::MAX.into()), Some(Refusal::Lifetime)),
+        (json!(u64::MAX), Some(Refusal::Lifetime)),
+        (json!(NOW.as_secs() - 1), Some(Refusal::Lifetime)),
+    ] {
+        assert_eq!(
+            refusal(&desk, &with(&desk, "exp", Some(exp.clone()))),
+            why,
+            "{exp}"
+        );
+    }
+}
+
+#[test]
+fn only_a_token_that_is_otherwise_good_is_called_expired() {
+    let desk = Desk::new(Algorithm::HS256);
+    let late = NOW.plus(Duration::from_hours(1));
+    let judge = |token: &str| desk.verifier.verify(token.as_bytes(), late).err();
+    assert_eq!(judge(&desk.token()), Some(Refusal::Expired));
+    let forged = format!("{}A", desk.token());
+    assert_ne!(judge(&forged), Some(Refusal::Expired));
+    let foreign = with(&desk, "iss", Some(json!("other")));
+    assert_eq!(judge(&foreign), Some(Refusal::Issuer));
+}
+
+#[test]
+fn s23_a_start_without_a_real_secret_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for secret in [
+        None,
+        Some("secret"),
+        Some("short-but-random-9x2"),
+        Some("changeme-changeme-changeme-changeme"),
+    ] {
+        let mut settings = super::settings(Algorithm::HS256, directory.path());
+        settings.secret = secret.map(|s| crate::types::secret::SecretBytes::new(s.as_bytes()));
+        let random = crate::types::random::SeededRandom::new(1);
+        let opened = super::Keys::open(&settings, NOW, &random);
+        let error = opened.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(error.starts_with("tokens.secret: "), "{secret:?}: {error}");
+    }
+}
+
+#[test]
+fn s23_a_secret_that_is_also_a_refresh_key_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = super::settings(Algorithm::HS256, directory.path());
+    let random = crate::types::random::SeededRandom::new(1);
+    super::Keys::open(&settings, NOW, &random).unwrap();
+    std::fs::write(directory.path().join("refresh-1.key"), SECRET).unwrap();
+    let error = super::Keys::open(&settings, NOW, &random).unwrap_err();
+    assert!(error.to_string().contains("same secret"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn s51_any_bytes_are_judged_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let desk = Desk::new(Algorithm::HS256);
+        prop_assert!(desk.verifier.verify(&bytes, NOW).is_err());
+    }
+
+    #[test]
+    fn s51_any_signed_text_is_judged_without_a_panic(text in "\\PC{0,60}", name in "[a-z]{1,8}") {
+        let desk = Desk::new(Algorithm::HS256);
+        let verdict = desk.verifier.verify(desk.sign(&text).as_bytes(), NOW);
+        prop_assert!(verdict.is_err());
+        let verdict = desk.verifier.verify(with(&desk, &name, Some(json!(text))).as_bytes(), NOW);
+        prop_assert!(verdict.is_ok() != claims_of(&desk.token()).get(&name).is_some());
+    }
+}
