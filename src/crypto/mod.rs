@@ -1,6 +1,7 @@
 //! The only users of hash and cipher libraries. Everything here is synchronous and pure; waiting
 //! for it is the business of `service`.
 
+pub mod digest;
 pub mod keydir;
 pub mod password;
 pub mod pool;

@@ -20,10 +20,21 @@
 pub mod error;
 pub mod settings;
 
+mod codec;
+mod embedded;
+mod memory;
+mod sled;
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod naive;
+
 use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::crypto::digest::sha256;
 use crate::model::audit::AuditRecord;
 use crate::model::lockout::Lockout;
 use crate::model::revocation::Revocation;
@@ -33,7 +44,9 @@ use crate::types::ids::{SessionId, TenantId, UserId};
 use crate::types::login::{LoginKind, LoginName};
 use crate::types::time::Timestamp;
 
+pub use embedded::Embedded;
 pub use error::StoreError;
+pub use memory::Faults;
 
 /// The largest record an engine accepts, in bytes (sled moves larger values into files of their
 /// own that it never syncs).
@@ -211,7 +224,8 @@ pub trait AuditStore: Send + Sync + 'static {
 /// Upkeep and health.
 pub trait Lifecycle: Send + Sync + 'static {
     /// Removes up to `limit` expired records of every kind (sessions, challenges, counters, old
-    /// revocations and audit lines). Returns how many went; fewer than `limit` means done.
+    /// revocations and audit lines). Returns how many were due, those included that turn out to
+    /// live on because they were used; fewer than `limit` means done.
     fn sweep(&self, limit: usize) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
     /// Whether the store can commit right now.
@@ -237,6 +251,18 @@ pub struct LoginKey {
 /// user in the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Route(pub [u8; 16]);
+
+impl Route {
+    /// The route of a user.
+    pub fn of(user: &UserKey) -> Self {
+        let hash = sha256(&[user.tenant.as_str().as_bytes(), user.user.as_bytes()]);
+        let mut route = [0; 16];
+        for (to, from) in route.iter_mut().zip(hash) {
+            *to = from;
+        }
+        Self(route)
+    }
+}
 
 /// How many sessions one user may hold, and what gives when there are more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

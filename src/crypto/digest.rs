@@ -1,0 +1,52 @@
+//! SHA-256 over several parts, and comparison in constant time. Each part is preceded by its
+//! length, so that no two different lists of parts are ever the same input.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use subtle::ConstantTimeEq;
+
+/// The SHA-256 of the parts, each preceded by its length as eight big-endian bytes.
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut hash = [0; 32];
+    for (to, from) in hash.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    hash
+}
+
+/// Whether both are the same bytes; how long it takes tells only the lengths.
+pub fn equal(one: &[u8], other: &[u8]) -> bool {
+    one.ct_eq(other).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_sha_256_over_length_and_part() {
+        // printf '\0\0\0\0\0\0\0\003abc' | sha256sum
+        let hex = data_encoding::HEXLOWER.encode(&sha256(&[b"abc"]));
+        assert_eq!(
+            hex,
+            "c3494ca1a2cf8eeb8a11ded316fb55b83c3bbbedb6313cd50415251e5d09e12f"
+        );
+    }
+
+    #[test]
+    fn a_byte_moved_between_parts_changes_the_hash() {
+        assert_ne!(sha256(&[b"ab", b"c"]), sha256(&[b"a", b"bc"]));
+        assert_ne!(sha256(&[b"abc"]), sha256(&[b"abc", b""]));
+    }
+
+    #[test]
+    fn equal_is_equal() {
+        assert!(equal(b"abc", b"abc"));
+        assert!(!equal(b"abc", b"abd"));
+        assert!(!equal(b"abc", b"ab"));
+    }
+}

@@ -1,0 +1,266 @@
+//! What the traits mean, in executable form. Every engine passes every case; `naive` passes what
+//! is sequential and must fail where callers race, or the races here would prove nothing.
+//!
+//! The numbers C1 to C13 name the promises: exact rotation table, same successor on replay, one
+//! winner, linearizable histories, the cap, ends with their log entry, challenges, unique logins,
+//! dropped futures, tenants.
+
+mod accounts;
+mod histories;
+mod others;
+mod sessions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::model::revocation::{Revocation, Verdict};
+use crate::model::session::{Generation, Session, SessionKey};
+use crate::model::user::{PasswordHash, User, UserKey, UserStatus};
+use crate::rules::session::sample;
+use crate::store::naive::Naive;
+use crate::store::settings::{Engine, Settings};
+use crate::store::{
+    Cap, Embedded, LoginKey, RevocationLog, RotatePolicy, Rotation, Seen, SessionStore, WhenFull,
+};
+use crate::types::ids::{SessionId, TenantId, UserId};
+use crate::types::login::LoginName;
+use crate::types::random::SeededRandom;
+use crate::types::role::Roles;
+use crate::types::time::{Clock, ManualClock, Timestamp};
+
+const GRACE: RotatePolicy = RotatePolicy {
+    grace: Duration::from_secs(30),
+    max_ahead: 8,
+};
+const STRICT: RotatePolicy = RotatePolicy {
+    grace: Duration::ZERO,
+    max_ahead: 8,
+};
+const CAP: Cap = Cap {
+    max: 50,
+    when_full: WhenFull::EndOldest,
+};
+const SEEN: Seen = Seen { address: None };
+const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const REVOCATION_LIFE: Duration = Duration::from_secs(930);
+
+/// A store, its clock, and where ids come from.
+struct Subject<S> {
+    store: Arc<S>,
+    clock: Arc<ManualClock>,
+    random: SeededRandom,
+    /// How often a race is run.
+    rounds: u32,
+}
+
+impl<S: SessionStore + RevocationLog> Subject<S> {
+    fn user(&self) -> UserKey {
+        UserKey {
+            tenant: TenantId::default(),
+            user: UserId::generate(self.clock.now(), &self.random),
+        }
+    }
+
+    /// A session of that user, not stored yet.
+    fn draft(&self, owner: &UserKey) -> Session {
+        let now = self.clock.now();
+        let mut session = sample(now);
+        session.key = SessionKey {
+            owner: owner.clone(),
+            id: SessionId::generate(now, &self.random),
+        };
+        session
+    }
+
+    /// A stored session of that user.
+    async fn session(&self, owner: &UserKey) -> Session {
+        let session = self.draft(owner);
+        self.store.create(session.clone(), CAP, None).await.unwrap();
+        session
+    }
+
+    async fn rotate(&self, key: &SessionKey, g: u32, policy: RotatePolicy) -> Rotation {
+        let presented = Generation(g);
+        self.store
+            .rotate(key, presented, policy, SEEN)
+            .await
+            .unwrap()
+    }
+
+    /// A stored session that stands at this generation.
+    async fn session_at(&self, generation: u32) -> Session {
+        let mut session = self.draft(&self.user());
+        session.generation = Generation(generation);
+        self.store.create(session.clone(), CAP, None).await.unwrap();
+        session
+    }
+
+    async fn revocation_of(&self, id: SessionId) -> Option<Verdict> {
+        let log = self.store.revocations().await.unwrap();
+        let mut found = log.iter().filter(|entry| entry.session == id);
+        let entry = found.next().map(|entry| entry.verdict);
+        assert_eq!(found.next(), None, "one entry a session");
+        entry
+    }
+}
+
+fn account(key: &UserKey, name: &str) -> User {
+    User {
+        key: key.clone(),
+        username: Some(LoginName::username(name).unwrap()),
+        email: None,
+        mobile: None,
+        name: None,
+        roles: Roles::default(),
+        password: PasswordHash::new("$argon2id$"),
+        status: UserStatus::Enabled,
+        created_at: Timestamp::from_secs(1),
+        updated_at: Timestamp::from_secs(1),
+        version: 0,
+    }
+}
+
+fn login(name: &str) -> LoginKey {
+    LoginKey {
+        tenant: TenantId::default(),
+        login: LoginName::guess(name).unwrap(),
+    }
+}
+
+fn sorted(mut log: Vec<Revocation>) -> Vec<SessionId> {
+    log.sort_by_key(|entry| entry.session);
+    log.iter().map(|entry| entry.session).collect()
+}
+
+/// Runs the same call from many tasks at once and gathers what they got.
+async fn race<S, T, F>(subject: &Subject<S>, tasks: u32, call: impl Fn(Arc<S>, u32) -> F) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let mut running = JoinSet::new();
+    for task in 0..tasks {
+        running.spawn(call(Arc::clone(&subject.store), task));
+    }
+    running.join_all().await
+}
+
+fn settings(engine: Engine) -> Settings {
+    Settings {
+        engine,
+        deadline: Duration::from_secs(20),
+        revocation_life: REVOCATION_LIFE,
+        audit_life: DAY * 90,
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+fn subject<S>(store: S, clock: Arc<ManualClock>, rounds: u32) -> Subject<S> {
+    Subject {
+        store: Arc::new(store),
+        clock,
+        random: SeededRandom::new(42),
+        rounds,
+    }
+}
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(Timestamp::from_secs(1_000_000)))
+}
+
+fn in_memory(case: impl AsyncFnOnce(Subject<Embedded>)) {
+    let clock = clock();
+    let (store, _) = Embedded::memory_with(&settings(Engine::Memory), clock.clone()).unwrap();
+    block_on(case(subject(store, clock, 300)));
+}
+
+fn on_sled(case: impl AsyncFnOnce(Subject<Embedded>)) {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let engine = Engine::Sled {
+        path: directory.path().to_owned(),
+        cache: 4 << 20,
+    };
+    let store = Embedded::open(&settings(engine), clock.clone()).unwrap();
+    block_on(case(subject(store, clock, 60)));
+}
+
+fn on_naive(case: impl AsyncFnOnce(Subject<Naive>)) {
+    let clock = clock();
+    block_on(case(subject(Naive::new(clock.clone()), clock, 60)));
+}
+
+macro_rules! every_engine {
+    ($($module:ident::$case:ident;)*) => {
+        mod memory {
+            $(#[test] fn $case() { super::in_memory(super::$module::$case); })*
+        }
+        mod sled {
+            $(#[test] fn $case() { super::on_sled(super::$module::$case); })*
+        }
+    };
+}
+
+every_engine! {
+    sessions::c1_the_rotation_table_holds;
+    sessions::c1_an_expired_session_is_expired_and_then_gone;
+    sessions::c2_a_replay_shows_the_same_generation_and_writes_nothing;
+    sessions::c6_the_cap_holds_and_each_evicted_session_is_logged_once;
+    sessions::c6_a_full_user_is_refused_when_the_cap_says_so;
+    sessions::c7_ends_are_logged_before_the_answer_and_counted_once;
+    sessions::c12_a_dropped_call_is_applied_wholly_or_not_at_all;
+    sessions::c13_equal_ids_of_two_tenants_never_meet;
+    sessions::creating_the_same_session_again_gives_the_same_answer;
+    sessions::an_ended_session_does_not_come_back;
+    sessions::the_list_is_newest_first_and_complete;
+    sessions::activity_shows_at_once_and_slides_the_idle_limit;
+    sessions::an_operator_finds_and_pages_through_sessions;
+    accounts::c11_one_of_many_sign_ups_gets_the_login;
+    accounts::c11_an_update_from_an_old_version_is_stale;
+    accounts::a_changed_login_frees_the_old_one;
+    accounts::an_update_has_its_effect_on_sessions_in_the_same_step;
+    accounts::a_deleted_account_takes_its_logins_and_sessions_along;
+    accounts::accounts_are_paged_within_their_tenant;
+    others::c10_a_challenge_is_compared_so_often_and_passed_once;
+    others::a_challenge_ends_with_its_time_and_is_bounded;
+    others::parallel_failures_are_counted_exactly;
+    others::a_login_or_an_unlock_forgets_failures;
+    others::the_sweep_removes_what_is_over_and_nothing_younger;
+    others::the_audit_log_is_newest_first_for_all_or_one;
+    others::the_store_counts_what_it_holds;
+    histories::c3_one_of_sixteen_callers_wins;
+    histories::c4_random_histories_are_linearizable;
+}
+
+#[test]
+fn c5_the_naive_store_passes_what_is_sequential() {
+    on_naive(sessions::c1_the_rotation_table_holds);
+    on_naive(sessions::c1_an_expired_session_is_expired_and_then_gone);
+    on_naive(sessions::c2_a_replay_shows_the_same_generation_and_writes_nothing);
+    on_naive(sessions::c7_ends_are_logged_before_the_answer_and_counted_once);
+}
+
+#[test]
+fn c5_the_naive_store_fails_nine_races_of_ten() {
+    on_naive(async |subject| {
+        let bad = histories::races_without_one_winner(&subject).await;
+        assert!(bad * 10 >= subject.rounds * 9, "only {bad} were bad");
+    });
+}
+
+#[test]
+fn c5_the_naive_store_has_histories_that_no_order_explains() {
+    on_naive(async |subject| {
+        let bad = histories::impossible_histories(&subject, 7).await;
+        assert!(!bad.is_empty());
+    });
+}

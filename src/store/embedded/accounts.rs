@@ -1,0 +1,178 @@
+//! Accounts on the ledger.
+
+use crate::model::revocation::{Revocation, Verdict};
+use crate::model::session::EndReason;
+use crate::model::user::{User, UserKey};
+use crate::store::embedded::Embedded;
+use crate::store::embedded::keys;
+use crate::store::embedded::ledger::Order;
+use crate::store::embedded::transaction::Transaction;
+use crate::store::{
+    AccountStore, Effect, LoginKey, Route, StoreError, UserCreated, UserUpdated, codec,
+};
+use crate::types::ids::{SessionId, TenantId, UserId};
+use crate::types::login::LoginKind;
+
+impl AccountStore for Embedded {
+    async fn create_user(&self, user: User) -> Result<UserCreated, StoreError> {
+        self.run(move |view| view.create_user(&user)).await
+    }
+
+    async fn user_by_login(&self, login: &LoginKey) -> Result<Option<User>, StoreError> {
+        let entry = keys::login(login);
+        let tenant = login.tenant.clone();
+        self.run(move |view| match view.get(&entry)? {
+            Some(user) => view.get(&keys::account_at(&tenant, user)),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    async fn user(&self, key: &UserKey) -> Result<Option<User>, StoreError> {
+        let record = keys::account(key);
+        self.run(move |view| view.get(&record)).await
+    }
+
+    async fn update_user(&self, user: User, effect: Effect) -> Result<UserUpdated, StoreError> {
+        self.run(move |view| view.update_user(user, effect)).await
+    }
+
+    async fn delete_user(&self, key: &UserKey) -> Result<Option<Vec<Revocation>>, StoreError> {
+        let key = key.clone();
+        self.run(move |view| view.delete_user(&key)).await
+    }
+
+    async fn users(
+        &self,
+        tenant: &TenantId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<User>, StoreError> {
+        let mut range = keys::accounts_of(tenant);
+        if let Some(after) = after {
+            range = range.after(&keys::account_at(tenant, after));
+        }
+        self.run(move |view| {
+            let page = view.scan(&range, Order::Ascending, limit)?;
+            page.iter()
+                .map(|(record, bytes)| codec::decode(record, bytes))
+                .collect()
+        })
+        .await
+    }
+}
+
+impl Transaction<'_> {
+    fn create_user(&mut self, user: &User) -> Result<UserCreated, StoreError> {
+        let record = keys::account(&user.key);
+        let before: Option<User> = self.get(&record)?;
+        if before.as_ref() == Some(user) {
+            // The same call again, after an answer that got lost.
+            return Ok(UserCreated::Stored);
+        }
+        if let Some(taken) = self.taken_login(user)? {
+            return Ok(UserCreated::LoginTaken(taken));
+        }
+        if before.is_some() {
+            return Err(StoreError::Unavailable(
+                "an account with this id exists already; nothing was written".to_owned(),
+            ));
+        }
+        self.put_logins(user)?;
+        self.put(record, user)?;
+        self.count(|totals| totals.users = totals.users.saturating_add(1))?;
+        Ok(UserCreated::Stored)
+    }
+
+    fn update_user(&mut self, mut user: User, effect: Effect) -> Result<UserUpdated, StoreError> {
+        let record = keys::account(&user.key);
+        let Some(before): Option<User> = self.get(&record)? else {
+            return Ok(UserUpdated::Gone);
+        };
+        if before.version != user.version {
+            return Ok(UserUpdated::Stale);
+        }
+        if let Some(taken) = self.taken_login(&user)? {
+            return Ok(UserUpdated::LoginTaken(taken));
+        }
+        self.delete_logins(&before);
+        self.put_logins(&user)?;
+        user.version = user.version.saturating_add(1);
+        self.put(record, &user)?;
+        let revocations = match effect {
+            Effect::None => Vec::new(),
+            Effect::StaleClaims => self.make_stale(&user.key, None)?,
+            Effect::EndAll(why) => self.end_user(&user.key, None, why)?,
+            Effect::EndOthers(kept, why) => {
+                let mut revocations = self.end_user(&user.key, Some(kept), why)?;
+                revocations.extend(self.make_stale(&user.key, Some(kept))?);
+                revocations
+            }
+        };
+        Ok(UserUpdated::Stored(revocations))
+    }
+
+    fn delete_user(&mut self, key: &UserKey) -> Result<Option<Vec<Revocation>>, StoreError> {
+        let record = keys::account(key);
+        let Some(user): Option<User> = self.get(&record)? else {
+            return Ok(None);
+        };
+        self.delete_logins(&user);
+        self.delete(record);
+        self.count(|totals| totals.users = totals.users.saturating_sub(1))?;
+        let revocations = self.end_user(key, None, EndReason::AccountClosed)?;
+        Ok(Some(revocations))
+    }
+
+    /// Which login of the account leads to another account already.
+    fn taken_login(&mut self, user: &User) -> Result<Option<LoginKind>, StoreError> {
+        for login in login_keys(user) {
+            let holder: Option<UserId> = self.get(&keys::login(&login))?;
+            if holder.is_some_and(|holder| holder != user.key.user) {
+                return Ok(Some(login.login.kind()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn put_logins(&mut self, user: &User) -> Result<(), StoreError> {
+        for login in login_keys(user) {
+            self.put(keys::login(&login), &user.key.user)?;
+        }
+        Ok(())
+    }
+
+    fn delete_logins(&mut self, user: &User) {
+        for login in login_keys(user) {
+            self.delete(keys::login(&login));
+        }
+    }
+
+    /// Makes the access tokens of a user's live sessions, or of one of them, stale.
+    fn make_stale(
+        &mut self,
+        user: &UserKey,
+        only: Option<SessionId>,
+    ) -> Result<Vec<Revocation>, StoreError> {
+        let mut revocations = Vec::new();
+        for stored in self.sessions_of(Route::of(user))? {
+            let session = stored.session;
+            let wanted = only.is_none_or(|id| id == session.key.id);
+            if wanted && !session.is_expired(self.now) {
+                let verdict = Verdict::Stale(session.generation);
+                revocations.push(self.revoke(&session.key, verdict, None, None)?);
+            }
+        }
+        Ok(revocations)
+    }
+}
+
+fn login_keys(user: &User) -> Vec<LoginKey> {
+    let tenant = &user.key.tenant;
+    user.logins()
+        .map(|login| LoginKey {
+            tenant: tenant.clone(),
+            login: login.clone(),
+        })
+        .collect()
+}

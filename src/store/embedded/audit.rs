@@ -1,0 +1,92 @@
+//! The audit log on the ledger.
+
+use crate::model::audit::AuditRecord;
+use crate::model::user::UserKey;
+use crate::store::embedded::Embedded;
+use crate::store::embedded::keys;
+use crate::store::embedded::ledger::Order;
+use crate::store::embedded::transaction::Transaction;
+use crate::store::{AuditStore, Route, StoreError, codec};
+
+impl AuditStore for Embedded {
+    async fn append_audit(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
+        self.run(move |view| view.append_audit(&records)).await
+    }
+
+    async fn audit(
+        &self,
+        user: Option<&UserKey>,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        let route = user.map(Route::of);
+        self.run(move |view| match route {
+            Some(route) => view.audit_of(route, limit),
+            None => {
+                let page = view.scan(&keys::audits(), Order::Descending, limit)?;
+                page.iter()
+                    .map(|(line, bytes)| codec::decode(line, bytes))
+                    .collect()
+            }
+        })
+        .await
+    }
+}
+
+impl Transaction<'_> {
+    fn append_audit(&mut self, records: &[AuditRecord]) -> Result<(), StoreError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let added = records.len() as u64;
+        let totals = self.count(|t| t.audit_lines = t.audit_lines.saturating_add(added))?;
+        let first = totals.audit_lines.saturating_sub(added);
+        for (number, record) in (first..).zip(records) {
+            self.put(keys::audit(record.at, number), record)?;
+            if let Some(route) = route_of(record) {
+                self.put(keys::audit_index(route, record.at, number), &())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn audit_of(&mut self, route: Route, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
+        let mut records = Vec::new();
+        for (entry, _) in self.scan(&keys::audit_index_of(route), Order::Descending, limit)? {
+            let Some(line) = keys::indexed_audit(&entry) else {
+                continue;
+            };
+            if let Some(record) = self.get(&line)? {
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Removes up to `limit` lines that are older than they need to be kept.
+    pub(crate) fn sweep_audit(&mut self, limit: usize) -> Result<usize, StoreError> {
+        let oldest = self.now.minus(self.lives.audit);
+        let page = self.scan(&keys::audits_before(oldest), Order::Ascending, limit)?;
+        let swept = page.len();
+        for (line, bytes) in page {
+            match codec::decode::<AuditRecord>(&line, &bytes) {
+                Ok(record) => {
+                    let entry = route_of(&record).and_then(|r| keys::audit_index_at(r, &line));
+                    if let Some(entry) = entry {
+                        self.delete(entry);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "a damaged audit line is removed"),
+            }
+            self.delete(line);
+        }
+        Ok(swept)
+    }
+}
+
+fn route_of(record: &AuditRecord) -> Option<Route> {
+    let user = record.user?;
+    Some(Route::of(&UserKey {
+        tenant: record.tenant.clone(),
+        user,
+    }))
+}

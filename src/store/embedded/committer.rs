@@ -1,0 +1,232 @@
+//! The one thread that owns the ledger. It takes what is queued, runs it serially, makes all of it
+//! durable with one write, and only then answers everybody.
+//!
+//! What must always be true: no answer that tells of a write leaves before that write is durable,
+//! and when a batch fails, nobody whose operation wrote in it, or read what it wrote, hears of
+//! success.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::store::StoreError;
+use crate::store::embedded::keys::META_TOTALS;
+use crate::store::embedded::ledger::{Batch, Ledger};
+use crate::store::embedded::numbers::Numbers;
+use crate::store::embedded::touches::Touches;
+use crate::store::embedded::transaction::{Lives, Transaction};
+use crate::types::time::Clock;
+
+/// The most operations of one group.
+const GROUP: usize = 256;
+
+/// How long noted activity waits for a group to ride along with.
+const TOUCH_DELAY: Duration = Duration::from_secs(5);
+
+/// The most noted activity that one group carries.
+const RIDERS: usize = 256;
+
+/// What the thread is told.
+pub(crate) enum Message {
+    /// Run this.
+    Work(Job),
+    /// Stop, release the files, and say so.
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// One operation on its way to the thread.
+pub(crate) struct Job {
+    run: Box<dyn FnOnce(&mut Transaction<'_>) -> Done + Send>,
+}
+
+/// An operation that has run and waits for its writes to be durable.
+struct Done {
+    succeeded: bool,
+    answer: Box<dyn FnOnce(Result<(), StoreError>)>,
+}
+
+impl Job {
+    /// An operation and where its outcome goes.
+    pub(crate) fn new<T: Send + 'static>(
+        operation: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+        caller: oneshot::Sender<Result<T, StoreError>>,
+    ) -> Self {
+        Self {
+            run: Box::new(move |view| {
+                let outcome = operation(view);
+                Done {
+                    succeeded: outcome.is_ok(),
+                    answer: Box::new(move |durable| {
+                        // A caller who has gone away does not want the answer.
+                        let _gone = caller.send(durable.and(outcome));
+                    }),
+                }
+            }),
+        }
+    }
+}
+
+/// The thread's belongings.
+pub(crate) struct Committer {
+    /// Where everything is stored.
+    pub(crate) ledger: Box<dyn Ledger>,
+    /// What is queued.
+    pub(crate) queue: Receiver<Message>,
+    /// The store's time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// How long things are kept.
+    pub(crate) lives: Lives,
+    /// What others may know.
+    pub(crate) numbers: Arc<Numbers>,
+    /// Activity that is not written yet.
+    pub(crate) touches: Touches,
+}
+
+impl Committer {
+    /// Works until it is told to close or nobody can tell it anything any more.
+    pub(crate) fn serve(mut self) {
+        loop {
+            let first = if self.touches.waiting_since().is_some() {
+                self.queue.recv_timeout(TOUCH_DELAY)
+            } else {
+                self.queue.recv().map_err(RecvTimeoutError::from)
+            };
+            match first {
+                Ok(message) => {
+                    let (jobs, close) = self.gather(message);
+                    self.numbers.taken(jobs.len());
+                    self.run_group(jobs);
+                    if let Some(caller) = close {
+                        let closed = self.close();
+                        let _gone = caller.send(closed);
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.run_group(Vec::new()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    if let Err(error) = self.close() {
+                        tracing::error!(%error, "the store did not close cleanly");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes what is queued behind the first message, without waiting for more.
+    fn gather(
+        &self,
+        first: Message,
+    ) -> (Vec<Job>, Option<oneshot::Sender<Result<(), StoreError>>>) {
+        let mut jobs = Vec::new();
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Work(job) => jobs.push(job),
+                Message::Close(caller) => return (jobs, Some(caller)),
+            }
+            next = if jobs.len() < GROUP {
+                self.queue.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        (jobs, None)
+    }
+
+    fn run_group(&mut self, jobs: Vec<Job>) {
+        let operations = jobs.len();
+        let idle = jobs.is_empty();
+        let mut group = Batch::default();
+        let mut waiting = Vec::with_capacity(operations);
+        for job in jobs {
+            if let Some((done, depends)) = self.run(job, &mut group) {
+                waiting.push((done, depends));
+            }
+        }
+        if idle || !group.is_empty() || self.touches_are_due() {
+            self.carry_touches(&mut group);
+        }
+        let durable = if group.is_empty() {
+            Ok(())
+        } else {
+            self.commit(&group, operations)
+        };
+        for (done, depends) in waiting {
+            (done.answer)(if depends { durable.clone() } else { Ok(()) });
+        }
+    }
+
+    /// Runs one operation on top of its group. Says also whether its outcome hangs on the batch.
+    fn run(&mut self, job: Job, group: &mut Batch) -> Option<(Done, bool)> {
+        let mut view = self.view(group);
+        // An operation that panics loses its own writes and its answer; the store goes on.
+        let done = catch_unwind(AssertUnwindSafe(|| (job.run)(&mut view)));
+        let (writes, saw_group) = view.finish();
+        let Ok(done) = done else {
+            tracing::error!("a store operation panicked; nothing of it is applied");
+            return None;
+        };
+        let wrote = done.succeeded && !writes.is_empty();
+        if wrote {
+            group.absorb(writes);
+        }
+        Some((done, wrote || saw_group))
+    }
+
+    fn view<'a>(&'a mut self, group: &'a Batch) -> Transaction<'a> {
+        Transaction::new(
+            self.ledger.as_mut(),
+            group,
+            &mut self.touches,
+            self.clock.now(),
+            self.lives,
+        )
+    }
+
+    fn touches_are_due(&self) -> bool {
+        self.touches
+            .waiting_since()
+            .is_some_and(|since| self.clock.now().since(since) >= TOUCH_DELAY)
+    }
+
+    fn carry_touches(&mut self, group: &mut Batch) {
+        for session in self.touches.some(RIDERS) {
+            let mut view = self.view(group);
+            let written = view.write_touch(&session);
+            let (writes, _) = view.finish();
+            match written {
+                Ok(()) => group.absorb(writes),
+                Err(error) => tracing::warn!(%error, "noted activity could not be written"),
+            }
+            self.touches.settle(&session);
+        }
+    }
+
+    fn commit(&mut self, group: &Batch, operations: usize) -> Result<(), StoreError> {
+        self.numbers.commit_begins(self.clock.now());
+        let outcome = self.ledger.commit(group);
+        self.numbers
+            .commit_ends(self.clock.now(), operations, outcome.is_ok());
+        if let Err(error) = &outcome {
+            tracing::error!(%error, operations, "a batch could not be made durable");
+        } else {
+            self.numbers.disk(self.ledger.disk_bytes());
+            if let Some(Some(bytes)) = group.writes.get(META_TOTALS) {
+                self.numbers.totals(META_TOTALS, bytes);
+            }
+        }
+        outcome
+    }
+
+    /// Writes what is noted and releases the files.
+    fn close(&mut self) -> Result<(), StoreError> {
+        while self.touches.waiting_since().is_some() {
+            self.run_group(Vec::new());
+        }
+        self.ledger.close()
+    }
+}

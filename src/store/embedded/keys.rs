@@ -1,0 +1,281 @@
+//! The key layout of the embedded engines: one key space, a one-byte table tag in front.
+//!
+//! ```text
+//! tag  rest of the key                              record
+//! S    route(16) session(16)                        StoredSession
+//! I    session(16) route(16)                        (nothing: finds the route of a session)
+//! A    tenant user(16)                              User
+//! L    tenant kind(1) sha256(name)(32)              UserId
+//! F    tenant kind(1) sha256(name)(32)              StoredLockout
+//! C    challenge(16)                                StoredChallenge
+//! R    route(16) session(16)                        StoredRevocation
+//! U    moment(8) number(8)                          AuditRecord
+//! V    route(16) moment(8) number(8)                (nothing: finds the audit lines of a user)
+//! X    moment(8) key of the record                  (nothing: when to look at that record again)
+//! M    name                                         store-wide records
+//! ```
+//!
+//! `tenant` is one length byte and the name, `route` is the hash of tenant and user: equal user
+//! and session ids of two tenants never meet. Numbers are big-endian, so that keys sort by them.
+//!
+//! Every S, F, C and R record has exactly one X entry, at a moment that the record itself
+//! remembers. What slides forward with use (an idle limit) is not moved on each use: the sweep
+//! looks at the record when the moment comes and moves the entry on.
+
+use crate::crypto::digest::sha256;
+use crate::model::session::SessionKey;
+use crate::model::user::UserKey;
+use crate::store::embedded::ledger::KeyRange;
+use crate::store::{ChallengeId, LoginKey, Route};
+use crate::types::ids::{SessionId, TenantId, UserId};
+use crate::types::time::Timestamp;
+
+/// Table tag of sessions.
+pub(crate) const SESSION: u8 = b'S';
+/// Table tag of failure counters.
+pub(crate) const LOCKOUT: u8 = b'F';
+/// Table tag of challenges.
+pub(crate) const CHALLENGE: u8 = b'C';
+/// Table tag of revocations.
+pub(crate) const REVOCATION: u8 = b'R';
+const SESSION_INDEX: u8 = b'I';
+const ACCOUNT: u8 = b'A';
+const LOGIN: u8 = b'L';
+const AUDIT: u8 = b'U';
+const AUDIT_INDEX: u8 = b'V';
+const EXPIRY: u8 = b'X';
+
+/// The number of this layout, checked at every open.
+pub(crate) const META_FORMAT: &[u8] = b"Mformat";
+/// The store's totals.
+pub(crate) const META_TOTALS: &[u8] = b"Mtotals";
+/// Written by a health check.
+pub(crate) const META_CHECK: &[u8] = b"Mcheck";
+
+/// Where a session is stored.
+pub(crate) fn session(route: Route, id: SessionId) -> Vec<u8> {
+    join(SESSION, &[&route.0, id.as_bytes()])
+}
+
+/// Where the session of a key is stored.
+pub(crate) fn session_of(key: &SessionKey) -> Vec<u8> {
+    session(Route::of(&key.owner), key.id)
+}
+
+/// All sessions of a user.
+pub(crate) fn sessions_of(route: Route) -> KeyRange {
+    KeyRange::prefix(&join(SESSION, &[&route.0]))
+}
+
+/// All sessions.
+pub(crate) fn sessions() -> KeyRange {
+    KeyRange::prefix(&[SESSION])
+}
+
+/// The entry that leads from a session's id to its route.
+pub(crate) fn session_index(id: SessionId, route: Route) -> Vec<u8> {
+    join(SESSION_INDEX, &[id.as_bytes(), &route.0])
+}
+
+/// All entries of one session id; more than one only if tenants share the id.
+pub(crate) fn session_index_of(id: SessionId) -> KeyRange {
+    KeyRange::prefix(&join(SESSION_INDEX, &[id.as_bytes()]))
+}
+
+/// Where an entry of the session index leads.
+pub(crate) fn indexed_session(entry: &[u8]) -> Option<Vec<u8>> {
+    let (id, route) = entry.strip_prefix(&[SESSION_INDEX])?.split_at_checked(16)?;
+    Some(join(SESSION, &[route, id]))
+}
+
+/// Where an account is stored.
+pub(crate) fn account(key: &UserKey) -> Vec<u8> {
+    account_at(&key.tenant, key.user)
+}
+
+/// Where the account of a user of a tenant is stored.
+pub(crate) fn account_at(tenant: &TenantId, user: UserId) -> Vec<u8> {
+    join(ACCOUNT, &[&tenant_part(tenant), user.as_bytes()])
+}
+
+/// All accounts of a tenant.
+pub(crate) fn accounts_of(tenant: &TenantId) -> KeyRange {
+    KeyRange::prefix(&join(ACCOUNT, &[&tenant_part(tenant)]))
+}
+
+/// The entry that leads from a login name to its account.
+pub(crate) fn login(login: &LoginKey) -> Vec<u8> {
+    named(LOGIN, login)
+}
+
+/// Where the failures of a login name are counted.
+pub(crate) fn lockout(login: &LoginKey) -> Vec<u8> {
+    named(LOCKOUT, login)
+}
+
+/// Where a challenge is stored.
+pub(crate) fn challenge(id: ChallengeId) -> Vec<u8> {
+    join(CHALLENGE, &[&id.0])
+}
+
+/// Where the revocation of a session is stored.
+pub(crate) fn revocation(route: Route, id: SessionId) -> Vec<u8> {
+    join(REVOCATION, &[&route.0, id.as_bytes()])
+}
+
+/// All revocations of a user's sessions.
+pub(crate) fn revocations_of(route: Route) -> KeyRange {
+    KeyRange::prefix(&join(REVOCATION, &[&route.0]))
+}
+
+/// The whole revocation log.
+pub(crate) fn revocations() -> KeyRange {
+    KeyRange::prefix(&[REVOCATION])
+}
+
+/// Where an audit line is stored.
+pub(crate) fn audit(at: Timestamp, number: u64) -> Vec<u8> {
+    join(AUDIT, &[&moment(at), &number.to_be_bytes()])
+}
+
+/// All audit lines.
+pub(crate) fn audits() -> KeyRange {
+    KeyRange::prefix(&[AUDIT])
+}
+
+/// The audit lines from before a moment.
+pub(crate) fn audits_before(at: Timestamp) -> KeyRange {
+    KeyRange {
+        from: vec![AUDIT],
+        to: join(AUDIT, &[&moment(at)]),
+    }
+}
+
+/// The entry that finds an audit line by its user.
+pub(crate) fn audit_index(route: Route, at: Timestamp, number: u64) -> Vec<u8> {
+    join(AUDIT_INDEX, &[&route.0, &moment(at), &number.to_be_bytes()])
+}
+
+/// All such entries of a user.
+pub(crate) fn audit_index_of(route: Route) -> KeyRange {
+    KeyRange::prefix(&join(AUDIT_INDEX, &[&route.0]))
+}
+
+/// Where an entry of the audit index leads.
+pub(crate) fn indexed_audit(entry: &[u8]) -> Option<Vec<u8>> {
+    let (_route, line) = entry.strip_prefix(&[AUDIT_INDEX])?.split_at_checked(16)?;
+    Some(join(AUDIT, &[line]))
+}
+
+/// The index entry that belongs to an audit line of a user.
+pub(crate) fn audit_index_at(route: Route, line: &[u8]) -> Option<Vec<u8>> {
+    let rest = line.strip_prefix(&[AUDIT])?;
+    Some(join(AUDIT_INDEX, &[&route.0, rest]))
+}
+
+/// The entry that says when to look at a record again.
+pub(crate) fn expiry(at: Timestamp, record: &[u8]) -> Vec<u8> {
+    join(EXPIRY, &[&moment(at), record])
+}
+
+/// The entries whose moment has come.
+pub(crate) fn expired(now: Timestamp) -> KeyRange {
+    KeyRange {
+        from: vec![EXPIRY],
+        to: join(EXPIRY, &[&now.as_millis().saturating_add(1).to_be_bytes()]),
+    }
+}
+
+/// The record an expiry entry speaks of.
+pub(crate) fn expiring(entry: &[u8]) -> Option<&[u8]> {
+    let (_moment, record) = entry.strip_prefix(&[EXPIRY])?.split_at_checked(8)?;
+    Some(record)
+}
+
+fn named(tag: u8, login: &LoginKey) -> Vec<u8> {
+    let name = sha256(&[login.login.as_str().as_bytes()]);
+    let kind = [login.login.kind().tag()];
+    join(tag, &[&tenant_part(&login.tenant), &kind, &name])
+}
+
+fn tenant_part(tenant: &TenantId) -> Vec<u8> {
+    let name = tenant.as_str().as_bytes();
+    // A tenant's name has at most 64 bytes, so its length fits.
+    let mut part = vec![u8::try_from(name.len()).unwrap_or(u8::MAX)];
+    part.extend_from_slice(name);
+    part
+}
+
+fn moment(at: Timestamp) -> [u8; 8] {
+    at.as_millis().to_be_bytes()
+}
+
+fn join(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(tag);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::login::LoginName;
+
+    fn tenant(name: &str) -> TenantId {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn no_tenant_is_the_prefix_of_another() {
+        let user = UserId::from_bytes([b'x'; 16]);
+        let key = account_at(&tenant("ab"), user);
+        let short = accounts_of(&tenant("a"));
+        assert!(!(short.from..short.to).contains(&key));
+        let own = accounts_of(&tenant("ab"));
+        assert!((own.from..own.to).contains(&key));
+    }
+
+    #[test]
+    fn the_same_text_as_two_kinds_of_login_is_two_keys() {
+        let key = |login| {
+            super::login(&LoginKey {
+                tenant: tenant("a"),
+                login,
+            })
+        };
+        let name = LoginName::username("49301234567").unwrap();
+        let mobile = LoginName::mobile("+49301234567").unwrap();
+        assert_ne!(key(name), key(mobile));
+    }
+
+    #[test]
+    fn an_entry_due_this_very_millisecond_is_due() {
+        let at = Timestamp::from_millis(5_000);
+        let key = expiry(at, b"Sxyz");
+        let due = |now| {
+            let range = expired(now);
+            (range.from..range.to).contains(&key)
+        };
+        assert!(due(at));
+        assert!(!due(Timestamp::from_millis(4_999)));
+        assert_eq!(expiring(&key), Some(b"Sxyz".as_slice()));
+    }
+
+    #[test]
+    fn index_entries_lead_back() {
+        let route = Route([1; 16]);
+        let id = SessionId::from_bytes([2; 16]);
+        assert_eq!(
+            indexed_session(&session_index(id, route)),
+            Some(session(route, id))
+        );
+        let at = Timestamp::from_millis(9);
+        let line = audit(at, 7);
+        let entry = audit_index(route, at, 7);
+        assert_eq!(indexed_audit(&entry), Some(line.clone()));
+        assert_eq!(audit_index_at(route, &line), Some(entry));
+    }
+}

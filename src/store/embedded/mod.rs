@@ -1,0 +1,235 @@
+//! The store inside the process: one implementation of every trait over a [`ledger`] of bytes.
+//!
+//! ```text
+//!  callers ──Job──▶ queue (bounded) ──▶ committer thread ──one durable batch──▶ ledger
+//!     ▲                                    │ runs each job serially             memory | sled
+//!     └───────────── answers ◀─────────────┘ on top of the group's writes
+//! ```
+//!
+//! Because one thread runs every operation from its first read to its last write, each of them is
+//! atomic and the whole is linearizable; because that thread makes a whole group durable at once,
+//! a hundred concurrent callers pay for one disk write. `keys` is the layout on disk.
+
+mod accounts;
+mod audit;
+mod challenges;
+mod committer;
+mod keys;
+pub(crate) mod ledger;
+mod lockouts;
+mod numbers;
+mod records;
+mod revocations;
+mod sessions;
+mod touches;
+mod transaction;
+mod upkeep;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::store::StoreError;
+use crate::store::codec;
+use crate::store::embedded::committer::{Committer, Job, Message};
+use crate::store::embedded::keys::{META_FORMAT, META_TOTALS};
+use crate::store::embedded::ledger::{Batch, Ledger};
+use crate::store::embedded::numbers::Numbers;
+use crate::store::embedded::touches::Touches;
+use crate::store::embedded::transaction::{Lives, Transaction};
+use crate::store::memory::{Faults, Memory};
+use crate::store::settings::{Engine, Settings};
+use crate::store::sled::{Durability, Sled};
+use crate::types::time::Clock;
+
+/// The layout of keys and records that this build reads and writes.
+const FORMAT: u32 = 1;
+
+/// The store inside the process. Dropping it without [`close`](crate::store::Lifecycle::close)
+/// loses nothing that was acknowledged; the files are released a moment later.
+pub struct Embedded {
+    /// `None` once closing has begun.
+    queue: Mutex<Option<Sender<Message>>>,
+    numbers: Arc<Numbers>,
+    clock: Arc<dyn Clock>,
+    deadline: Duration,
+}
+
+impl Embedded {
+    /// Opens the configured engine. Reads the disk and blocks meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Config`] when the place cannot be used as it is and somebody has to look;
+    /// [`StoreError::Unavailable`] when another try may succeed, as on a full disk. The text says
+    /// what to do.
+    pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        match &settings.engine {
+            Engine::Memory => Ok(Self::memory_with(settings, clock)?.0),
+            Engine::Sled { path, cache } => {
+                Self::open_sled(settings, path, *cache, Durability::Synced, clock)
+            }
+        }
+    }
+
+    /// A store in memory with ordinary settings, and the switch that makes it fail. For tests.
+    pub fn memory(clock: Arc<dyn Clock>) -> (Self, Faults) {
+        let settings = Settings {
+            engine: Engine::Memory,
+            deadline: Duration::from_secs(2),
+            revocation_life: Duration::from_secs(15 * 60 + 30),
+            audit_life: Duration::from_secs(90 * 86_400),
+        };
+        #[expect(
+            clippy::expect_used,
+            reason = "an empty map can be opened; only a thread could be missing"
+        )]
+        Self::memory_with(&settings, clock).expect("a store in memory opens")
+    }
+
+    /// A store in memory with the given settings, and the switch that makes it fail.
+    pub fn memory_with(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Faults), StoreError> {
+        let (ledger, faults) = Memory::new();
+        Ok((Self::start(settings, Box::new(ledger), clock)?, faults))
+    }
+
+    /// A store on disk whose commits are not made durable. It exists so that the torture test can
+    /// show that it would notice.
+    #[doc(hidden)]
+    pub fn open_without_fsync(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        match &settings.engine {
+            Engine::Memory => Self::open(settings, clock),
+            Engine::Sled { path, cache } => {
+                Self::open_sled(settings, path, *cache, Durability::PageCache, clock)
+            }
+        }
+    }
+
+    fn open_sled(
+        settings: &Settings,
+        path: &Path,
+        cache: u64,
+        durability: Durability,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let ledger = Sled::open(path, cache, durability, Arc::clone(&clock))?;
+        Self::start(settings, Box::new(ledger), clock)
+    }
+
+    fn start(
+        settings: &Settings,
+        mut ledger: Box<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let numbers = Arc::new(Numbers::default());
+        settle_format(ledger.as_mut())?;
+        if let Some(bytes) = ledger.get(META_TOTALS)? {
+            numbers.totals(META_TOTALS, &bytes);
+        }
+        numbers.disk(ledger.disk_bytes());
+        let (sender, queue) = channel();
+        let committer = Committer {
+            ledger,
+            queue,
+            clock: Arc::clone(&clock),
+            lives: Lives {
+                revocation: settings.revocation_life,
+                audit: settings.audit_life,
+            },
+            numbers: Arc::clone(&numbers),
+            touches: Touches::default(),
+        };
+        thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || committer.serve())
+            .map_err(|e| StoreError::Unavailable(format!("no thread for the store: {e}")))?;
+        Ok(Self {
+            queue: Mutex::new(Some(sender)),
+            numbers,
+            clock,
+            deadline: settings.deadline,
+        })
+    }
+
+    /// Has the committer run an operation and waits for its outcome, at most for the deadline.
+    /// Dropping the future leaves the operation wholly applied or not at all.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (caller, outcome) = oneshot::channel();
+        self.numbers.enter()?;
+        if !self.send(Message::Work(Job::new(operation, caller))) {
+            self.numbers.taken(1);
+            return Err(StoreError::Unavailable("the store is closed".to_owned()));
+        }
+        self.wait(outcome).await
+    }
+
+    async fn wait<T>(
+        &self,
+        outcome: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.deadline, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Err(StoreError::Indeterminate),
+        }
+    }
+
+    fn send(&self, message: Message) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.as_ref().is_some_and(|q| q.send(message).is_ok())
+    }
+}
+
+/// Makes sure that the ledger holds a store of this format, or founds one in an empty place.
+fn settle_format(ledger: &mut dyn Ledger) -> Result<(), StoreError> {
+    match ledger.get(META_FORMAT)? {
+        Some(bytes) => {
+            let format: u32 = codec::decode(META_FORMAT, &bytes)?;
+            if format != FORMAT {
+                return Err(StoreError::Config(format!(
+                    "the store has format {format}, this version reads {FORMAT}: use the version \
+                     of sidegate that wrote it"
+                )));
+            }
+        }
+        None if ledger.is_new() => {
+            let mut batch = Batch::default();
+            let bytes = codec::encode(META_FORMAT, &FORMAT)?;
+            batch.writes.insert(META_FORMAT.to_vec(), Some(bytes));
+            ledger.commit(&batch)?;
+        }
+        None => {
+            return Err(StoreError::Config(
+                "the store opened empty although it has been used before: restore a backup, or \
+                 move the directory away to begin anew"
+                    .to_owned(),
+            ));
+        }
+    }
+    if ledger.is_new() {
+        ledger.mark_created()?;
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedded")
+            .field("numbers", &self.numbers)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}

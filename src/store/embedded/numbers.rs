@@ -1,0 +1,163 @@
+//! What the committer's thread lets others know: how much is queued, how commits go, what is
+//! stored. Read without asking the thread, so also while it is stuck.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::store::embedded::records::Totals;
+use crate::store::{Stats, StoreError, codec};
+use crate::types::time::Timestamp;
+
+/// The most operations that may wait.
+const QUEUE: usize = 4_096;
+
+/// A commit that takes longer means that the disk is stuck.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// How far back "recent" reaches, once and twice.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// The numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    queued: AtomicUsize,
+    /// When the commit that runs began, plus one millisecond; zero when none runs.
+    running_since: AtomicU64,
+    commits: AtomicU64,
+    operations: AtomicU64,
+    window_from: AtomicU64,
+    slowest: AtomicU64,
+    slowest_before: AtomicU64,
+    sessions: AtomicU64,
+    users: AtomicU64,
+    disk: AtomicU64,
+}
+
+impl Numbers {
+    /// Takes a place in the queue.
+    pub(crate) fn enter(&self) -> Result<(), StoreError> {
+        if self.queued.fetch_add(1, Ordering::AcqRel) >= QUEUE {
+            self.taken(1);
+            return Err(StoreError::Unavailable(format!(
+                "{QUEUE} operations are waiting already"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Gives back places in the queue.
+    pub(crate) fn taken(&self, places: usize) {
+        self.queued.fetch_sub(places, Ordering::AcqRel);
+    }
+
+    /// A commit begins.
+    pub(crate) fn commit_begins(&self, now: Timestamp) {
+        let mark = now.as_millis().saturating_add(1);
+        self.running_since.store(mark, Ordering::Release);
+    }
+
+    /// It has ended.
+    pub(crate) fn commit_ends(&self, now: Timestamp, operations: usize, succeeded: bool) {
+        let began = self
+            .running_since
+            .swap(0, Ordering::AcqRel)
+            .saturating_sub(1);
+        let took = now.as_millis().saturating_sub(began);
+        let from = Timestamp::from_millis(self.window_from.load(Ordering::Relaxed));
+        if now.since(from) >= WINDOW {
+            let last = self.slowest.swap(0, Ordering::Relaxed);
+            self.slowest_before.store(last, Ordering::Relaxed);
+            self.window_from.store(now.as_millis(), Ordering::Relaxed);
+        }
+        self.slowest.fetch_max(took, Ordering::Relaxed);
+        if succeeded {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+            self.operations
+                .fetch_add(operations as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Fails while a commit has been running for too long.
+    pub(crate) fn check(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mark = self.running_since.load(Ordering::Acquire);
+        let running = now.since(Timestamp::from_millis(mark.saturating_sub(1)));
+        if mark != 0 && running > STUCK {
+            return Err(StoreError::Unavailable(format!(
+                "a commit has not returned for {} s: look at the disk, then restart",
+                running.as_secs()
+            )));
+        }
+        Ok(())
+    }
+
+    /// The totals as they are durable.
+    pub(crate) fn totals(&self, key: &[u8], bytes: &[u8]) {
+        let Ok(totals) = codec::decode::<Totals>(key, bytes) else {
+            return;
+        };
+        self.sessions.store(totals.sessions, Ordering::Relaxed);
+        self.users.store(totals.users, Ordering::Relaxed);
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn disk(&self, bytes: u64) {
+        self.disk.store(bytes, Ordering::Relaxed);
+    }
+
+    /// All of it for the metrics page.
+    pub(crate) fn stats(&self) -> Stats {
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Stats {
+            sessions: load(&self.sessions),
+            users: load(&self.users),
+            disk_bytes: load(&self.disk),
+            commits: load(&self.commits),
+            operations: load(&self.operations),
+            slowest_commit_millis: load(&self.slowest).max(load(&self.slowest_before)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_takes_so_many_and_not_one_more() {
+        let numbers = Numbers::default();
+        for _ in 0..QUEUE {
+            assert_eq!(numbers.enter(), Ok(()));
+        }
+        assert!(matches!(numbers.enter(), Err(StoreError::Unavailable(_))));
+        numbers.taken(1);
+        assert_eq!(numbers.enter(), Ok(()));
+    }
+
+    #[test]
+    fn a_commit_that_does_not_return_is_noticed() {
+        let numbers = Numbers::default();
+        let began = Timestamp::from_secs(1_000);
+        numbers.commit_begins(began);
+        assert_eq!(numbers.check(began.plus(STUCK)), Ok(()));
+        let late = began.plus(STUCK + Duration::from_millis(1));
+        assert!(matches!(
+            numbers.check(late),
+            Err(StoreError::Unavailable(_))
+        ));
+        numbers.commit_ends(late, 1, true);
+        assert_eq!(numbers.check(late), Ok(()));
+        assert_eq!(numbers.stats().slowest_commit_millis, 30_001);
+    }
+
+    #[test]
+    fn a_slow_commit_is_forgotten_after_two_windows() {
+        let numbers = Numbers::default();
+        let mut now = Timestamp::from_secs(1_000);
+        for took in [500, 1, 1] {
+            numbers.commit_begins(now);
+            numbers.commit_ends(now.plus(Duration::from_millis(took)), 1, true);
+            now = now.plus(WINDOW * 2);
+        }
+        assert_eq!(numbers.stats().slowest_commit_millis, 1);
+    }
+}

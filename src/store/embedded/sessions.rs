@@ -1,0 +1,373 @@
+//! Sessions on the ledger.
+
+use crate::model::revocation::{Revocation, Verdict};
+use crate::model::session::{EndReason, Generation, Session, SessionKey};
+use crate::model::user::UserKey;
+use crate::rules::rotation::{Decision, decide};
+use crate::rules::session::evicted;
+use crate::store::embedded::Embedded;
+use crate::store::embedded::keys;
+use crate::store::embedded::ledger::Order;
+use crate::store::embedded::records::{StoredRevocation, StoredSession};
+use crate::store::embedded::touches::Touch;
+use crate::store::embedded::transaction::Transaction;
+use crate::store::{
+    Cap, Created, LoginKey, RotatePolicy, Rotation, Route, Scope, Seen, SessionStore, StoreError,
+    WhenFull, codec,
+};
+use crate::types::ids::SessionId;
+
+impl SessionStore for Embedded {
+    async fn create(
+        &self,
+        session: Session,
+        cap: Cap,
+        clears: Option<LoginKey>,
+    ) -> Result<Created, StoreError> {
+        self.run(move |view| view.create_session(session, cap, clears.as_ref()))
+            .await
+    }
+
+    async fn rotate(
+        &self,
+        key: &SessionKey,
+        presented: Generation,
+        policy: RotatePolicy,
+        seen: Seen,
+    ) -> Result<Rotation, StoreError> {
+        let key = key.clone();
+        self.run(move |view| view.rotate_session(&key, presented, policy, seen))
+            .await
+    }
+
+    async fn session(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+        let key = key.clone();
+        self.run(move |view| {
+            let found = view.live_session(&keys::session_of(&key))?;
+            Ok(found.map(|s| s.session).filter(|s| s.key == key))
+        })
+        .await
+    }
+
+    async fn session_by_route(
+        &self,
+        route: Route,
+        id: SessionId,
+    ) -> Result<Option<Session>, StoreError> {
+        self.run(move |view| {
+            let found = view.live_session(&keys::session(route, id))?;
+            Ok(found.map(|s| s.session))
+        })
+        .await
+    }
+
+    async fn sessions(&self, user: &UserKey) -> Result<Vec<Session>, StoreError> {
+        let route = Route::of(user);
+        self.run(move |view| {
+            let now = view.now;
+            let mut live: Vec<_> = view
+                .sessions_of(route)?
+                .into_iter()
+                .map(|stored| stored.session)
+                .filter(|session| !session.is_expired(now))
+                .collect();
+            live.sort_by(|a, b| (b.created_at, b.key.id).cmp(&(a.created_at, a.key.id)));
+            Ok(live)
+        })
+        .await
+    }
+
+    async fn touch(&self, key: &SessionKey, seen: Seen) -> Result<(), StoreError> {
+        let record = keys::session_of(key);
+        self.run(move |view| {
+            if view.live_session(&record)?.is_some() {
+                let touch = Touch {
+                    at: view.now,
+                    address: seen.address,
+                };
+                view.touches.note(record, touch);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn end(&self, scope: &Scope, why: EndReason) -> Result<Vec<Revocation>, StoreError> {
+        let scope = scope.clone();
+        self.run(move |view| match scope {
+            Scope::One(key) => {
+                let found = view.stored_session(&keys::session_of(&key))?;
+                view.end_all(found.into_iter().collect(), None, Some(why), None)
+            }
+            Scope::AllOf(user) => view.end_user(&user, None, why),
+            Scope::AllExcept(user, kept) => view.end_user(&user, Some(kept), why),
+        })
+        .await
+    }
+
+    async fn find_session(&self, id: SessionId) -> Result<Option<SessionKey>, StoreError> {
+        self.run(move |view| {
+            let entries = view.scan(&keys::session_index_of(id), Order::Ascending, 16)?;
+            for (entry, _) in entries {
+                let Some(record) = keys::indexed_session(&entry) else {
+                    continue;
+                };
+                if let Some(found) = view.live_session(&record)? {
+                    return Ok(Some(found.session.key));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    async fn all_sessions(
+        &self,
+        after: Option<SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        let after = after.map(|key| keys::session_of(&key));
+        self.run(move |view| view.sessions_after(after, limit))
+            .await
+    }
+}
+
+impl Transaction<'_> {
+    fn create_session(
+        &mut self,
+        session: Session,
+        cap: Cap,
+        clears: Option<&LoginKey>,
+    ) -> Result<Created, StoreError> {
+        let route = Route::of(&session.key.owner);
+        let id = session.key.id;
+        let record = keys::session(route, id);
+        // Also a session that is over by now was created before: it does not come back.
+        if self.has(&record)? || self.was_ended(route, id)? {
+            let evicted = self.evicted_by(route, id)?;
+            return Ok(Created::Stored { evicted });
+        }
+        let (live, expired) = self.split_expired(route)?;
+        let max = usize::try_from(cap.max).unwrap_or(usize::MAX).max(1);
+        if cap.when_full == WhenFull::Refuse && live.len() >= max {
+            return Ok(Created::Full);
+        }
+        for stored in &expired {
+            self.remove_session(stored)?;
+        }
+        let sessions: Vec<_> = live.iter().map(|stored| stored.session.clone()).collect();
+        let leaving = evicted(&sessions, max);
+        let leaving = live
+            .into_iter()
+            .filter(|stored| leaving.contains(&stored.session.key.id))
+            .collect();
+        let evicted = self.end_all(leaving, None, Some(EndReason::Evicted), Some(id))?;
+        let check_at = session.ends_at();
+        self.expire_at(check_at, &record)?;
+        self.put(keys::session_index(id, route), &())?;
+        self.put(record, &StoredSession { session, check_at })?;
+        self.count(|totals| totals.sessions = totals.sessions.saturating_add(1))?;
+        if let Some(login) = clears {
+            self.forget_failures(login)?;
+        }
+        Ok(Created::Stored { evicted })
+    }
+
+    fn rotate_session(
+        &mut self,
+        key: &SessionKey,
+        presented: Generation,
+        policy: RotatePolicy,
+        seen: Seen,
+    ) -> Result<Rotation, StoreError> {
+        let record = keys::session_of(key);
+        let found = self.stored_session(&record)?;
+        let Some(mut stored) = found.filter(|stored| stored.session.key == *key) else {
+            return Ok(Rotation::Gone);
+        };
+        let now = self.now;
+        match decide(
+            &stored.session,
+            presented,
+            policy.grace,
+            policy.max_ahead,
+            now,
+        ) {
+            Decision::Repeat => Ok(Rotation::Replayed(stored.session)),
+            Decision::Expired => {
+                self.remove_session(&stored)?;
+                Ok(Rotation::Expired)
+            }
+            Decision::Reuse => {
+                let revocation = self.end_session(&stored, Some(EndReason::Reused), None)?;
+                Ok(Rotation::Reused(revocation))
+            }
+            step @ (Decision::Advance | Decision::Ahead { .. }) => {
+                stored.session.generation = presented.next();
+                stored.session.rotated_at = now;
+                stored.session.touch(now, seen.address);
+                self.put(record.clone(), &stored)?;
+                self.touches.settle(&record);
+                let session = stored.session;
+                Ok(match step {
+                    Decision::Ahead { lost } => Rotation::Ahead { session, lost },
+                    _ => Rotation::Rotated(session),
+                })
+            }
+        }
+    }
+
+    fn sessions_after(
+        &mut self,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        let mut rest = keys::sessions();
+        if let Some(after) = after {
+            rest = rest.after(&after);
+        }
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let page = self.scan(&rest, Order::Ascending, limit)?;
+            let Some((last, _)) = page.last() else { break };
+            rest = rest.after(last);
+            for (record, bytes) in &page {
+                let mut stored: StoredSession = codec::decode(record, bytes)?;
+                self.add_touch(record, &mut stored);
+                if !stored.session.is_expired(self.now) && found.len() < limit {
+                    found.push(stored.session);
+                }
+            }
+            if page.len() < limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The session of a key, run out or not, with the activity that is noted for it.
+    pub(crate) fn stored_session(
+        &mut self,
+        record: &[u8],
+    ) -> Result<Option<StoredSession>, StoreError> {
+        let mut found = self.get(record)?;
+        if let Some(stored) = &mut found {
+            self.add_touch(record, stored);
+        }
+        Ok(found)
+    }
+
+    /// The session of a key, unless its time has run out.
+    fn live_session(&mut self, record: &[u8]) -> Result<Option<StoredSession>, StoreError> {
+        let now = self.now;
+        let found = self.stored_session(record)?;
+        Ok(found.filter(|stored| !stored.session.is_expired(now)))
+    }
+
+    /// All sessions of a user, run out or not.
+    pub(crate) fn sessions_of(&mut self, route: Route) -> Result<Vec<StoredSession>, StoreError> {
+        let mut found: Vec<StoredSession> = self.all(keys::sessions_of(route))?;
+        for stored in &mut found {
+            let record = keys::session(route, stored.session.key.id);
+            self.add_touch(&record, stored);
+        }
+        Ok(found)
+    }
+
+    /// The sessions of a user: those that live, and those whose time has run out.
+    fn split_expired(
+        &mut self,
+        route: Route,
+    ) -> Result<(Vec<StoredSession>, Vec<StoredSession>), StoreError> {
+        let now = self.now;
+        let all = self.sessions_of(route)?;
+        Ok(all
+            .into_iter()
+            .partition(|stored| !stored.session.is_expired(now)))
+    }
+
+    /// Ends a user's sessions, all or all but one.
+    pub(crate) fn end_user(
+        &mut self,
+        user: &UserKey,
+        kept: Option<SessionId>,
+        why: EndReason,
+    ) -> Result<Vec<Revocation>, StoreError> {
+        let all = self.sessions_of(Route::of(user))?;
+        self.end_all(all, kept, Some(why), None)
+    }
+
+    /// Ends these sessions but the kept one. What has run out is only removed: it is over already.
+    fn end_all(
+        &mut self,
+        sessions: Vec<StoredSession>,
+        kept: Option<SessionId>,
+        why: Option<EndReason>,
+        evicted_by: Option<SessionId>,
+    ) -> Result<Vec<Revocation>, StoreError> {
+        let mut revocations = Vec::new();
+        for stored in sessions {
+            if Some(stored.session.key.id) == kept {
+                continue;
+            }
+            if stored.session.is_expired(self.now) {
+                self.remove_session(&stored)?;
+            } else {
+                revocations.push(self.end_session(&stored, why, evicted_by)?);
+            }
+        }
+        Ok(revocations)
+    }
+
+    fn end_session(
+        &mut self,
+        stored: &StoredSession,
+        why: Option<EndReason>,
+        evicted_by: Option<SessionId>,
+    ) -> Result<Revocation, StoreError> {
+        self.remove_session(stored)?;
+        let key = &stored.session.key;
+        self.revoke(key, Verdict::Ended, why, evicted_by)
+    }
+
+    /// Takes a session out of every table it is in.
+    pub(crate) fn remove_session(&mut self, stored: &StoredSession) -> Result<(), StoreError> {
+        let key = &stored.session.key;
+        let route = Route::of(&key.owner);
+        let record = keys::session(route, key.id);
+        self.unexpire(stored.check_at, &record);
+        self.delete(keys::session_index(key.id, route));
+        self.touches.settle(&record);
+        self.delete(record);
+        self.count(|totals| totals.sessions = totals.sessions.saturating_sub(1))?;
+        Ok(())
+    }
+
+    /// Writes the noted activity of a session, if it still is there.
+    pub(crate) fn write_touch(&mut self, record: &[u8]) -> Result<(), StoreError> {
+        if let Some(stored) = self.stored_session(record)? {
+            self.put(record.to_vec(), &stored)?;
+        }
+        Ok(())
+    }
+
+    fn add_touch(&self, record: &[u8], stored: &mut StoredSession) {
+        if let Some(touch) = self.touches.of(record) {
+            stored.session.touch(touch.at, touch.address);
+        }
+    }
+
+    fn was_ended(&mut self, route: Route, id: SessionId) -> Result<bool, StoreError> {
+        let found: Option<StoredRevocation> = self.get(&keys::revocation(route, id))?;
+        Ok(found.is_some_and(|stored| stored.revocation.verdict == Verdict::Ended))
+    }
+
+    fn evicted_by(&mut self, route: Route, id: SessionId) -> Result<Vec<Revocation>, StoreError> {
+        let all: Vec<StoredRevocation> = self.all(keys::revocations_of(route))?;
+        Ok(all
+            .into_iter()
+            .filter(|stored| stored.evicted_by == Some(id))
+            .map(|stored| stored.revocation)
+            .collect())
+    }
+}

@@ -1,0 +1,173 @@
+//! One operation's view of the store: it reads through the writes of its own, then those of its
+//! group, then the ledger, and its own writes count only when it succeeds as a whole.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::store::StoreError;
+use crate::store::codec;
+use crate::store::embedded::keys::{self, META_TOTALS};
+use crate::store::embedded::ledger::{Batch, KeyRange, Ledger, Order};
+use crate::store::embedded::records::Totals;
+use crate::store::embedded::touches::Touches;
+use crate::types::time::Timestamp;
+
+/// How many records are read at once where all of a range are wanted.
+const PAGE: usize = 512;
+
+/// How long things are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lives {
+    /// How long a revocation matters.
+    pub(crate) revocation: Duration,
+    /// How long audit lines are kept.
+    pub(crate) audit: Duration,
+}
+
+/// The view.
+pub(crate) struct Transaction<'a> {
+    ledger: &'a mut dyn Ledger,
+    group: &'a Batch,
+    own: Batch,
+    saw_group: bool,
+    /// Activity that is noted and not yet written.
+    pub(crate) touches: &'a mut Touches,
+    /// The moment of the operation, by the store's clock.
+    pub(crate) now: Timestamp,
+    /// How long things are kept.
+    pub(crate) lives: Lives,
+}
+
+impl<'a> Transaction<'a> {
+    /// A view at `now` on top of what the group has written so far.
+    pub(crate) fn new(
+        ledger: &'a mut dyn Ledger,
+        group: &'a Batch,
+        touches: &'a mut Touches,
+        now: Timestamp,
+        lives: Lives,
+    ) -> Self {
+        Self {
+            ledger,
+            group,
+            own: Batch::default(),
+            saw_group: false,
+            touches,
+            now,
+            lives,
+        }
+    }
+
+    /// The writes of the operation, and whether it has seen writes of its group that are not
+    /// durable yet.
+    pub(crate) fn finish(self) -> (Batch, bool) {
+        (self.own, self.saw_group)
+    }
+
+    /// The record of a key.
+    pub(crate) fn get<T: DeserializeOwned>(&mut self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        let written = match self.own.writes.get(key) {
+            Some(written) => Some(written.clone()),
+            None => self.group.writes.get(key).map(|written| {
+                self.saw_group = true;
+                written.clone()
+            }),
+        };
+        let bytes = match written {
+            Some(value) => value,
+            None => self.ledger.get(key)?,
+        };
+        bytes.map(|bytes| codec::decode(key, &bytes)).transpose()
+    }
+
+    /// Whether there is a record, whatever it holds.
+    pub(crate) fn has(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        let one = KeyRange {
+            from: key.to_vec(),
+            to: [key, &[0]].concat(),
+        };
+        Ok(!self.scan(&one, Order::Ascending, 1)?.is_empty())
+    }
+
+    /// Stores a record.
+    pub(crate) fn put<T: Serialize>(&mut self, key: Vec<u8>, record: &T) -> Result<(), StoreError> {
+        let bytes = codec::encode(&key, record)?;
+        self.own.writes.insert(key, Some(bytes));
+        Ok(())
+    }
+
+    /// Removes a record.
+    pub(crate) fn delete(&mut self, key: Vec<u8>) {
+        self.own.writes.insert(key, None);
+    }
+
+    /// Up to `limit` pairs of a range, undecoded, in the asked order.
+    pub(crate) fn scan(
+        &mut self,
+        range: &KeyRange,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let mut shadowed = 0;
+        for (_, write) in self.group.within(range) {
+            self.saw_group = true;
+            shadowed += usize::from(write.is_none());
+        }
+        let own_deletes = self.own.within(range).filter(|(_, w)| w.is_none()).count();
+        // So many more that enough are left when the deleted ones are taken out again.
+        let fetch = limit.saturating_add(shadowed).saturating_add(own_deletes);
+        let stored = self.ledger.scan(range, order, fetch)?;
+        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = stored.into_iter().collect();
+        for (key, write) in self.group.within(range).chain(self.own.within(range)) {
+            match write {
+                Some(bytes) => merged.insert(key.clone(), bytes.clone()),
+                None => merged.remove(key),
+            };
+        }
+        Ok(match order {
+            Order::Ascending => merged.into_iter().take(limit).collect(),
+            Order::Descending => merged.into_iter().rev().take(limit).collect(),
+        })
+    }
+
+    /// All records of a range that is bounded by what it means (one user's sessions, the
+    /// revocations of one token life), read page by page.
+    pub(crate) fn all<T: DeserializeOwned>(
+        &mut self,
+        range: KeyRange,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut rest = range;
+        let mut records = Vec::new();
+        loop {
+            let page = self.scan(&rest, Order::Ascending, PAGE)?;
+            for (key, bytes) in &page {
+                records.push(codec::decode(key, bytes)?);
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => rest = rest.after(last),
+                _ => return Ok(records),
+            }
+        }
+    }
+
+    /// Places the entry that says when to look at a record again.
+    pub(crate) fn expire_at(&mut self, at: Timestamp, record: &[u8]) -> Result<(), StoreError> {
+        self.put(keys::expiry(at, record), &())
+    }
+
+    /// Takes that entry away.
+    pub(crate) fn unexpire(&mut self, at: Timestamp, record: &[u8]) {
+        self.delete(keys::expiry(at, record));
+    }
+
+    /// Changes the totals.
+    pub(crate) fn count(&mut self, change: impl FnOnce(&mut Totals)) -> Result<Totals, StoreError> {
+        let mut totals: Totals = self.get(META_TOTALS)?.unwrap_or_default();
+        change(&mut totals);
+        self.put(META_TOTALS.to_vec(), &totals)?;
+        Ok(totals)
+    }
+}

@@ -1,0 +1,146 @@
+//! Sweeping what has run out, and health.
+
+use tokio::sync::oneshot;
+
+use std::sync::PoisonError;
+
+use crate::store::embedded::Embedded;
+use crate::store::embedded::committer::Message;
+use crate::store::embedded::keys;
+use crate::store::embedded::keys::{CHALLENGE, LOCKOUT, META_CHECK, REVOCATION, SESSION};
+use crate::store::embedded::ledger::Order;
+use crate::store::embedded::records::{StoredLockout, StoredRevocation};
+use crate::store::embedded::transaction::Transaction;
+use crate::store::{Lifecycle, Stats, StoreError};
+use crate::types::time::Timestamp;
+
+/// How many records one step sweeps: others wait no longer than that.
+const STEP: usize = 256;
+
+impl Lifecycle for Embedded {
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        let mut swept = 0;
+        while swept < limit {
+            let step = STEP.min(limit - swept);
+            let done = self.run(move |view| view.sweep(step)).await?;
+            swept += done;
+            if done < step {
+                break;
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.numbers.check(self.clock.now())?;
+        self.run(|view| {
+            let now = view.now;
+            view.put(META_CHECK.to_vec(), &now)
+        })
+        .await
+    }
+
+    fn stats(&self) -> Stats {
+        self.numbers.stats()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let (caller, closed) = oneshot::channel();
+        let queue = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match queue {
+            Some(queue) if queue.send(Message::Close(caller)).is_ok() => self.wait(closed).await,
+            // It is closed already.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a record whose moment has come turns out to be.
+enum Due {
+    /// It is removed, or was gone.
+    Over,
+    /// It lives on; look again then.
+    Until(Timestamp),
+}
+
+impl Transaction<'_> {
+    /// Looks at up to `limit` records whose moment has come; fewer means that no more are due.
+    fn sweep(&mut self, limit: usize) -> Result<usize, StoreError> {
+        let due = self.scan(&keys::expired(self.now), Order::Ascending, limit)?;
+        let mut looked_at = due.len();
+        for (entry, _) in due {
+            let Some(record) = keys::expiring(&entry).map(<[u8]>::to_vec) else {
+                self.delete(entry);
+                continue;
+            };
+            self.delete(entry);
+            match self.look_at(&record) {
+                Ok(Due::Over) => {}
+                Ok(Due::Until(later)) => self.expire_at(later, &record)?,
+                // It stays where it is, so that whoever asks for it is told; it is just not looked
+                // at again, lest it stop the sweep for ever.
+                Err(StoreError::Corrupt(what)) => {
+                    tracing::error!(what, "the sweep met a damaged record");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if looked_at < limit {
+            looked_at += self.sweep_audit(limit - looked_at)?;
+        }
+        Ok(looked_at)
+    }
+
+    fn look_at(&mut self, record: &[u8]) -> Result<Due, StoreError> {
+        match record.first() {
+            Some(&SESSION) => self.look_at_session(record),
+            Some(&LOCKOUT) => {
+                let found: Option<StoredLockout> = self.get(record)?;
+                let Some(stored) = found else {
+                    return Ok(Due::Over);
+                };
+                if self.now >= stored.forget_at {
+                    self.delete(record.to_vec());
+                    return Ok(Due::Over);
+                }
+                let check_at = stored.forget_at;
+                self.put(record.to_vec(), &StoredLockout { check_at, ..stored })?;
+                Ok(Due::Until(check_at))
+            }
+            Some(&REVOCATION) => {
+                let found: Option<StoredRevocation> = self.get(record)?;
+                match found.map(|stored| stored.revocation.until) {
+                    Some(until) if self.now < until => Ok(Due::Until(until)),
+                    _ => {
+                        self.delete(record.to_vec());
+                        Ok(Due::Over)
+                    }
+                }
+            }
+            Some(&CHALLENGE) => {
+                self.delete(record.to_vec());
+                Ok(Due::Over)
+            }
+            _ => Ok(Due::Over),
+        }
+    }
+
+    fn look_at_session(&mut self, record: &[u8]) -> Result<Due, StoreError> {
+        let Some(mut stored) = self.stored_session(record)? else {
+            return Ok(Due::Over);
+        };
+        if stored.session.is_expired(self.now) {
+            self.remove_session(&stored)?;
+            return Ok(Due::Over);
+        }
+        stored.check_at = stored.session.ends_at();
+        let check_at = stored.check_at;
+        self.put(record.to_vec(), &stored)?;
+        self.touches.settle(record);
+        Ok(Due::Until(check_at))
+    }
+}

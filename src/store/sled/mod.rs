@@ -1,0 +1,329 @@
+//! The ledger on disk: sled 0.34.7 with the guards that it needs.
+//!
+//! - Its `flush` hands bytes to the page cache and no further, so each commit ends with our own
+//!   `fdatasync` on a second descriptor of its file. `flush_async` is never called: it hangs.
+//! - `Tree::apply_batch` is as atomic over a crash as a transaction is: both write the batch's last
+//!   log position into a place that recovery meets first, and recovery stops there when the log
+//!   does not reach that far. One tree and one batch a commit is therefore enough.
+//! - After a failed write its memory may hold half a batch. It is then closed and opened again, so
+//!   that only what its log holds as a whole counts; until that works, everything is refused.
+//! - A half-written snapshot keeps it from opening and a damaged one as well, though every record
+//!   is in the log: [`place`] removes the first kind and sets the second aside.
+//! - Its flusher thread stays on, because it is what gives unused space back to new records.
+
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::store::StoreError;
+use crate::store::embedded::ledger::{Batch, KeyRange, Ledger, Order};
+use crate::store::sled::place::{Place, explain};
+use crate::types::time::{Clock, Timestamp};
+
+/// How often sled's own thread cleans up, in milliseconds.
+const CLEAN_EVERY: u64 = 250;
+
+/// How long to wait before opening again after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The ledger.
+#[derive(Debug)]
+pub(crate) struct Sled {
+    place: Place,
+    cache: u64,
+    durability: Durability,
+    clock: Arc<dyn Clock>,
+    state: State,
+}
+
+/// How far a commit goes before it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// To the disk.
+    Synced,
+    /// To the operating system's memory; a power cut loses it. Only for showing just that.
+    PageCache,
+}
+
+#[derive(Debug)]
+enum State {
+    Open(Engine),
+    /// A write failed; it is opened again from then on.
+    Broken {
+        why: String,
+        retry_at: Timestamp,
+    },
+    /// What is on the disk cannot be known any more without a restart.
+    Dead(String),
+    Closed,
+}
+
+#[derive(Debug)]
+struct Engine {
+    database: ::sled::Db,
+    /// A descriptor of our own of sled's file, to sync it.
+    file: File,
+}
+
+impl Sled {
+    /// Opens the store of a directory.
+    pub(crate) fn open(
+        directory: &Path,
+        cache: u64,
+        durability: Durability,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let place = Place::take(directory)?;
+        let engine = start(&place, cache)?;
+        Ok(Self {
+            place,
+            cache,
+            durability,
+            clock,
+            state: State::Open(engine),
+        })
+    }
+
+    /// The engine, opened again first if it has failed and it is time.
+    fn engine(&mut self) -> Result<&Engine, StoreError> {
+        if let State::Broken { why, retry_at } = &self.state {
+            let now = self.clock.now();
+            if now < *retry_at {
+                return Err(StoreError::Unavailable(why.clone()));
+            }
+            match start(&self.place, self.cache) {
+                Ok(engine) => {
+                    tracing::warn!("the store works again");
+                    self.state = State::Open(engine);
+                }
+                Err(error) => {
+                    self.breaks(error.to_string());
+                    return Err(StoreError::Unavailable(error.to_string()));
+                }
+            }
+        }
+        match &self.state {
+            State::Open(engine) => Ok(engine),
+            State::Broken { why, .. } | State::Dead(why) => {
+                Err(StoreError::Unavailable(why.clone()))
+            }
+            State::Closed => Err(StoreError::Unavailable("the store is closed".to_owned())),
+        }
+    }
+
+    fn read<T>(
+        &mut self,
+        read: impl FnOnce(&::sled::Db) -> Result<T, ::sled::Error>,
+    ) -> Result<T, StoreError> {
+        let directory = self.place.directory().to_owned();
+        let engine = self.engine()?;
+        read(&engine.database).map_err(|error| told(&directory, &error))
+    }
+
+    /// Closes the engine after a failure and lets it be opened again later.
+    fn breaks(&mut self, why: String) {
+        let retry_at = self.clock.now().plus(RETRY);
+        let failed = std::mem::replace(&mut self.state, State::Broken { why, retry_at });
+        discard(failed);
+    }
+}
+
+impl Ledger for Sled {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|database| Ok(database.get(key)?.map(|value| value.to_vec())))
+    }
+
+    fn scan(
+        &mut self,
+        range: &KeyRange,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read(|database| {
+            let found = database.range(range.from.clone()..range.to.clone());
+            let pair = |pair: Result<(::sled::IVec, ::sled::IVec), _>| {
+                pair.map(|(key, value)| (key.to_vec(), value.to_vec()))
+            };
+            match order {
+                Order::Ascending => found.take(limit).map(pair).collect(),
+                Order::Descending => found.rev().take(limit).map(pair).collect(),
+            }
+        })
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let synced = self.durability == Durability::Synced;
+        let directory = self.place.directory().to_owned();
+        let engine = self.engine()?;
+        let writes = to_sled(batch);
+        // A panic halfway is like any other failure halfway.
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            engine.database.apply_batch(writes)?;
+            engine.database.flush()
+        }))
+        .unwrap_or_else(|_| Err(::sled::Error::ReportableBug("it panics".to_owned())));
+        if let Err(error) = written {
+            tracing::error!(%error, "the store engine could not write");
+            self.breaks(told(&directory, &error).to_string());
+            // Whether the log holds the whole batch, only the next opening can tell.
+            return Err(StoreError::Indeterminate);
+        }
+        if synced && let Err(error) = engine.file.sync_data() {
+            // The system may have dropped what it could not write, and says so only once: a second
+            // sync that succeeds would prove nothing.
+            tracing::error!(%error, "the disk did not take what was written");
+            let why = format!(
+                "the disk did not take what was written ({error}): look at the disk, then restart \
+                 sidegate"
+            );
+            discard(std::mem::replace(&mut self.state, State::Dead(why)));
+            return Err(StoreError::Indeterminate);
+        }
+        Ok(())
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        match &self.state {
+            State::Open(engine) => engine.file.metadata().map_or(0, |found| found.len()),
+            State::Broken { .. } | State::Dead(_) | State::Closed => 0,
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        self.place.is_new()
+    }
+
+    fn mark_created(&mut self) -> Result<(), StoreError> {
+        self.place.mark()
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        let outcome = match &state {
+            State::Open(engine) => engine.file.sync_data(),
+            State::Broken { .. } | State::Dead(_) | State::Closed => Ok(()),
+        };
+        discard(state);
+        outcome.map_err(|e| explain(self.place.directory(), &e))
+    }
+}
+
+/// Lets go of the engine. It panics when its last sync fails, which changes nothing for us: what
+/// was acknowledged has been synced before.
+fn discard(state: State) {
+    if catch_unwind(AssertUnwindSafe(|| drop(state))).is_err() {
+        tracing::error!("the store engine did not stop cleanly");
+    }
+}
+
+fn to_sled(batch: &Batch) -> ::sled::Batch {
+    let mut writes = ::sled::Batch::default();
+    for (key, write) in &batch.writes {
+        match write {
+            Some(value) => writes.insert(key.as_slice(), value.as_slice()),
+            None => writes.remove(key.as_slice()),
+        }
+    }
+    writes
+}
+
+/// Starts the engine; when a snapshot is damaged, once more without it.
+fn start(place: &Place, cache: u64) -> Result<Engine, StoreError> {
+    place.remove_half_snapshots()?;
+    let database = match open_database(place, cache) {
+        Ok(database) => database,
+        Err(Failed::Told(error)) => return Err(error),
+        Err(Failed::Damaged(what)) => {
+            tracing::error!(
+                what,
+                "the store does not open; trying without its snapshots"
+            );
+            let retried = if place.quarantine_snapshots()? {
+                open_database(place, cache)
+            } else {
+                Err(Failed::Damaged(what))
+            };
+            retried.map_err(|failed| failed.after_retry(place))?
+        }
+    };
+    let open = || -> io::Result<File> {
+        let file = File::open(place.database())?;
+        // Recovery may have written; it must be down before anything is built on it.
+        file.sync_all()?;
+        place.sync_directory()?;
+        Ok(file)
+    };
+    let file = open().map_err(|e| explain(place.directory(), &e))?;
+    Ok(Engine { database, file })
+}
+
+/// How opening failed.
+enum Failed {
+    /// It has been explained.
+    Told(StoreError),
+    /// What is on disk does not make sense to the engine.
+    Damaged(String),
+}
+
+impl Failed {
+    fn after_retry(self, place: &Place) -> StoreError {
+        match self {
+            Self::Told(error) => error,
+            Self::Damaged(what) => StoreError::Config(format!(
+                "the store in {} is damaged and does not open, also not without its snapshots \
+                 ({what}): keep a copy of the directory, then restore a backup, or move the \
+                 directory away to begin with an empty store",
+                place.directory().display()
+            )),
+        }
+    }
+}
+
+fn open_database(place: &Place, cache: u64) -> Result<::sled::Db, Failed> {
+    let config = ::sled::Config::new()
+        .path(place.directory())
+        .cache_capacity(cache)
+        .flush_every_ms(Some(CLEAN_EVERY))
+        .mode(::sled::Mode::LowSpace);
+    // On damage that it does not expect the engine panics.
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(error)) if is_damage(&error) => Err(Failed::Damaged(error.to_string())),
+        Ok(Err(error)) => Err(Failed::Told(told(place.directory(), &error))),
+        Err(_) => Err(Failed::Damaged("it panics".to_owned())),
+    }
+}
+
+fn is_damage(error: &::sled::Error) -> bool {
+    match error {
+        ::sled::Error::Corruption { .. } | ::sled::Error::ReportableBug(_) => true,
+        ::sled::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+        ),
+        ::sled::Error::CollectionNotFound(_) | ::sled::Error::Unsupported(_) => false,
+    }
+}
+
+fn told(directory: &Path, error: &::sled::Error) -> StoreError {
+    match error {
+        ::sled::Error::Io(error) => explain(directory, error),
+        ::sled::Error::Unsupported(what) => StoreError::Config(format!(
+            "the store directory {} holds something that this version cannot open: {what}",
+            directory.display()
+        )),
+        ::sled::Error::Corruption { .. }
+        | ::sled::Error::ReportableBug(_)
+        | ::sled::Error::CollectionNotFound(_) => StoreError::Corrupt(error.to_string()),
+    }
+}

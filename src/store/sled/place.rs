@@ -1,0 +1,218 @@
+//! The directory a store lives in: who may use it, whether a store was ever completed in it, and
+//! what has to be put in order before the engine may look at it.
+//!
+//! ```text
+//! lock              held by the process that uses the directory
+//! sidegate-store    the marker: a store was completed here, so it must never start empty
+//! db conf blobs/    the engine's own
+//! snap.*            the engine's shortcut into `db`; can always be made again from it
+//! quarantine/       snapshots that were set aside
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::store::StoreError;
+
+const LOCK: &str = "lock";
+const MARKER: &str = "sidegate-store";
+const MARKER_DRAFT: &str = "sidegate-store.draft";
+const DATABASE: &str = "db";
+const QUARANTINE: &str = "quarantine";
+const MARKER_TEXT: &[u8] = b"A Sidegate store lives here. Do not delete this file by itself: it \
+keeps Sidegate from starting with an empty store when the other files are missing.\n";
+
+/// A store directory that this process holds.
+#[derive(Debug)]
+pub(crate) struct Place {
+    directory: PathBuf,
+    is_new: bool,
+    /// Closing it gives the directory up.
+    _lock: File,
+}
+
+impl Place {
+    /// Makes the directory if need be, takes its lock and looks at what is there.
+    pub(crate) fn take(directory: &Path) -> Result<Self, StoreError> {
+        make_directory(directory)?;
+        let lock = take_lock(directory)?;
+        let place = Self {
+            directory: directory.to_owned(),
+            is_new: !exists(directory, &directory.join(MARKER))?,
+            _lock: lock,
+        };
+        place.refuse_a_vanished_database()?;
+        place.remove_half_snapshots()?;
+        Ok(place)
+    }
+
+    /// The directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The engine's file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.directory.join(DATABASE)
+    }
+
+    /// Whether no store was ever completed here.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Notes durably that a store was completed here.
+    pub(crate) fn mark(&mut self) -> Result<(), StoreError> {
+        let write = || -> io::Result<()> {
+            for name in ["conf", DATABASE] {
+                let file = self.directory.join(name);
+                if file.exists() {
+                    File::open(file)?.sync_all()?;
+                }
+            }
+            let draft = self.directory.join(MARKER_DRAFT);
+            let mut file = File::create(&draft)?;
+            file.write_all(MARKER_TEXT)?;
+            file.sync_all()?;
+            // The engine's files must be there for sure before the marker says so.
+            self.sync_directory()?;
+            fs::rename(&draft, self.directory.join(MARKER))?;
+            self.sync_directory()?;
+            sync_parent(&self.directory)
+        };
+        write().map_err(|e| explain(&self.directory, &e))?;
+        self.is_new = false;
+        Ok(())
+    }
+
+    /// Makes durable which files there are.
+    pub(crate) fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+
+    /// Removes snapshots that a crash left half written: the engine takes them for whole ones.
+    pub(crate) fn remove_half_snapshots(&self) -> Result<(), StoreError> {
+        for file in self.snapshots()? {
+            if file.extension().is_some_and(|e| e == "generating") {
+                fs::remove_file(&file).map_err(|e| explain(&self.directory, &e))?;
+                tracing::warn!(file = %file.display(), "removed a half-written snapshot");
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets all snapshots aside. Says whether there were any.
+    pub(crate) fn quarantine_snapshots(&self) -> Result<bool, StoreError> {
+        let files = self.snapshots()?;
+        let aside = self.directory.join(QUARANTINE);
+        let set_aside = || -> io::Result<()> {
+            fs::create_dir_all(&aside)?;
+            for file in &files {
+                let Some(name) = file.file_name() else {
+                    continue;
+                };
+                fs::rename(file, aside.join(name))?;
+                tracing::error!(file = %file.display(), "set a damaged snapshot aside");
+            }
+            self.sync_directory()
+        };
+        if !files.is_empty() {
+            set_aside().map_err(|e| explain(&self.directory, &e))?;
+        }
+        Ok(!files.is_empty())
+    }
+
+    fn snapshots(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let list = || -> io::Result<Vec<PathBuf>> {
+            let mut found = Vec::new();
+            for entry in fs::read_dir(&self.directory)? {
+                let entry = entry?;
+                if entry.file_name().to_string_lossy().starts_with("snap.") {
+                    found.push(entry.path());
+                }
+            }
+            Ok(found)
+        };
+        list().map_err(|e| explain(&self.directory, &e))
+    }
+
+    fn refuse_a_vanished_database(&self) -> Result<(), StoreError> {
+        let length = match fs::metadata(self.database()) {
+            Ok(found) => found.len(),
+            Err(e) if e.kind() == ErrorKind::NotFound => 0,
+            Err(e) => return Err(explain(&self.directory, &e)),
+        };
+        if length == 0 && !self.is_new {
+            return Err(StoreError::Config(format!(
+                "the store directory {directory} has been used before, yet its database file \
+                 `{DATABASE}` is missing or empty: restore it from a backup, or remove \
+                 `{MARKER}` as well to begin with an empty store",
+                directory = self.directory.display(),
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(directory)
+        .map_err(|e| explain(directory, &e))
+}
+
+fn take_lock(directory: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join(LOCK))
+        .map_err(|e| explain(directory, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Config(format!(
+            "the store directory {} is in use by another sidegate: stop that one, or give this \
+             one a directory of its own",
+            directory.display()
+        ))),
+        Err(TryLockError::Error(e)) => Err(explain(directory, &e)),
+    }
+}
+
+fn exists(directory: &Path, file: &Path) -> Result<bool, StoreError> {
+    file.try_exists().map_err(|e| explain(directory, &e))
+}
+
+fn sync_parent(directory: &Path) -> io::Result<()> {
+    match directory.canonicalize()?.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// An error of the file system at this directory, with what to do about it.
+pub(crate) fn explain(directory: &Path, error: &io::Error) -> StoreError {
+    let directory = directory.display();
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Unavailable(format!(
+            "no space left for the store directory {directory}: make room"
+        )),
+        ErrorKind::PermissionDenied => StoreError::Config(format!(
+            "the store directory {directory} cannot be used by this user: give it to the user \
+             that runs sidegate (chown), with read and write permission"
+        )),
+        ErrorKind::ReadOnlyFilesystem => StoreError::Config(format!(
+            "the store directory {directory} is on a read-only file system: mount it writable"
+        )),
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::IsADirectory => {
+            StoreError::Config(format!(
+                "{directory} cannot be a store directory ({error}): name another one"
+            ))
+        }
+        _ => StoreError::Unavailable(format!("the store directory {directory}: {error}")),
+    }
+}
