@@ -14,6 +14,8 @@ mod accounts;
 mod audit;
 mod challenges;
 mod committer;
+#[cfg(test)]
+mod golden;
 mod keys;
 pub(crate) mod ledger;
 mod lockouts;
@@ -21,6 +23,8 @@ mod numbers;
 mod records;
 mod revocations;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod touches;
 mod transaction;
 mod upkeep;
