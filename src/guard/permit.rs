@@ -26,6 +26,12 @@ impl Permit {
         Self { identity: None }
     }
 
+    /// A permit for the proxy's own tests.
+    #[cfg(test)]
+    pub(crate) fn for_tests(identity: Option<Arc<Identity>>) -> Self {
+        Self { identity }
+    }
+
     /// Who is calling, if known.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_deref()

@@ -1,2 +1,169 @@
 //! Carry a permitted request to the upstream and its answer back.
+//!
+//! What must always be true: nothing is forwarded without a [`Permit`]; the upstream reads only
+//! headers we chose to write; whatever bytes the upstream sends, one request gets at most one
+//! answer and never another request's.
+//!
+//! ```text
+//! Proxy::forward ─→ pool (a connection: idle, or dialled) ─→ outbound (the request head)
+//!                └→ exchange (one state machine) ── sender: head and body to the upstream
+//!                        │                       └─ reply: the head of the answer
+//!                        └─→ Body: goes on sending, decodes the answer's body (payload, chunked)
+//! ```
+//!
+//! We speak HTTP/1.1 to the upstream ourselves. The whole exchange is polled inside the request's
+//! own future, later inside its response body: no second task, no channels, one allocation-free
+//! way through a pooled connection. A [`Proxy`] belongs to one worker thread.
+//!
+//! What is not carried: upgrades (the `Upgrade` header is dropped and an answer 101 is refused),
+//! request trailers, and `Via` (the proxy is transparent, and loops end at the connection limit).
+
+mod body;
+mod chunked;
+mod connect;
+mod cookies;
+mod error;
+mod exchange;
+mod forwarded;
+pub mod fuzz;
+mod hop;
+mod outbound;
+mod payload;
+mod pool;
+mod reply;
+mod sender;
 pub mod settings;
+mod strip;
+mod timer;
+mod via;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::guard::Permit;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::outbound::Outbound;
+use crate::proxy::pool::{Pool, Slot};
+use crate::proxy::sender::Sender;
+
+pub use body::Body;
+pub use error::{ClientFault, Fault, UpstreamError};
+pub use pool::Stats;
+pub use settings::{Address, Settings};
+pub use via::{Earlier, Scheme, Via};
+
+/// The way to the upstream, for one worker thread.
+#[derive(Debug)]
+pub struct Proxy {
+    core: Arc<Core>,
+}
+
+/// What every exchange of one worker shares.
+#[derive(Debug)]
+struct Core {
+    outbound: Outbound,
+    pool: Pool,
+    limits: Limits,
+}
+
+/// How long the parts of an exchange may be silent.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// From the last byte of the request to the head of the answer.
+    response: Option<Duration>,
+    /// Without a byte in either direction while a body is on its way.
+    idle: Duration,
+}
+
+impl Proxy {
+    /// A proxy with an empty pool. Nothing is connected before the first request.
+    pub fn new(settings: Settings) -> Self {
+        Self::with_idle_limit(settings, IDLE_LIMIT)
+    }
+
+    fn with_idle_limit(settings: Settings, idle: Duration) -> Self {
+        let response = Some(settings.response_timeout).filter(|timeout| !timeout.is_zero());
+        Self {
+            core: Arc::new(Core {
+                outbound: Outbound::new(&settings),
+                pool: Pool::new(settings),
+                limits: Limits { response, idle },
+            }),
+        }
+    }
+
+    /// Sends the request and waits for the head of the answer. The body of the answer goes on
+    /// where this stops: it also sends what is left of the request's body.
+    ///
+    /// Times: the upstream has `response_timeout` from the last byte of the request to the head of
+    /// its answer; while the request is still being sent, and while the answer's body flows, an
+    /// exchange ends after 60 s without a byte in either direction. A client that does not read
+    /// stops the clock: its own deadline belongs to the server.
+    ///
+    /// A request whose pooled connection turns out dead before the first byte of an answer is sent
+    /// once more on a fresh connection, if that cannot make the upstream act twice: none of its
+    /// body was taken, and the method is idempotent (RFC 9110, 9.2.2) or no complete request has
+    /// left.
+    ///
+    /// Dropping the future or the body closes the connection that was in use.
+    ///
+    /// # Errors
+    ///
+    /// See [`UpstreamError`], which tells whose fault it was.
+    pub async fn forward<B>(
+        &self,
+        permit: Permit,
+        request: Request<B>,
+        via: &Via,
+    ) -> Result<Response<Body<B>>, UpstreamError>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let sender = Sender::new(body, &parts);
+        let slot = Slot::take(&self.core).await?;
+        let mut lease = slot.connection(sender.is_replayable(&parts.method)).await?;
+        let head = &mut lease.connection.output;
+        (self.core.outbound).write_head(head, &parts, sender.framing(), permit.identity(), via);
+
+        // The answer's headers live in the map the request's came in: no allocation.
+        let mut headers = parts.headers;
+        headers.clear();
+        let mut exchange = Exchange::new(lease, sender, parts.method);
+        loop {
+            match poll_fn(|cx| exchange.poll_head(cx, &mut headers)).await {
+                Ok(status) => {
+                    let mut response = Response::new(Body::new(exchange));
+                    *response.status_mut() = status;
+                    *response.headers_mut() = headers;
+                    return Ok(response);
+                }
+                Err(error) if exchange.may_retry(&error) => exchange.reconnect().await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Closes idle connections past their time. Every use of the pool does so too; a worker calls
+    /// this now and then so that they also go when no request comes.
+    pub fn sweep(&self) {
+        self.core.pool.sweep();
+    }
+
+    /// What the pool has done so far.
+    pub fn stats(&self) -> Stats {
+        self.core.pool.stats()
+    }
+}
+
+/// The longest silence in both directions while a body is on its way. The same as the default of
+/// the great reverse proxies: event streams that live behind them send a heartbeat more often.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);

@@ -1,0 +1,87 @@
+//! Why a request could not be carried, and whose fault that is.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+/// Why there is no answer, or why the answer stops in its middle. The server makes a response of
+/// it; given by a body, it cuts the client's connection.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection, or a connection that ended before an answer began: 502.
+    #[error("the upstream cannot be reached")]
+    Unreachable(#[source] io::Error),
+    /// The upstream sent something that is not one plain HTTP/1.1 answer: 502.
+    #[error("the upstream sent a bad answer")]
+    BadResponse(#[from] Fault),
+    /// The upstream was silent for too long: 504.
+    #[error("the upstream did not answer in time")]
+    Timeout,
+    /// All connections are in use and none came free in time: 503.
+    #[error("all connections to the upstream are in use")]
+    Overloaded {
+        /// What `Retry-After` may say.
+        retry_after: Duration,
+    },
+    /// The client did not send the body it announced: 400.
+    #[error("the client's request body is bad")]
+    ClientBody(#[from] ClientFault),
+}
+
+/// What is wrong with an answer of the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The head is not HTTP/1.0 or 1.1.
+    #[error("the head is malformed")]
+    Head,
+    /// The head does not end within 64 KiB.
+    #[error("the head is too large")]
+    HeadTooLarge,
+    /// More than 100 header lines.
+    #[error("the head has too many headers")]
+    TooManyHeaders,
+    /// `Content-Length` is not one plain number (RFC 9112, 6.3).
+    #[error("the content length is malformed or given twice")]
+    ContentLength,
+    /// `Transfer-Encoding` is not exactly `chunked`, or came with HTTP/1.0 (RFC 9112, 6.1).
+    #[error("the transfer encoding is not plain chunked")]
+    TransferEncoding,
+    /// Both `Content-Length` and `Transfer-Encoding`.
+    #[error("the body is framed in two ways")]
+    TwoFramings,
+    /// 101 to a request that asked for no upgrade.
+    #[error("the upstream switched protocols unasked")]
+    SwitchedProtocols,
+    /// More than 16 interim answers.
+    #[error("too many interim answers")]
+    TooManyInterim,
+    /// A chunk is not framed as RFC 9112, 7.1 says.
+    #[error("a chunk is malformed")]
+    Chunk,
+    /// The framing of the chunks outweighs what they carry.
+    #[error("the chunks carry too much overhead")]
+    ChunkOverhead,
+    /// The trailer section is malformed or too large.
+    #[error("the trailers are malformed or too large")]
+    Trailers,
+    /// The connection ended inside the answer.
+    #[error("the answer was cut short")]
+    CutShort,
+}
+
+/// What is wrong with the request body of the client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientFault {
+    /// It could not be read: malformed, or the client went away.
+    #[error("the body could not be read")]
+    Unreadable(#[source] Box<dyn Error + Send + Sync>),
+    /// It is longer than its `Content-Length`.
+    #[error("the body is longer than declared")]
+    TooLong,
+    /// It ended before its `Content-Length`.
+    #[error("the body is shorter than declared")]
+    TooShort,
+    /// Nothing of it came for too long.
+    #[error("the body stopped coming")]
+    Stalled,
+}

@@ -1,0 +1,299 @@
+//! One request and its answer on one connection: a single state machine that sends and receives
+//! at the same time, so that an upstream may answer while it still reads.
+//!
+//! ```text
+//! poll_head:   send ─┬─→ read ──head──→ poll_frame
+//!               ↑    │                    send + read ──body──→ finish
+//!               └────┘                                            │
+//!                     connection back to the pool, or closed ←────┘
+//! ```
+//!
+//! Every wait has an end: the upstream's time for its head, or the limit of silence.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use http_body::Frame;
+use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
+
+use crate::proxy::error::{ClientFault, Fault, UpstreamError};
+use crate::proxy::payload::{Payload, Step};
+use crate::proxy::pool::Lease;
+use crate::proxy::reply::{Reader, Reuse};
+use crate::proxy::sender::{Sender, Waiting};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Exchange<B> {
+    /// None once the answer is over.
+    lease: Option<Lease>,
+    sender: Sender<B>,
+    reader: Reader,
+    method: Method,
+    payload: Payload,
+    reuse: Reuse,
+    /// Whether a byte of an answer came.
+    answered: bool,
+    /// When the silence began; none until somebody has to wait. A head that comes byte by byte is
+    /// no break of the silence: its time is the time of the whole.
+    silent_since: Option<Instant>,
+    /// How much is read at once.
+    portion: usize,
+}
+
+impl<B> Exchange<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// For a lease whose connection has the head of the request in its `output`.
+    pub(super) fn new(lease: Lease, sender: Sender<B>, method: Method) -> Self {
+        Self {
+            lease: Some(lease),
+            sender,
+            reader: Reader::new(&method),
+            method,
+            payload: Payload::Close,
+            reuse: Reuse::Refused,
+            answered: false,
+            silent_since: None,
+            portion: PORTION,
+        }
+    }
+
+    /// Ready with the status when the head of the answer is read into `headers`.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        headers: &mut HeaderMap,
+    ) -> Poll<Result<StatusCode, UpstreamError>> {
+        loop {
+            let waiting = self.poll_send(cx)?;
+            let lease = self.lease.as_mut().ok_or_else(closed)?;
+            if self.answered
+                && let Some(head) = self.reader.read(&mut lease.connection.input, headers)?
+            {
+                self.payload = head.payload;
+                self.reuse = head.reuse;
+                self.silent_since = None;
+                if self.payload.is_done() {
+                    self.finish();
+                }
+                return Poll::Ready(Ok(head.status));
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.died(None))),
+                Poll::Ready(Ok(_)) => self.answered = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.died(Some(error)))),
+                Poll::Pending => {
+                    let limits = self.lease.as_ref().ok_or_else(closed)?.core().limits;
+                    let limit = match waiting {
+                        Waiting::Done => limits.response,
+                        Waiting::Client | Waiting::Upstream => Some(limits.idle),
+                    };
+                    return self.poll_silence(cx, limit, waiting).map(Err);
+                }
+            }
+        }
+    }
+
+    /// The next piece of the answer's body; none when it is over.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let polled = self.poll_step(cx);
+        if let Poll::Ready(Some(Err(_))) = polled {
+            // Nothing can follow an error, and the connection is not worth keeping.
+            self.lease = None;
+        }
+        polled
+    }
+
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        loop {
+            if self.lease.is_none() {
+                return Poll::Ready(None);
+            }
+            let waiting = self.poll_send(cx)?;
+            let Some(lease) = &mut self.lease else {
+                return Poll::Ready(None);
+            };
+            match self.payload.decode(&mut lease.connection.input)? {
+                Step::Data(data) => {
+                    if self.payload.is_done() {
+                        self.finish();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Step::Trailers(trailers) => {
+                    let trailers = self.cleaned(trailers);
+                    self.finish();
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Step::End => {
+                    self.finish();
+                    return Poll::Ready(None);
+                }
+                Step::More => {}
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => {
+                    self.payload.disconnect()?;
+                    self.reuse = Reuse::Refused;
+                }
+                Poll::Ready(Ok(_)) => self.silent_since = None,
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Some(Err(UpstreamError::Unreachable(error))));
+                }
+                Poll::Pending => {
+                    let limit = self.lease.as_ref().map(|lease| lease.core().limits.idle);
+                    return self
+                        .poll_silence(cx, limit, waiting)
+                        .map(|error| Some(Err(error)));
+                }
+            }
+        }
+    }
+
+    /// Whether the whole answer was given.
+    pub(super) const fn is_over(&self) -> bool {
+        self.lease.is_none()
+    }
+
+    /// How many bytes of the body are to come, if that is known.
+    pub(super) fn exact(&self) -> Option<u64> {
+        if self.is_over() {
+            Some(0)
+        } else {
+            self.payload.exact()
+        }
+    }
+
+    /// Whether the request may be sent once more on a fresh connection: this one was pooled, it
+    /// died before it answered, and the upstream cannot act twice.
+    pub(super) fn may_retry(&self, error: &UpstreamError) -> bool {
+        matches!(error, UpstreamError::Unreachable(_))
+            && self.lease.as_ref().is_some_and(|lease| lease.reused)
+            && !self.answered
+            && self.sender.may_start_again(&self.method)
+    }
+
+    /// Begins again on a fresh connection, which is never a reason to begin a third time.
+    pub(super) async fn reconnect(&mut self) -> Result<(), UpstreamError> {
+        self.sender.start_again();
+        self.silent_since = None;
+        let lease = self.lease.as_mut().ok_or_else(closed)?;
+        lease.replace().await
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<Waiting, UpstreamError> {
+        let Some(lease) = &mut self.lease else {
+            return Ok(Waiting::Done);
+        };
+        let (waiting, moved) = self.sender.poll(cx, &mut lease.connection)?;
+        if moved > 0 {
+            self.silent_since = None;
+        }
+        Ok(waiting)
+    }
+
+    /// Reads once. A read that fills its portion makes the next one larger, up to 64 KiB.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(lease) = &mut self.lease else {
+            return Poll::Ready(Ok(0));
+        };
+        let connection = &mut *lease.connection;
+        let input = &mut connection.input;
+        if input.capacity() - input.len() < self.portion / 2 {
+            input.reserve(self.portion);
+        }
+        let room = input.capacity() - input.len();
+        let read = poll_read_buf(Pin::new(&mut connection.stream), cx, input);
+        if matches!(read, Poll::Ready(Ok(count)) if count == room) {
+            self.portion = (self.portion * 2).min(MAX_PORTION);
+        }
+        read
+    }
+
+    /// Ready with an error when nothing has moved for `limit`. The clock is read only when
+    /// somebody has to wait.
+    fn poll_silence(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: Option<Duration>,
+        waiting: Waiting,
+    ) -> Poll<UpstreamError> {
+        let (Some(lease), Some(limit)) = (&mut self.lease, limit) else {
+            return Poll::Pending;
+        };
+        let since = *self.silent_since.get_or_insert_with(Instant::now);
+        match lease.connection.alarm.poll(cx, since + limit) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) if waiting == Waiting::Client => {
+                Poll::Ready(ClientFault::Stalled.into())
+            }
+            Poll::Ready(()) => Poll::Ready(UpstreamError::Timeout),
+        }
+    }
+
+    /// Why a connection that ended before the head did not answer.
+    fn died(&mut self, error: Option<io::Error>) -> UpstreamError {
+        if self.answered {
+            return Fault::CutShort.into();
+        }
+        let cause = self.sender.take_broken().or(error);
+        UpstreamError::Unreachable(cause.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    /// Trailers that may reach the client: the same names go as from a request, because a client
+    /// may merge trailers into the headers.
+    fn cleaned(&self, trailers: HeaderMap) -> HeaderMap {
+        let Some(lease) = &self.lease else {
+            return HeaderMap::new();
+        };
+        let strip = &lease.core().outbound.strip;
+        let mut cleaned = HeaderMap::with_capacity(trailers.len());
+        let mut last = None;
+        for (name, value) in trailers {
+            // The map gives a name only with its first value.
+            last = name.or(last);
+            if let Some(name) = last.as_ref().filter(|name| !strip.contains(name)) {
+                cleaned.append(name.clone(), value);
+            }
+        }
+        cleaned
+    }
+
+    /// The answer is over: the connection goes back to the pool if both sides are through and
+    /// nothing more came, else it is closed.
+    fn finish(&mut self) {
+        let Some(mut lease) = self.lease.take() else {
+            return;
+        };
+        let clean = lease.connection.input.is_empty() && self.sender.is_done();
+        if self.reuse == Reuse::Allowed && clean && self.payload.is_done() {
+            if self.portion > PORTION {
+                lease.connection.input = bytes::BytesMut::new();
+            }
+            lease.put();
+        }
+    }
+}
+
+/// Asking for more after the end; no caller does.
+fn closed() -> UpstreamError {
+    UpstreamError::Unreachable(io::ErrorKind::NotConnected.into())
+}
+
+/// How much is read at once: at first, and when the upstream sends faster than that.
+const PORTION: usize = 8 * 1024;
+const MAX_PORTION: usize = 64 * 1024;

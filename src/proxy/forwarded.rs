@@ -1,0 +1,133 @@
+//! The forwarding headers, written from [`Via`] alone: the client's own are gone by then.
+//!
+//! `X-Forwarded-For`, `-Host`, `-Proto`, `-Port`, and `-Prefix` when a trusted peer gave one. The
+//! standard's `Forwarded` (RFC 7239) is not written: applications that read both disagree on which
+//! one wins, and one truth is safer than two.
+
+use std::io::Write;
+
+use http::HeaderValue;
+
+use crate::proxy::via::Via;
+
+/// Appends the forwarding headers and the request's id.
+pub(super) fn write(out: &mut Vec<u8>, via: &Via) {
+    let earlier = &via.earlier;
+    out.extend_from_slice(b"x-forwarded-for: ");
+    if let Some(chain) = &earlier.chain {
+        out.extend_from_slice(chain.as_bytes());
+        out.extend_from_slice(b", ");
+    }
+    // Writing into a Vec cannot fail.
+    write!(out, "{}\r\n", via.peer.to_canonical()).ok();
+
+    let host = earlier.host.as_ref().or(via.host.as_ref());
+    if let Some(host) = host.filter(|host| !host.is_empty()) {
+        line(out, b"x-forwarded-host: ", host.as_bytes());
+    }
+    let proto = (earlier.proto.as_ref()).map_or(via.scheme.as_str().as_bytes(), value);
+    line(out, b"x-forwarded-proto: ", proto);
+    let port = (earlier.port.as_ref()).map_or_else(|| port(via), value);
+    line(out, b"x-forwarded-port: ", port);
+    if let Some(prefix) = &earlier.prefix {
+        line(out, b"x-forwarded-prefix: ", prefix.as_bytes());
+    }
+    line(out, b"x-request-id: ", via.request_id.as_bytes());
+}
+
+fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn value(value: &HeaderValue) -> &[u8] {
+    value.as_bytes()
+}
+
+/// The port the client used: the one its `Host` names, else the scheme's own. Our listening port
+/// would be wrong behind every port mapping.
+fn port(via: &Via) -> &[u8] {
+    let default = via.scheme.default_port().as_bytes();
+    let Some(host) = via.host.as_ref().map(value) else {
+        return default;
+    };
+    match host.iter().rposition(|byte| *byte == b':') {
+        Some(colon) => match host.get(colon + 1..) {
+            Some(port) if is_port(port) => port,
+            _ => default,
+        },
+        None => default,
+    }
+}
+
+/// A bare IPv6 address without brackets is no `Host`; its last group can look like a port, but
+/// the server refuses such a `Host` before.
+fn is_port(text: &[u8]) -> bool {
+    (1..=5).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::via::{Earlier, Scheme};
+
+    fn via(host: &'static str) -> Via {
+        Via {
+            peer: "203.0.113.9".parse().unwrap(),
+            scheme: Scheme::Https,
+            host: Some(HeaderValue::from_static(host)),
+            request_id: HeaderValue::from_static("id-1"),
+            earlier: Earlier::default(),
+        }
+    }
+
+    fn written(via: &Via) -> String {
+        let mut out = Vec::new();
+        write(&mut out, via);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_untrusted_peer_is_told_as_it_is() {
+        assert_eq!(
+            written(&via("app.example.org")),
+            "x-forwarded-for: 203.0.113.9\r\nx-forwarded-host: app.example.org\r\n\
+             x-forwarded-proto: https\r\nx-forwarded-port: 443\r\nx-request-id: id-1\r\n"
+        );
+    }
+
+    #[test]
+    fn what_a_trusted_peer_said_is_kept_and_the_peer_is_appended() {
+        let mut via = via("inside:8080");
+        via.peer = "::ffff:10.0.0.1".parse().unwrap();
+        via.earlier = Earlier {
+            chain: Some(HeaderValue::from_static("198.51.100.1, 192.0.2.1")),
+            host: Some(HeaderValue::from_static("outside")),
+            proto: Some(HeaderValue::from_static("http")),
+            prefix: Some(HeaderValue::from_static("/app")),
+            port: Some(HeaderValue::from_static("8443")),
+        };
+        assert_eq!(
+            written(&via),
+            "x-forwarded-for: 198.51.100.1, 192.0.2.1, 10.0.0.1\r\nx-forwarded-host: outside\r\n\
+             x-forwarded-proto: http\r\nx-forwarded-port: 8443\r\nx-forwarded-prefix: /app\r\n\
+             x-request-id: id-1\r\n"
+        );
+    }
+
+    #[test]
+    fn the_port_is_the_one_the_client_names() {
+        for (host, port) in [
+            ("a:8080", "8080"),
+            ("[2001:db8::1]:81", "81"),
+            ("[2001:db8::1]", "443"),
+            ("a:", "443"),
+            ("a:x", "443"),
+            ("a", "443"),
+        ] {
+            let line = format!("x-forwarded-port: {port}\r\n");
+            assert!(written(&via(host)).contains(&line), "{host}");
+        }
+    }
+}

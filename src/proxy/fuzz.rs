@@ -1,0 +1,87 @@
+//! What the fuzz targets run; `cargo test` runs the same over the committed corpora.
+
+use bytes::BytesMut;
+use http::{HeaderMap, Method};
+
+use crate::proxy::error::Fault;
+use crate::proxy::payload::{Payload, Step};
+use crate::proxy::reply::Reader;
+
+/// Reads the bytes as what an upstream sent, twice: in one piece and cut into small ones. The
+/// first byte chooses the cut and the method.
+///
+/// # Panics
+///
+/// When the two readings differ, when a body is longer than its input, or when anything comes
+/// after an end: each would be a fault of the parser.
+pub fn upstream_response(data: &[u8]) {
+    let Some((choice, bytes)) = data.split_first() else {
+        return;
+    };
+    let method = if choice & 0x80 == 0 {
+        Method::GET
+    } else {
+        Method::HEAD
+    };
+    let cut = usize::from(choice & 0x7f) + 1;
+    let whole = read(&method, [bytes].into_iter());
+    let pieces = read(&method, bytes.chunks(cut));
+    match (&whole, &pieces) {
+        (Ok(whole), Ok(pieces)) => assert_eq!(whole, pieces, "the cut changes the answer"),
+        // Malformed input may be refused earlier in one piece than in many, never accepted.
+        (Err(_), Err(_)) => {}
+        _ => assert_eq!(whole.is_ok(), pieces.is_ok(), "the cut changes the verdict"),
+    }
+    if let Ok(answer) = whole {
+        assert!(answer.body.len() <= bytes.len(), "a body came from nowhere");
+    }
+}
+
+/// One complete answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    trailers: HeaderMap,
+}
+
+fn read<'a>(method: &Method, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Answer, Fault> {
+    let mut reader = Reader::new(method);
+    let mut input = BytesMut::new();
+    let mut answer = Answer {
+        status: 0,
+        headers: HeaderMap::new(),
+        body: Vec::new(),
+        trailers: HeaderMap::new(),
+    };
+    let mut payload = None;
+    for piece in pieces {
+        input.extend_from_slice(piece);
+        if payload.is_none()
+            && let Some(head) = reader.read(&mut input, &mut answer.headers)?
+        {
+            answer.status = head.status.as_u16();
+            payload = Some(head.payload);
+        }
+        if let Some(payload) = &mut payload {
+            drain(payload, &mut input, &mut answer)?;
+        }
+    }
+    let mut payload = payload.ok_or(Fault::CutShort)?;
+    payload.disconnect()?;
+    let before = answer.body.len();
+    drain(&mut payload, &mut input, &mut answer)?;
+    assert_eq!(answer.body.len(), before, "data came after the end");
+    Ok(answer)
+}
+
+fn drain(payload: &mut Payload, input: &mut BytesMut, answer: &mut Answer) -> Result<(), Fault> {
+    loop {
+        match payload.decode(input)? {
+            Step::Data(data) => answer.body.extend_from_slice(&data),
+            Step::Trailers(trailers) => answer.trailers = trailers,
+            Step::End | Step::More => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The names a `Connection` header declares to belong to one connection only (RFC 9110, 7.6.1).
+//! They are read before anything is removed or added, so that they can never take out a header we
+//! write.
+
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName};
+
+/// The names of all `Connection` lines, save the ones that are always taken out. Usually empty,
+/// and then it costs no allocation.
+#[derive(Debug, Default)]
+pub(super) struct Named<'a>(Vec<&'a [u8]>);
+
+impl<'a> Named<'a> {
+    /// From the lines of a request. Sorted, so that a line of a thousand names costs a header only
+    /// ten comparisons.
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let lines = headers.get_all(CONNECTION).into_iter();
+        let mut names: Vec<_> = lines
+            .flat_map(|line| tokens(line.as_bytes()))
+            .filter(|name| !is_ordinary(name))
+            .collect();
+        names.sort_unstable_by(|a, b| lower(a).cmp(lower(b)));
+        Self(names)
+    }
+
+    /// Whether a `Connection` line names this header.
+    pub(super) fn contains(&self, name: &HeaderName) -> bool {
+        let name = name.as_str().as_bytes();
+        (self.0)
+            .binary_search_by(|known| lower(known).cmp(lower(name)))
+            .is_ok()
+    }
+}
+
+/// The comma-separated tokens of a field value, without blanks around them.
+pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    (value.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.is_empty())
+}
+
+/// Names that need no entry: they are options and not headers, or always taken out.
+pub(super) fn is_ordinary(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"keep-alive")
+        || name.eq_ignore_ascii_case(b"close")
+        || name.eq_ignore_ascii_case(b"upgrade")
+        || name.eq_ignore_ascii_case(b"te")
+}
+
+fn lower(name: &[u8]) -> impl Iterator<Item = u8> {
+    name.iter().map(u8::to_ascii_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn all_lines_and_cases_are_honoured() {
+        let mut headers = HeaderMap::new();
+        for line in ["close, X-One ,,", "KEEP-ALIVE", " x-Two,x-three"] {
+            headers.append(CONNECTION, HeaderValue::from_static(line));
+        }
+        let named = Named::of(&headers);
+        for name in ["x-one", "x-two", "x-three"] {
+            assert!(named.contains(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in ["x-four", "close", "x-on"] {
+            assert!(!named.contains(&HeaderName::from_static(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn ordinary_options_need_no_memory() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        assert_eq!(Named::of(&headers).0.capacity(), 0);
+    }
+}

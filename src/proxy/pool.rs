@@ -1,0 +1,319 @@
+//! The connections of one worker: idle ones on a stack, the youngest used first, so that spare
+//! ones grow old and go; and never more in all than the settings allow.
+//!
+//! A request first takes a *slot*, which stands for the right to hold one connection, then an idle
+//! connection or a fresh one. A fresh one is dialled only when none is idle, so connections in use
+//! and idle together never exceed the slots.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use crate::proxy::Core;
+use crate::proxy::connect::{Stream, dial};
+use crate::proxy::error::UpstreamError;
+use crate::proxy::settings::{Address, Settings};
+use crate::proxy::timer::Alarm;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Pool {
+    address: Address,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    slots: Semaphore,
+    waiting: AtomicUsize,
+    /// One worker thread uses it: the lock is never contended, it only makes the futures `Send`.
+    idle: Mutex<Idle>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    /// The longest idle in front.
+    connections: VecDeque<(Box<Connection>, Instant)>,
+    /// Buffers of connections that went idle, so that an idle connection holds none.
+    buffers: Vec<(BytesMut, Vec<u8>)>,
+}
+
+/// One connection with what an exchange on it needs.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) stream: Stream,
+    /// Bytes read and not yet understood.
+    pub(super) input: BytesMut,
+    /// The request's head, later the frames around the pieces of its body.
+    pub(super) output: Vec<u8>,
+    pub(super) alarm: Alarm,
+    born: Instant,
+    counters: Arc<Counters>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.counters.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the pool of one worker has done; counts since the start, save the first two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Connections that are open.
+    pub open: u64,
+    /// Those of them that no request uses.
+    pub idle: u64,
+    /// Connections that were made.
+    pub created: u64,
+    /// Requests that were sent on a connection made before.
+    pub reused: u64,
+    /// Requests that were sent a second time, because their connection was dead.
+    pub retried: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    open: AtomicU64,
+    created: AtomicU64,
+    reused: AtomicU64,
+    retried: AtomicU64,
+}
+
+impl Pool {
+    pub(super) fn new(settings: Settings) -> Self {
+        let slots = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            address: settings.upstream,
+            connect_timeout: settings.connect_timeout,
+            idle_timeout: settings.idle_timeout,
+            slots: Semaphore::new(slots),
+            waiting: AtomicUsize::new(0),
+            idle: Mutex::default(),
+            counters: Arc::default(),
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            open: read(&self.counters.open),
+            idle: self.lock().connections.len() as u64,
+            created: read(&self.counters.created),
+            reused: read(&self.counters.reused),
+            retried: read(&self.counters.retried),
+        }
+    }
+
+    /// Closes what has been idle for too long.
+    pub(super) fn sweep(&self) {
+        self.lock().expire(Instant::now(), self.idle_timeout);
+    }
+
+    /// The youngest idle connection that is still good, with buffers.
+    fn reuse(&self, again: Again) -> Option<Box<Connection>> {
+        let now = Instant::now();
+        let mut idle = self.lock();
+        idle.expire(now, self.idle_timeout);
+        while let Some((mut connection, _)) = idle.connections.pop_back() {
+            let quiet = match again {
+                Again::Possible => connection.stream.is_quiet(),
+                Again::Impossible => {
+                    connection.stream.is_quiet() && connection.stream.is_quiet_for_certain()
+                }
+            };
+            if quiet && now.saturating_duration_since(connection.born) < MAX_AGE {
+                (connection.input, connection.output) = idle.buffers.pop().unwrap_or_else(buffers);
+                self.counters.reused.fetch_add(1, Ordering::Relaxed);
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    async fn dial(&self) -> Result<Box<Connection>, UpstreamError> {
+        let stream = dial(&self.address, self.connect_timeout).await?;
+        let (input, output) = self.lock().buffers.pop().unwrap_or_else(buffers);
+        self.counters.created.fetch_add(1, Ordering::Relaxed);
+        self.counters.open.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(Connection {
+            stream,
+            input,
+            output,
+            alarm: Alarm::default(),
+            born: Instant::now(),
+            counters: Arc::clone(&self.counters),
+        }))
+    }
+
+    /// Takes a connection back whose exchange is over.
+    fn put(&self, mut connection: Box<Connection>) {
+        let now = Instant::now();
+        if now.saturating_duration_since(connection.born) >= MAX_AGE || self.idle_timeout.is_zero()
+        {
+            return;
+        }
+        let input = std::mem::take(&mut connection.input);
+        let mut output = std::mem::take(&mut connection.output);
+        output.clear();
+        let mut idle = self.lock();
+        idle.expire(now, self.idle_timeout);
+        let small = input.capacity() <= MAX_SPARE && output.capacity() <= MAX_SPARE;
+        if small && idle.buffers.len() < MAX_SPARES {
+            idle.buffers.push((input, output));
+        }
+        idle.connections.push_back((connection, now));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits in line for a slot, for at most as long as connecting may take.
+    async fn wait(&self) -> Result<(), UpstreamError> {
+        let _place = Place::take(&self.waiting)?;
+        match timeout(self.connect_timeout, self.slots.acquire()).await {
+            Ok(Ok(permit)) => {
+                permit.forget();
+                Ok(())
+            }
+            Ok(Err(_)) | Err(_) => Err(overloaded()),
+        }
+    }
+}
+
+impl Idle {
+    fn expire(&mut self, now: Instant, limit: Duration) {
+        while let Some((_, since)) = self.connections.front()
+            && now.saturating_duration_since(*since) >= limit
+        {
+            self.connections.pop_front();
+        }
+    }
+}
+
+/// Whether a request could be sent again if its connection turned out dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It could, so a cheap look at the connection is enough.
+    Possible,
+    /// It could not, so the kernel is asked as well.
+    Impossible,
+}
+
+/// The right to hold one connection; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<Core>);
+
+impl Slot {
+    /// A free slot, or one that comes free in time.
+    ///
+    /// # Errors
+    ///
+    /// `Overloaded` when the line is too long or the time is over.
+    pub(super) async fn take(core: &Arc<Core>) -> Result<Self, UpstreamError> {
+        match core.pool.slots.try_acquire() {
+            Ok(permit) => permit.forget(),
+            Err(_) => core.pool.wait().await?,
+        }
+        Ok(Self(Arc::clone(core)))
+    }
+
+    /// A connection for this slot, idle or fresh.
+    pub(super) async fn connection(self, again: Again) -> Result<Lease, UpstreamError> {
+        let (connection, reused) = match self.0.pool.reuse(again) {
+            Some(connection) => (connection, true),
+            None => (self.0.pool.dial().await?, false),
+        };
+        Ok(Lease {
+            connection,
+            reused,
+            slot: self,
+        })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.pool.slots.add_permits(1);
+    }
+}
+
+/// A connection in use. Dropping it closes the connection. (The fields drop in this order: the
+/// connection is closed before the slot is free.)
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) connection: Box<Connection>,
+    /// Whether the connection served another request before.
+    pub(super) reused: bool,
+    slot: Slot,
+}
+
+impl Lease {
+    /// What all exchanges share.
+    pub(super) fn core(&self) -> &Core {
+        &self.slot.0
+    }
+
+    /// Puts the connection back for the next request.
+    pub(super) fn put(self) {
+        self.slot.0.pool.put(self.connection);
+    }
+
+    /// A fresh connection in place of one that died; the head to send moves over.
+    pub(super) async fn replace(&mut self) -> Result<(), UpstreamError> {
+        let pool = &self.slot.0.pool;
+        let mut fresh = pool.dial().await?;
+        std::mem::swap(&mut fresh.output, &mut self.connection.output);
+        pool.counters.retried.fetch_add(1, Ordering::Relaxed);
+        self.connection = fresh;
+        self.reused = false;
+        Ok(())
+    }
+}
+
+/// A place in the line of those who wait; left when dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize) -> Result<Self, UpstreamError> {
+        let place = Self(waiting);
+        if waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            return Err(overloaded());
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+const fn overloaded() -> UpstreamError {
+    UpstreamError::Overloaded {
+        retry_after: Duration::from_secs(1),
+    }
+}
+
+fn buffers() -> (BytesMut, Vec<u8>) {
+    (BytesMut::new(), Vec::with_capacity(OUTPUT))
+}
+
+/// A connection this old is not used again, so that changes behind a name or a balancer are
+/// followed within the hour.
+const MAX_AGE: Duration = Duration::from_secs(3600);
+
+/// The longest line of those who wait for a connection, a worker.
+const MAX_WAITING: usize = 1024;
+
+/// How many pairs of buffers are kept for connections to come, and how large one may have grown.
+const MAX_SPARES: usize = 64;
+const MAX_SPARE: usize = 16 * 1024;
+
+/// Room for an ordinary request head.
+const OUTPUT: usize = 2048;
