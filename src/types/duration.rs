@@ -30,6 +30,16 @@ pub fn parse_size(text: &str) -> Result<u64, BadSpan> {
     number.checked_mul(factor).ok_or(BadSpan::Size)
 }
 
+/// Writes a number of bytes the way it can be read back, in the largest unit that fits it whole.
+pub fn show_size(bytes: u64) -> String {
+    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if bytes > 0 && bytes.trailing_zeros() >= shift {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    bytes.to_string()
+}
+
 /// Text that is neither a span nor a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadSpan {
@@ -44,6 +54,13 @@ pub enum BadSpan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_shown_as_it_would_be_written() {
+        for text in ["19MiB", "64KiB", "2GiB", "1025", "0"] {
+            assert_eq!(parse_size(text).map(show_size), Ok(text.to_owned()));
+        }
+    }
 
     #[test]
     fn spans_and_sizes_read_as_written() {

@@ -1,0 +1,183 @@
+//! Where the builders read their values and leave their notes.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::config::hint::nearest;
+use crate::config::problem::Problem;
+use crate::config::tree::Origins;
+use crate::types::duration::{parse_duration, parse_size, show_duration, show_size};
+
+/// Reads values, notes mistakes.
+pub(super) struct Desk<'a> {
+    origins: &'a Origins,
+    problems: &'a mut Vec<Problem>,
+    /// Keys that were refused before their meaning was looked at.
+    misshapen: Vec<String>,
+    warnings: Vec<String>,
+    dangers: Vec<String>,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(origins: &'a Origins, problems: &'a mut Vec<Problem>) -> Self {
+        let misshapen = problems.iter().map(|p| p.key.clone()).collect();
+        Self {
+            origins,
+            problems,
+            misshapen,
+            warnings: Vec::new(),
+            dangers: Vec::new(),
+        }
+    }
+
+    /// Whether the file or the environment names this key.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.origins.is_set(key)
+    }
+
+    /// Notes a mistake.
+    pub(super) fn refuse(&mut self, key: &str, message: impl Into<String>) {
+        self.note(key, message.into(), None);
+    }
+
+    /// Notes a mistake and what to do about it.
+    pub(super) fn refuse_with(
+        &mut self,
+        key: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.note(key, message.into(), Some(hint.into()));
+    }
+
+    /// Notes something that is no mistake, yet worth knowing.
+    pub(super) fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    /// Notes a `danger_*` key that is on.
+    pub(super) fn danger(&mut self, key: &str) {
+        self.dangers.push(key.to_owned());
+    }
+
+    /// Warnings and dangers.
+    pub(super) fn finish(self) -> (Vec<String>, Vec<String>) {
+        (self.warnings, self.dangers)
+    }
+
+    /// A duration within bounds.
+    pub(super) fn duration(
+        &mut self,
+        key: &str,
+        text: &str,
+        bounds: RangeInclusive<Duration>,
+    ) -> Duration {
+        match parse_duration(text) {
+            Ok(span) if bounds.contains(&span) => span,
+            Ok(_) => {
+                let low = show_duration(*bounds.start());
+                let high = show_duration(*bounds.end());
+                self.refuse(key, format!("must be between {low} and {high}"));
+                *bounds.start()
+            }
+            Err(error) => {
+                self.refuse_with(key, "is no duration", error.to_string());
+                *bounds.start()
+            }
+        }
+    }
+
+    /// A duration within bounds, or zero, which means "none".
+    pub(super) fn duration_or_none(
+        &mut self,
+        key: &str,
+        text: &str,
+        bounds: RangeInclusive<Duration>,
+    ) -> Duration {
+        match parse_duration(text) {
+            Ok(Duration::ZERO) => Duration::ZERO,
+            // A bare zero has one meaning, whatever the unit.
+            Err(_) if text.trim() == "0" => Duration::ZERO,
+            _ => self.duration(key, text, bounds),
+        }
+    }
+
+    /// A size in bytes within bounds.
+    pub(super) fn size(&mut self, key: &str, text: &str, bounds: RangeInclusive<u64>) -> u64 {
+        match parse_size(text) {
+            Ok(size) if bounds.contains(&size) => size,
+            Ok(_) => {
+                let low = show_size(*bounds.start());
+                let high = show_size(*bounds.end());
+                self.refuse(key, format!("must be between {low} and {high}"));
+                *bounds.start()
+            }
+            Err(error) => {
+                self.refuse_with(key, "is no size", error.to_string());
+                *bounds.start()
+            }
+        }
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn number(&mut self, key: &str, value: i64, bounds: RangeInclusive<u32>) -> u32 {
+        match u32::try_from(value) {
+            Ok(number) if bounds.contains(&number) => number,
+            _ => {
+                let (low, high) = (bounds.start(), bounds.end());
+                self.refuse(key, format!("must be between {low} and {high}"));
+                *bounds.start()
+            }
+        }
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        key: &str,
+        text: &str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*meaning);
+        }
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let hint = match nearest(text, known.iter().copied()) {
+            Some(near) if !text.is_empty() => format!("did you mean \"{near}\"?"),
+            _ => format!("write one of {}", known.join(", ")),
+        };
+        self.refuse_with(key, format!("{text:?} is not known here"), hint);
+        None
+    }
+
+    fn note(&mut self, key: &str, message: String, hint: Option<String>) {
+        let under = |inner: &str, outer: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        // What was taken out for its shape is missing now; that is not a second mistake.
+        if self
+            .misshapen
+            .iter()
+            .any(|bad| under(key, bad) || under(bad, key))
+        {
+            return;
+        }
+        self.problems.push(Problem {
+            source: self.origins.find(key),
+            key: key.to_owned(),
+            message,
+            hint,
+        });
+    }
+}
+
+/// Whole seconds, for bounds.
+pub(super) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(super) const MINUTE: u64 = 60;
+pub(super) const HOUR: u64 = 60 * MINUTE;
+pub(super) const DAY: u64 = 24 * HOUR;

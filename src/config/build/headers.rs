@@ -1,0 +1,134 @@
+//! `[headers]`: what the upstream is told about the caller.
+
+use http::HeaderName;
+
+use crate::api::settings::Cookies;
+use crate::config::build::desk::Desk;
+use crate::config::raw::Headers;
+use crate::guard::settings::{Preset, Settings};
+
+/// The guard's settings.
+pub(super) fn build(desk: &mut Desk<'_>, headers: &Headers, cookies: &Cookies) -> Settings {
+    Settings {
+        access_cookie: cookies.access.clone(),
+        headers: preset(desk, headers),
+        cache_bytes: CACHE_BYTES,
+    }
+}
+
+fn preset(desk: &mut Desk<'_>, headers: &Headers) -> Preset {
+    if headers.preset == "custom" {
+        return custom(desk, headers);
+    }
+    if !headers.custom.is_empty() {
+        desk.refuse_with(
+            "headers.custom",
+            format!("is not used with preset = {:?}", headers.preset),
+            "set preset = \"custom\", or remove it",
+        );
+    }
+    let names: Vec<(&str, ())> = PRESETS
+        .iter()
+        .chain(&["custom"])
+        .map(|name| (*name, ()))
+        .collect();
+    desk.word("headers.preset", &headers.preset, &names);
+    Preset::Named(headers.preset.clone())
+}
+
+fn custom(desk: &mut Desk<'_>, headers: &Headers) -> Preset {
+    let claims: Vec<(&str, ())> = CLAIMS.iter().map(|name| (*name, ())).collect();
+    let mut map: Vec<(String, HeaderName)> = Vec::new();
+    for (claim, header) in &headers.custom {
+        let key = format!("headers.custom.{claim}");
+        desk.word(&key, claim, &claims);
+        let Ok(name) = HeaderName::try_from(header.as_str()) else {
+            desk.refuse(&key, format!("{header:?} is no header name"));
+            continue;
+        };
+        if RESERVED.contains(&name.as_str()) {
+            desk.refuse(
+                &key,
+                format!("{name} has its own meaning and cannot carry a claim"),
+            );
+        }
+        if map.iter().any(|(_, other)| normal(other) == normal(&name)) {
+            desk.refuse(&key, format!("{name} is used for two claims"));
+        }
+        map.push((claim.clone(), name));
+    }
+    if map.is_empty() {
+        desk.refuse_with(
+            "headers.custom",
+            "preset = \"custom\" needs at least one claim",
+            "write sub = \"X-User-Id\" under [headers.custom]",
+        );
+    }
+    Preset::Custom(map)
+}
+
+/// Servers that put headers into variables cannot tell these spellings apart.
+fn normal(name: &HeaderName) -> String {
+    name.as_str()
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+}
+
+/// What one worker's cache of verified tokens may hold: some ten thousand tokens.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// The presets that can be named.
+const PRESETS: &[&str] = &[
+    "native",
+    "oauth2-proxy",
+    "auth-request",
+    "remote-user",
+    "authentik",
+    "pomerium",
+    "cloudflare",
+    "grafana",
+    "gitea",
+    "jenkins",
+    "django",
+    "spring",
+    "php",
+    "nextcloud",
+    "rails",
+    "cloudbeaver",
+];
+
+/// The claims that can be told.
+const CLAIMS: &[&str] = &[
+    "sub", "username", "email", "role", "roles", "tenantId", "sid", "amr",
+];
+
+/// Headers that a claim must not overwrite.
+const RESERVED: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "origin",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-request-id",
+];

@@ -1,0 +1,123 @@
+//! Small grammars that several sections share: origins, hosts, prefixes, socket paths.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+/// An origin (RFC 6454): `scheme://host[:port]` and nothing after it, in lower case and without the
+/// scheme's own port, the way browsers send it.
+pub(super) fn origin(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let (scheme, rest) = lower.split_once("://")?;
+    let own_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return None,
+    };
+    let (host_name, port) = split_port(rest)?;
+    if !is_host(host_name) || port == Some(0) {
+        return None;
+    }
+    Some(format!(
+        "{scheme}://{}",
+        rest.strip_suffix(own_port).unwrap_or(rest)
+    ))
+}
+
+/// `host[:port]`, where an IPv6 address stands in brackets. The host keeps its brackets.
+pub(super) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let after_bracket = text.rfind(']').map_or(0, |at| at + 1);
+    let tail = text.get(after_bracket..)?;
+    match tail.find(':') {
+        None => Some((text, None)),
+        Some(at) => {
+            let host = text.get(..after_bracket + at)?;
+            let digits = tail.get(at + 1..)?;
+            let plain = digits.bytes().all(|b| b.is_ascii_digit());
+            let port = digits.parse().ok().filter(|_| plain)?;
+            Some((host, Some(port)))
+        }
+    }
+}
+
+/// A host as it stands in a `Host` header, without a port: a DNS name, an IPv4 address, or an IPv6
+/// address in brackets.
+pub(super) fn is_host(text: &str) -> bool {
+    if let Some(inner) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
+        return matches!(inner.parse(), Ok(IpAddr::V6(_)));
+    }
+    is_dns_name(text)
+}
+
+/// A DNS name (RFC 1123, 2.1); underscores are admitted, since container networks use them.
+pub(super) fn is_dns_name(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    (1..=253).contains(&text.len()) && text.split('.').all(label)
+}
+
+/// A path prefix: `/segment[/segment…]` of unreserved characters, so that it has one spelling.
+pub(super) fn is_prefix(text: &str) -> bool {
+    let segment = |segment: &str| {
+        !segment.is_empty()
+            && segment != "."
+            && segment != ".."
+            && segment
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b))
+    };
+    text.len() <= 128
+        && text
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.split('/').all(segment))
+}
+
+/// Whether the system takes this path as a socket's address (`sun_path` holds 108 bytes).
+pub(super) fn fits_socket(path: &Path) -> bool {
+    (1..=107).contains(&path.as_os_str().len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_would_send() {
+        for (text, expected) in [
+            ("https://App.Example.org", Some("https://app.example.org")),
+            (
+                "https://app.example.org:443",
+                Some("https://app.example.org"),
+            ),
+            ("http://[::1]:8080", Some("http://[::1]:8080")),
+            ("http://127.0.0.1", Some("http://127.0.0.1")),
+            ("https://app.example.org/", None),
+            ("https://app.example.org/path", None),
+            ("https://user@app.example.org", None),
+            ("ftp://app.example.org", None),
+            ("https://", None),
+            ("https://a:b", None),
+            ("https://a:0", None),
+            ("https://a:+80", None),
+            ("https://*", None),
+            ("null", None),
+        ] {
+            assert_eq!(origin(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_has_one_spelling() {
+        assert!(is_prefix("/auth") && is_prefix("/api/v1.2/auth"));
+        for bad in [
+            "", "/", "auth", "/auth/", "//auth", "/a/../b", "/a%20b", "/ä", "/a?b",
+        ] {
+            assert!(!is_prefix(bad), "{bad}");
+        }
+    }
+}

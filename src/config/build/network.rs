@@ -1,0 +1,273 @@
+//! `[server]`, `[admin]`, `[paths]`, `[log]` to the server's settings.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tracing::level_filters::LevelFilter;
+
+use crate::config;
+use crate::config::build::desk::{Desk, HOUR, MINUTE, secs};
+use crate::config::build::names;
+use crate::config::hint::nearest;
+use crate::config::raw::{Log, Paths, Raw, Server};
+use crate::server::settings::{AccessLogTarget, Listen, Settings};
+use crate::store::settings::Engine;
+use crate::store::settings::Settings as StoreSettings;
+use crate::types::net::TrustedProxies;
+use crate::types::path::{Allow, Allowances};
+
+/// The server's settings, and the trusted networks as they were stated.
+pub(super) fn build(
+    desk: &mut Desk<'_>,
+    raw: &Raw,
+    cores: NonZeroUsize,
+    store: &StoreSettings,
+    keys_dir: &Path,
+) -> (Settings, Vec<IpNet>) {
+    let server = &raw.server;
+    let networks = trusted(desk, server);
+    let listen = listen(desk, server);
+    let admin = admin(desk, &raw.admin.listen, &listen);
+    let threads = match desk.number("server.threads", server.threads, 0..=1_024) {
+        0 => cores.get(),
+        some => some as usize,
+    };
+    let settings = Settings {
+        listen,
+        admin,
+        control: control(desk, &server.control, store, keys_dir),
+        threads,
+        trusted_proxies: TrustedProxies::new(networks.clone()),
+        max_connections: desk.number(
+            "server.max_connections",
+            server.max_connections,
+            1..=1_000_000,
+        ) as usize,
+        header_timeout: desk.duration(
+            "server.header_timeout",
+            &server.header_timeout,
+            secs(1)..=secs(5 * MINUTE),
+        ),
+        drain_delay: desk.duration(
+            "server.drain_delay",
+            &server.drain_delay,
+            Duration::ZERO..=secs(10 * MINUTE),
+        ),
+        drain_timeout: desk.duration(
+            "server.drain_timeout",
+            &server.drain_timeout,
+            Duration::ZERO..=secs(HOUR),
+        ),
+        hosts: hosts(desk, server),
+        paths: paths(desk, &raw.paths),
+        access_log: raw.log.access,
+        json_logs: raw.log.format == "json",
+        access_log_target: if raw.log.access_file.is_empty() {
+            AccessLogTarget::Stdout
+        } else {
+            AccessLogTarget::File(PathBuf::from(&raw.log.access_file))
+        },
+    };
+    (settings, networks)
+}
+
+/// `server.public_url` as an origin.
+pub(super) fn public_origin(desk: &mut Desk<'_>, server: &Server) -> Option<String> {
+    if server.public_url.is_empty() {
+        return None;
+    }
+    let origin = names::origin(&server.public_url);
+    if origin.is_none() {
+        desk.refuse_with(
+            "server.public_url",
+            "is no origin",
+            "write scheme, host and port only, such as \"https://app.example.org\"",
+        );
+    }
+    origin
+}
+
+/// `[log]`.
+pub(super) fn log(desk: &mut Desk<'_>, log: &Log) -> config::Log {
+    let levels = [
+        ("error", LevelFilter::ERROR),
+        ("warn", LevelFilter::WARN),
+        ("info", LevelFilter::INFO),
+        ("debug", LevelFilter::DEBUG),
+        ("trace", LevelFilter::TRACE),
+        ("off", LevelFilter::OFF),
+    ];
+    let json = [("text", false), ("json", true)];
+    config::Log {
+        level: desk
+            .word("log.level", &log.level, &levels)
+            .unwrap_or(LevelFilter::INFO),
+        json: desk
+            .word("log.format", &log.format, &json)
+            .unwrap_or_default(),
+    }
+}
+
+fn listen(desk: &mut Desk<'_>, server: &Server) -> Listen {
+    if let Some(path) = server.listen.strip_prefix("unix:") {
+        let path = PathBuf::from(path);
+        if !names::fits_socket(&path) {
+            desk.refuse("server.listen", "a socket path is 1 to 107 bytes long");
+        }
+        return Listen::Unix(path);
+    }
+    if let Ok(address) = server.listen.parse() {
+        Listen::Tcp(address)
+    } else {
+        desk.refuse_with(
+            "server.listen",
+            "is no address",
+            "write \"127.0.0.1:8080\", \"0.0.0.0:8080\", \"[::1]:8080\" or \
+             \"unix:/run/sidegate.sock\"",
+        );
+        Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+}
+
+fn admin(desk: &mut Desk<'_>, text: &str, listen: &Listen) -> Option<SocketAddr> {
+    if text.is_empty() {
+        return None;
+    }
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        desk.refuse_with(
+            "admin.listen",
+            "is no address",
+            "write \"127.0.0.1:9180\", or \"\" to turn the admin port off",
+        );
+        return None;
+    };
+    if *listen == Listen::Tcp(address) && address.port() != 0 {
+        desk.refuse("admin.listen", "is the same address as server.listen");
+    }
+    if !address.ip().is_loopback() {
+        desk.warn(format!(
+            "admin.listen = \"{address}\" shows health and numbers to whoever can reach it"
+        ));
+    }
+    Some(address)
+}
+
+/// Where the control socket is. `auto` puts it into the store's directory: whoever may open the
+/// store may give orders. A memory store has none, so there it lies beside the signing keys' folder,
+/// which is private as well; never in a shared temporary folder, where another user could wait in
+/// its place for passwords.
+fn control(
+    desk: &mut Desk<'_>,
+    text: &str,
+    store: &StoreSettings,
+    keys_dir: &Path,
+) -> Option<PathBuf> {
+    let path = match (text, &store.engine) {
+        ("", _) => return None,
+        ("auto", Engine::Sled { path, .. }) => path.join(CONTROL_SOCKET),
+        ("auto", Engine::Memory) => keys_dir
+            .parent()
+            .unwrap_or(Path::new(""))
+            .join(CONTROL_SOCKET),
+        (path, _) => PathBuf::from(path.strip_prefix("unix:").unwrap_or(path)),
+    };
+    if !names::fits_socket(&path) {
+        desk.refuse_with(
+            "server.control",
+            format!("{} is too long for a socket", path.display()),
+            "name a path of at most 107 bytes",
+        );
+    }
+    Some(path)
+}
+
+fn trusted(desk: &mut Desk<'_>, server: &Server) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (index, text) in server.trusted_proxies.iter().enumerate() {
+        let key = format!("server.trusted_proxies[{}]", index + 1);
+        let network = text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        match network {
+            Ok(network) if network.prefix_len() == 0 => desk.refuse_with(
+                &key,
+                format!("{text} is the whole world: anybody could claim any address"),
+                "name the networks of your proxies",
+            ),
+            Ok(network) => networks.push(network),
+            Err(_) => desk.refuse_with(
+                &key,
+                "is no network",
+                "write \"10.0.0.0/8\" or \"2001:db8::/32\"",
+            ),
+        }
+    }
+    networks
+}
+
+fn hosts(desk: &mut Desk<'_>, server: &Server) -> Vec<String> {
+    for (index, host) in server.hosts.iter().enumerate() {
+        if !names::is_host(host) {
+            desk.refuse_with(
+                &format!("server.hosts[{}]", index + 1),
+                "is no host name",
+                "write a name without scheme, port and path, such as \"app.example.org\"",
+            );
+        }
+    }
+    server
+        .hosts
+        .iter()
+        .map(|h| h.to_ascii_lowercase())
+        .collect()
+}
+
+fn paths(desk: &mut Desk<'_>, paths: &Paths) -> Allowances {
+    let everywhere = allow(desk, "paths.allow", &paths.allow);
+    let mut by_prefix: Vec<(String, Allow)> = Vec::new();
+    for (index, entry) in paths.prefix.iter().enumerate() {
+        let key = format!("paths.prefix[{}]", index + 1);
+        if !names::is_prefix(&entry.path) {
+            desk.refuse_with(
+                &format!("{key}.path"),
+                "is no path prefix",
+                "begin with \"/\" and leave out the slash at the end",
+            );
+        } else if by_prefix.iter().any(|(path, _)| *path == entry.path) {
+            desk.refuse(&format!("{key}.path"), "is listed twice");
+        }
+        let admitted = allow(desk, &format!("{key}.allow"), &entry.allow);
+        by_prefix.push((entry.path.clone(), admitted));
+    }
+    Allowances {
+        everywhere,
+        by_prefix,
+    }
+}
+
+fn allow(desk: &mut Desk<'_>, key: &str, words: &[String]) -> Allow {
+    let mut allow = Allow::default();
+    for (index, word) in words.iter().enumerate() {
+        match word.as_str() {
+            "empty-segment" => allow.empty_segment = true,
+            "encoded-slash" => allow.encoded_slash = true,
+            "semicolon" => allow.semicolon = true,
+            "non-ascii" => allow.non_ascii = true,
+            _ => {
+                let hint = match nearest(word, ODDITIES.iter().copied()) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => format!("write one of {}", ODDITIES.join(", ")),
+                };
+                let key = format!("{key}[{}]", index + 1);
+                desk.refuse_with(&key, format!("{word:?} cannot be admitted"), hint);
+            }
+        }
+    }
+    allow
+}
+
+const ODDITIES: [&str; 4] = ["empty-segment", "encoded-slash", "semicolon", "non-ascii"];
+const CONTROL_SOCKET: &str = "control.sock";
