@@ -22,6 +22,8 @@ pub mod proxy;
 
 pub mod server;
 
+pub mod control;
+
 pub mod config;
 
 pub mod cli;

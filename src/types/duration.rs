@@ -7,9 +7,30 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadSpan> {
     humantime::parse_duration(text.trim()).map_err(|_| BadSpan::Duration)
 }
 
-/// Writes a span the way it can be read back.
+/// Writes a span the way it can be read back, in days and smaller units; what is below a
+/// millisecond is left out.
 pub fn show_duration(span: Duration) -> String {
-    humantime::format_duration(span).to_string()
+    let millis = span.as_millis();
+    let units = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ];
+    let mut rest = millis;
+    let mut parts = Vec::new();
+    for (unit, size) in units {
+        if rest >= size {
+            parts.push(format!("{}{unit}", rest / size));
+            rest %= size;
+        }
+    }
+    if parts.is_empty() {
+        "0s".to_owned()
+    } else {
+        parts.join(" ")
+    }
 }
 
 /// Reads `64KiB`, `32MiB`, `1GiB`, or a plain number of bytes.
@@ -54,6 +75,14 @@ pub enum BadSpan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_is_shown_as_it_would_be_written() {
+        for text in ["0s", "15m", "7d", "3650d", "1h 30m", "1s 500ms"] {
+            let span = parse_duration(text).unwrap();
+            assert_eq!(show_duration(span), text);
+        }
+    }
 
     #[test]
     fn a_size_is_shown_as_it_would_be_written() {

@@ -144,24 +144,17 @@ impl<'a> Desk<'a> {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let hint = match nearest(text, known.iter().copied()) {
             Some(near) if !text.is_empty() => format!("did you mean \"{near}\"?"),
-            _ => format!("write one of {}", known.join(", ")),
+            _ => match known.as_slice() {
+                [only] => format!("write \"{only}\""),
+                _ => format!("write one of {}", known.join(", ")),
+            },
         };
         self.refuse_with(key, format!("{text:?} is not known here"), hint);
         None
     }
 
     fn note(&mut self, key: &str, message: String, hint: Option<String>) {
-        let under = |inner: &str, outer: &str| {
-            inner
-                .strip_prefix(outer)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        // What was taken out for its shape is missing now; that is not a second mistake.
-        if self
-            .misshapen
-            .iter()
-            .any(|bad| under(key, bad) || under(bad, key))
-        {
+        if self.follows_from_another(key) {
             return;
         }
         self.problems.push(Problem {
@@ -170,6 +163,24 @@ impl<'a> Desk<'a> {
             message,
             hint,
         });
+    }
+
+    /// Whether a mistake at this key is only the echo of one that was told already: what was taken
+    /// out for its shape is missing, and a mistyped key leaves its section without the right one.
+    fn follows_from_another(&self, key: &str) -> bool {
+        let under = |inner: &str, outer: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let section = |key: &str| {
+            key.rfind('.')
+                .and_then(|at| key.get(..at).map(str::to_owned))
+        };
+        let missing = !self.origins.is_set(key);
+        self.misshapen.iter().any(|bad| {
+            under(key, bad) || under(bad, key) || (missing && section(bad) == section(key))
+        })
     }
 }
 

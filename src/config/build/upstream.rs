@@ -55,7 +55,7 @@ fn address(desk: &mut Desk<'_>, url: &str) -> Option<Address> {
     if url.is_empty() {
         desk.refuse_with(
             KEY,
-            "is not set: where does the application listen?",
+            "is not set, so there is nothing to forward to",
             "write url = \"http://127.0.0.1:3000\" under [upstream], or set SIDEGATE__UPSTREAM__URL",
         );
         return None;

@@ -1,0 +1,184 @@
+//! What an operator can ask for.
+//!
+//! A password is the one secret in here. It must cross the socket in clear, so [`Request`] can be
+//! serialised although secrets otherwise cannot: the line is written to a Unix socket of mode 0600
+//! and nowhere else, and the buffer is wiped. `Debug` never shows it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::types::ids::{SessionId, UserId};
+use crate::types::login::LoginName;
+use crate::types::role::Role;
+use crate::types::secret::SecretText;
+
+/// One order or question. Login names and passwords are as they were typed: who executes the
+/// request parses them, as the API does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Is the server ready? Answer: [`super::Reply::Health`].
+    Health,
+    /// Finish what is in flight and stop. Answer: done, at once.
+    Drain,
+    /// Read the configuration and keys again. Answer: done, or why the old ones stay.
+    Reload,
+    /// Adds an account. Answer: the user.
+    UsersAdd {
+        /// The chosen name.
+        username: String,
+        /// E-mail address.
+        email: Option<String>,
+        /// Mobile number.
+        mobile: Option<String>,
+        /// The person's name.
+        name: Option<String>,
+        /// Roles, first one first.
+        roles: Vec<Role>,
+        /// The password.
+        #[serde(serialize_with = "in_clear")]
+        password: SecretText,
+    },
+    /// Accounts by id. Answer: users, and where the next page begins.
+    UsersList {
+        /// The last account of the page before.
+        after: Option<String>,
+        /// The most accounts of this page; the server may give fewer.
+        limit: u32,
+    },
+    /// One account. Answer: the user.
+    UsersShow {
+        /// Which account.
+        user: UserRef,
+    },
+    /// Sets a password; the account's sessions end. Answer: done.
+    UsersSetPassword {
+        /// Which account.
+        user: UserRef,
+        /// The password.
+        #[serde(serialize_with = "in_clear")]
+        password: SecretText,
+    },
+    /// Replaces the roles. Answer: the user.
+    UsersSetRoles {
+        /// Which account.
+        user: UserRef,
+        /// Roles, first one first; none takes all away.
+        roles: Vec<Role>,
+    },
+    /// Lets an account log in again. Answer: the user.
+    UsersEnable {
+        /// Which account.
+        user: UserRef,
+    },
+    /// Ends the account's sessions and refuses further log-ins. Answer: the user.
+    UsersDisable {
+        /// Which account.
+        user: UserRef,
+    },
+    /// Forgets the failed log-ins. Answer: done.
+    UsersUnlock {
+        /// Which account.
+        user: UserRef,
+    },
+    /// Deletes the account and ends its sessions. Answer: done.
+    UsersDelete {
+        /// Which account.
+        user: UserRef,
+    },
+    /// Live sessions. Answer: sessions, newest first.
+    SessionsList {
+        /// Of this account only.
+        user: Option<UserRef>,
+        /// The most sessions to list.
+        limit: u32,
+    },
+    /// Ends sessions. Answer: how many ended.
+    SessionsEnd(SessionsToEnd),
+    /// Signing keys. Answer: keys.
+    KeysList,
+    /// Makes a key and signs with it as soon as verifiers know it. Answer: keys.
+    KeysRotate,
+    /// The audit log, newest first. Answer: audit records.
+    AuditList {
+        /// About this account only.
+        user: Option<UserRef>,
+        /// The most records.
+        limit: u32,
+    },
+}
+
+impl Request {
+    /// Whether only a running server can answer: there is nothing to do in a store.
+    pub const fn needs_server(&self) -> bool {
+        matches!(self, Self::Health | Self::Drain | Self::Reload)
+    }
+}
+
+/// Which sessions to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionsToEnd {
+    /// One.
+    Id(SessionId),
+    /// All of one account.
+    User(UserRef),
+    /// Everybody's.
+    All,
+}
+
+/// How an operator names an account: by its id or by anything it can log in with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum UserRef {
+    /// By id.
+    Id(UserId),
+    /// By username, e-mail address or mobile number.
+    Login(LoginName),
+}
+
+impl FromStr for UserRef {
+    type Err = BadUserRef;
+
+    fn from_str(text: &str) -> Result<Self, BadUserRef> {
+        text.parse()
+            .map(Self::Id)
+            .or_else(|_| LoginName::guess(text).map(Self::Login))
+            .map_err(|_| BadUserRef)
+    }
+}
+
+impl TryFrom<String> for UserRef {
+    type Error = BadUserRef;
+
+    fn try_from(text: String) -> Result<Self, BadUserRef> {
+        text.parse()
+    }
+}
+
+impl From<UserRef> for String {
+    fn from(user: UserRef) -> Self {
+        user.to_string()
+    }
+}
+
+impl fmt::Display for UserRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Login(login) => login.fmt(f),
+        }
+    }
+}
+
+/// Text that names no account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("name a user by id, username, e-mail address or mobile number")]
+pub struct BadUserRef;
+
+/// Only for the control socket; see the module's words on it.
+fn in_clear<S: Serializer>(secret: &SecretText, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
