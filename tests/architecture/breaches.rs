@@ -1,0 +1,198 @@
+//! What one file does against the law.
+
+use crate::law::{Law, May};
+use crate::scan::{
+    crate_uses, is_word, line_of, module_of, our_paths, without_literals, without_tests, words,
+};
+
+/// The plain values that settings are made of; `config` has to name them to build the settings.
+pub const SETTINGS_PARTS: &[&str] = &[
+    "limits::Quota",
+    "rules::session::Limits",
+    "store::Cap",
+    "store::LockPolicy",
+    "store::RotatePolicy",
+    "store::WhenFull",
+];
+
+/// Outside crates and the only places that may name them.
+pub const FENCES: &[(&str, &[&str])] = &[
+    ("hyper", HTTP_PLACES),
+    ("hyper_util", HTTP_PLACES),
+    ("http", HTTP_PLACES),
+    ("http_body", HTTP_PLACES),
+    ("http_body_util", HTTP_PLACES),
+    ("httparse", HTTP_PLACES),
+    ("jsonwebtoken", &["tokens"]),
+    ("argon2", &["crypto"]),
+    ("aws_lc_rs", &["crypto", "tokens"]),
+    ("sled", &["store/sled"]),
+    ("governor", &["limits"]),
+    ("clap", &["cli", "main"]),
+    ("socket2", &["server", "proxy"]),
+    ("mimalloc", &["main"]),
+];
+
+pub const HTTP_PLACES: &[&str] = &["api", "proxy", "guard", "server", "config", "app"];
+
+/// Modules that stay synchronous: a runtime in them would bring waiting into pure decisions.
+pub const WITHOUT_TOKIO: &[&str] = &[
+    "types", "model", "rules", "policy", "tokens", "crypto", "control",
+];
+
+/// All breaches of one file, in the order they are looked for. `path` is below `src`.
+pub fn breaches(law: &Law, path: &str, source: &str) -> Vec<String> {
+    let code = without_tests(&without_literals(source));
+    let module = module_of(path);
+    let mut found = Vec::new();
+    found.extend(layer_breaches(law, path, &module, &code));
+    found.extend(fence_breaches(path, &module, &code));
+    found.extend(habit_breaches(path, &code));
+    found
+}
+
+pub fn layer_breaches(law: &Law, path: &str, module: &str, code: &str) -> Vec<String> {
+    let Some(row) = law.rows.get(module) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (at, import) in our_paths(path, code) {
+        let mut segments = import.split("::");
+        let target = segments.next().unwrap_or_default();
+        if target == module || !law.rows.contains_key(target) {
+            continue;
+        }
+        let item = segments.next().unwrap_or_default();
+        let place = format!("src/{path}:{}", line_of(code, at));
+        match &row.may {
+            May::Everything => {}
+            May::Settings => {
+                let is_settings = import
+                    .split("::")
+                    .any(|s| s == "settings" || s == "Settings");
+                let is_part = SETTINGS_PARTS.contains(&import.as_str());
+                if target != "types" && !is_settings && !is_part {
+                    found.push(format!(
+                        "{place}: {module} imports {import}; may import {}",
+                        row.text
+                    ));
+                }
+            }
+            May::List(list) => match list.iter().find(|(name, _)| name == target) {
+                None => found.push(format!(
+                    "{place}: {module} imports {target}; may import {}",
+                    row.text
+                )),
+                Some((_, items)) => {
+                    let named = items.iter().any(|i| i.eq_ignore_ascii_case(item));
+                    if !items.is_empty() && !named {
+                        found.push(format!(
+                            "{place}: {module} imports {import}; may import only {} of it",
+                            items.join(", ")
+                        ));
+                    }
+                }
+            },
+        }
+    }
+    found
+}
+
+pub fn fence_breaches(path: &str, module: &str, code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let place = |at| format!("src/{path}:{}", line_of(code, at));
+    for (name, places) in FENCES {
+        let inside = places.iter().any(|p| {
+            path.strip_suffix(".rs") == Some(p)
+                || path.starts_with(&format!("{p}/"))
+                || module == *p
+        });
+        if inside {
+            continue;
+        }
+        for at in crate_uses(code, name) {
+            found.push(format!(
+                "{}: {name} is fenced; only {} may name it",
+                place(at),
+                places.join(", ")
+            ));
+        }
+    }
+    if WITHOUT_TOKIO.contains(&module) {
+        for name in ["tokio", "tokio_util"] {
+            for at in crate_uses(code, name) {
+                found.push(format!("{}: {module} must not name {name}", place(at)));
+            }
+        }
+    }
+    found
+}
+
+pub fn habit_breaches(path: &str, code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut add = |at: usize, what: &str| {
+        found.push(format!("src/{path}:{}: {what}", line_of(code, at)));
+    };
+    for at in words(code, "use") {
+        let statement = &code[at..at + code[at..].find(';').unwrap_or(code.len() - at)];
+        let flat: String = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+        if flat.starts_with("use crate::{") || flat.starts_with("use sidegate::{") {
+            add(at, "a `use crate::{..}` group: one module per line");
+        }
+        if flat.ends_with("::*") || flat.contains("::*,") || flat.contains("::*}") {
+            add(at, "a glob import");
+        }
+    }
+    for (at, _) in code.match_indices("super::super") {
+        add(at, "`super::super`: name the path from `crate`");
+    }
+    let is_root_child = !path.contains('/')
+        || path
+            .strip_suffix("/mod.rs")
+            .is_some_and(|p| !p.contains('/'));
+    if is_root_child {
+        for (at, _) in code.match_indices("super::") {
+            add(at, "`super::` reaches the crate root here: write `crate::`");
+        }
+    }
+    for name in [
+        "OnceLock",
+        "LazyLock",
+        "OnceCell",
+        "LazyCell",
+        "lazy_static",
+        "thread_local",
+    ] {
+        if let Some(at) = words(code, name).first() {
+            let shown = match name {
+                "thread_local" | "lazy_static" => format!("{name}!"),
+                _ => name.to_owned(),
+            };
+            add(*at, &format!("{shown}: no ambient state"));
+        }
+    }
+    for at in words(code, "static") {
+        let is_lifetime = code[..at].ends_with('\'');
+        let statement = &code[at..at + code[at..].find('=').unwrap_or(code.len() - at)];
+        let changes = ["mut ", "Mutex", "RwLock", "Atomic", "Cell<"];
+        if !is_lifetime && changes.iter().any(|c| statement.contains(c)) {
+            add(at, "a static that changes: no ambient state");
+        }
+    }
+    for at in words(code, "fn") {
+        let name: String = code[at + 2..]
+            .trim_start()
+            .chars()
+            .take_while(|c| is_word(*c))
+            .collect();
+        if name.starts_with("validate_") || name.starts_with("check_valid") {
+            add(at, &format!("fn {name}: parse into a type instead"));
+        }
+    }
+    for name in ["todo!", "unimplemented!"] {
+        for (at, _) in code.match_indices(name) {
+            add(at, &format!("{name}: nothing half-done lands"));
+        }
+    }
+    found
+}

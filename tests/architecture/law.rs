@@ -1,0 +1,100 @@
+//! The table of layers, and how it is read.
+
+use std::collections::BTreeMap;
+
+/// The law, written exactly as in ARCHITECTURE.md. A name in brackets after a module narrows the
+/// permission to those items. A module may always import from itself.
+pub const TABLE: &str = "
+| layer | module | may import |
+|---|---|---|
+| 0 | types, telemetry | nothing of ours |
+| 1 | model, policy, limits | types, telemetry |
+| 2 | crypto | types, model, telemetry |
+| 2 | rules, control | types, model |
+| 3 | tokens | types, model, crypto |
+| 3 | store | types, model, rules, crypto, telemetry |
+| 4 | service | store, rules, tokens, crypto, limits, model, types, telemetry |
+| 5 | guard | service (liveness), tokens, policy, model, types, telemetry |
+| 6 | proxy | guard (Permit, Identity), types, telemetry |
+| 6 | api | service, guard, tokens (jwks), model, types, telemetry |
+| 7 | server | proxy, api, guard, service, limits, control, types, telemetry |
+| 8 | config | settings of any module, types |
+| 8 | app | everything |
+| 9 | cli | config, control, types |
+| 9 | main | everything |
+";
+
+pub struct Law {
+    pub rows: BTreeMap<String, Row>,
+}
+
+pub struct Row {
+    pub layer: u32,
+    pub text: String,
+    pub may: May,
+}
+
+pub enum May {
+    Everything,
+    Settings,
+    List(Vec<(String, Vec<String>)>),
+}
+
+impl Law {
+    pub fn parse(table: &str) -> Self {
+        let mut rows = BTreeMap::new();
+        for line in table
+            .lines()
+            .map(str::trim)
+            .filter(|l| l.starts_with('|'))
+            .skip(2)
+        {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [layer, modules, may] = cells.as_slice() else {
+                panic!("not three columns: {line}")
+            };
+            for module in modules.split(", ") {
+                let row = Row {
+                    layer: layer.parse().expect("a number"),
+                    text: (*may).to_owned(),
+                    may: May::parse(may),
+                };
+                assert!(
+                    rows.insert(module.to_owned(), row).is_none(),
+                    "{module} twice"
+                );
+            }
+        }
+        Self { rows }
+    }
+}
+
+impl May {
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "everything" => return Self::Everything,
+            "settings of any module, types" => return Self::Settings,
+            "nothing of ours" => return Self::List(Vec::new()),
+            _ => {}
+        }
+        let mut list = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let end = rest.find([',', '(']).unwrap_or(rest.len());
+            let module = rest[..end].trim().to_owned();
+            rest = &rest[end..];
+            let mut items = Vec::new();
+            if let Some(inner) = rest.strip_prefix('(') {
+                let close = inner.find(')').expect("a closing bracket");
+                items = inner[..close]
+                    .split(',')
+                    .map(|i| i.trim().to_owned())
+                    .collect();
+                rest = &inner[close + 1..];
+            }
+            rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+            list.push((module, items));
+        }
+        Self::List(list)
+    }
+}
