@@ -1,0 +1,36 @@
+# The image: one static binary, no shell, no root. `docker build -t sidegate .`
+#
+# rust-toolchain.toml is left out on purpose: the image's own toolchain is the pinned one, and
+# rustup would otherwise fetch clippy and rustfmt for nothing.
+FROM rust:1.95-bookworm AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends musl-tools \
+ && rm -rf /var/lib/apt/lists/* \
+ && rustup target add "$(uname -m)-unknown-linux-musl"
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY src ./src
+COPY docs/openapi.json ./docs/openapi.json
+# The C parts (aws-lc, mimalloc) are built by musl-gcc, which the cc crate finds by itself.
+RUN target="$(uname -m)-unknown-linux-musl" \
+ && cargo build --locked --profile dist --features mimalloc --bin sidegate --target "$target" \
+ && mkdir -p /out/data \
+ && cp "target/$target/dist/sidegate" /out/sidegate
+
+FROM scratch
+LABEL org.opencontainers.image.title="sidegate" \
+      org.opencontainers.image.description="A reverse-proxy auth sidecar: logs people in and guards any HTTP application" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
+COPY --from=build /out/sidegate /sidegate
+COPY --from=build --chown=65532:65532 /out/data /data
+COPY examples/docker/config.toml /etc/sidegate/config.toml
+# Every command reads ./config.toml, so `docker exec NAME /sidegate users list` needs no flag.
+WORKDIR /etc/sidegate
+USER 65532:65532
+VOLUME ["/data"]
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/sidegate", "healthcheck"]
+ENTRYPOINT ["/sidegate"]
+CMD ["serve"]
