@@ -11,8 +11,9 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
 COPY docs/openapi.json ./docs/openapi.json
-# The C parts (aws-lc, mimalloc) are built by musl-gcc, which the cc crate finds by itself.
+# The C parts (aws-lc, mimalloc) are built by musl-gcc.
 RUN target="$(uname -m)-unknown-linux-musl" \
+ && export "CC_$(echo "$target" | tr - _)=musl-gcc" \
  && cargo build --locked --profile dist --features mimalloc --bin sidegate --target "$target" \
  && mkdir -p /out/data \
  && cp "target/$target/dist/sidegate" /out/sidegate
