@@ -4,6 +4,7 @@
 //! `deny.toml` says the same to people who have cargo-deny; `both_files_say_the_same` keeps the two
 //! together. This test needs no tool and no network, only the lock file and the registry copy that
 //! the build has used already.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::fs;

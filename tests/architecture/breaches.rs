@@ -6,7 +6,7 @@ use crate::scan::{
 };
 
 /// The plain values that settings are made of; `config` has to name them to build the settings.
-pub const SETTINGS_PARTS: &[&str] = &[
+pub(crate) const SETTINGS_PARTS: &[&str] = &[
     "limits::Quota",
     "rules::session::Limits",
     "store::Cap",
@@ -16,7 +16,7 @@ pub const SETTINGS_PARTS: &[&str] = &[
 ];
 
 /// Outside crates and the only places that may name them.
-pub const FENCES: &[(&str, &[&str])] = &[
+pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("hyper", HTTP_PLACES),
     ("hyper_util", HTTP_PLACES),
     ("http", HTTP_PLACES),
@@ -33,15 +33,15 @@ pub const FENCES: &[(&str, &[&str])] = &[
     ("mimalloc", &["main"]),
 ];
 
-pub const HTTP_PLACES: &[&str] = &["api", "proxy", "guard", "server", "config", "app"];
+pub(crate) const HTTP_PLACES: &[&str] = &["api", "proxy", "guard", "server", "config", "app"];
 
 /// Modules that stay synchronous: a runtime in them would bring waiting into pure decisions.
-pub const WITHOUT_TOKIO: &[&str] = &[
+pub(crate) const WITHOUT_TOKIO: &[&str] = &[
     "types", "model", "rules", "policy", "tokens", "crypto", "control",
 ];
 
 /// All breaches of one file, in the order they are looked for. `path` is below `src`.
-pub fn breaches(law: &Law, path: &str, source: &str) -> Vec<String> {
+pub(crate) fn breaches(law: &Law, path: &str, source: &str) -> Vec<String> {
     let code = without_tests(&without_literals(source));
     let module = module_of(path);
     let mut found = Vec::new();
@@ -51,7 +51,7 @@ pub fn breaches(law: &Law, path: &str, source: &str) -> Vec<String> {
     found
 }
 
-pub fn layer_breaches(law: &Law, path: &str, module: &str, code: &str) -> Vec<String> {
+pub(crate) fn layer_breaches(law: &Law, path: &str, module: &str, code: &str) -> Vec<String> {
     let Some(row) = law.rows.get(module) else {
         return Vec::new();
     };
@@ -98,7 +98,7 @@ pub fn layer_breaches(law: &Law, path: &str, module: &str, code: &str) -> Vec<St
     found
 }
 
-pub fn fence_breaches(path: &str, module: &str, code: &str) -> Vec<String> {
+pub(crate) fn fence_breaches(path: &str, module: &str, code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let place = |at| format!("src/{path}:{}", line_of(code, at));
     for (name, places) in FENCES {
@@ -128,7 +128,7 @@ pub fn fence_breaches(path: &str, module: &str, code: &str) -> Vec<String> {
     found
 }
 
-pub fn habit_breaches(path: &str, code: &str) -> Vec<String> {
+pub(crate) fn habit_breaches(path: &str, code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut add = |at: usize, what: &str| {
         found.push(format!("src/{path}:{}: {what}", line_of(code, at)));

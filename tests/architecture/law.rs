@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// The law, written exactly as in ARCHITECTURE.md. A name in brackets after a module narrows the
 /// permission to those items. A module may always import from itself.
-pub const TABLE: &str = "
+pub(crate) const TABLE: &str = "
 | layer | module | may import |
 |---|---|---|
 | 0 | types, telemetry | nothing of ours |
@@ -24,24 +24,24 @@ pub const TABLE: &str = "
 | 9 | main | everything |
 ";
 
-pub struct Law {
-    pub rows: BTreeMap<String, Row>,
+pub(crate) struct Law {
+    pub(crate) rows: BTreeMap<String, Row>,
 }
 
-pub struct Row {
-    pub layer: u32,
-    pub text: String,
-    pub may: May,
+pub(crate) struct Row {
+    pub(crate) layer: u32,
+    pub(crate) text: String,
+    pub(crate) may: May,
 }
 
-pub enum May {
+pub(crate) enum May {
     Everything,
     Settings,
     List(Vec<(String, Vec<String>)>),
 }
 
 impl Law {
-    pub fn parse(table: &str) -> Self {
+    pub(crate) fn parse(table: &str) -> Self {
         let mut rows = BTreeMap::new();
         for line in table
             .lines()
@@ -70,7 +70,7 @@ impl Law {
 }
 
 impl May {
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         match text {
             "everything" => return Self::Everything,
             "settings of any module, types" => return Self::Settings,

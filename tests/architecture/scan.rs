@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every path of ours in the code, without the leading `crate::`, brackets written out.
-pub fn our_paths(path: &str, code: &str) -> Vec<(usize, String)> {
+pub(crate) fn our_paths(path: &str, code: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let roots: &[&str] = if path == "main.rs" {
         &["sidegate", "crate"]
@@ -27,7 +27,7 @@ pub fn our_paths(path: &str, code: &str) -> Vec<(usize, String)> {
 }
 
 /// Reads one use tree at the start of `text`, adds its leaves to `leaves` and returns what it left.
-pub fn expand<'a>(text: &'a str, prefix: &str, leaves: &mut Vec<String>) -> &'a str {
+pub(crate) fn expand<'a>(text: &'a str, prefix: &str, leaves: &mut Vec<String>) -> &'a str {
     let text = text.trim_start();
     if let Some(mut rest) = text.strip_prefix('{') {
         loop {
@@ -51,18 +51,16 @@ pub fn expand<'a>(text: &'a str, prefix: &str, leaves: &mut Vec<String>) -> &'a 
         (_, "self" | "") => prefix.to_owned(),
         _ => format!("{prefix}::{name}"),
     };
-    match rest.strip_prefix("::") {
-        Some(after) => expand(after, &path, leaves),
-        None => {
-            leaves.push(path);
-            rest
-        }
+    if let Some(after) = rest.strip_prefix("::") {
+        return expand(after, &path, leaves);
     }
+    leaves.push(path);
+    rest
 }
 
 /// Where the outside crate `name` is named: `name::`, `::name::`, `use name`, unless the file
 /// declares a module of that name.
-pub fn crate_uses(code: &str, name: &str) -> Vec<usize> {
+pub(crate) fn crate_uses(code: &str, name: &str) -> Vec<usize> {
     let is_local = words(code, name).into_iter().any(|at| {
         let before = code[..at].trim_end();
         before.ends_with("mod") && !before.ends_with("_mod")
@@ -84,7 +82,7 @@ pub fn crate_uses(code: &str, name: &str) -> Vec<usize> {
 }
 
 /// Where `word` stands as a whole word.
-pub fn words(code: &str, word: &str) -> Vec<usize> {
+pub(crate) fn words(code: &str, word: &str) -> Vec<usize> {
     code.match_indices(word)
         .map(|(at, _)| at)
         .filter(|at| {
@@ -95,16 +93,16 @@ pub fn words(code: &str, word: &str) -> Vec<usize> {
         .collect()
 }
 
-pub fn is_word(c: char) -> bool {
+pub(crate) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-pub fn line_of(code: &str, at: usize) -> usize {
+pub(crate) fn line_of(code: &str, at: usize) -> usize {
     code[..at].matches('\n').count() + 1
 }
 
 /// `rules/rotation.rs` is in `rules`, `limits.rs` is `limits`.
-pub fn module_of(path: &str) -> String {
+pub(crate) fn module_of(path: &str) -> String {
     let first = path.split('/').next().unwrap_or_default();
     first.strip_suffix(".rs").unwrap_or(first).to_owned()
 }
@@ -113,7 +111,7 @@ pub fn module_of(path: &str) -> String {
 
 /// The source with comments and the insides of literals replaced by spaces. Lines stay where they
 /// are.
-pub fn without_literals(source: &str) -> String {
+pub(crate) fn without_literals(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     let mut previous = ' ';
@@ -132,7 +130,7 @@ pub fn without_literals(source: &str) -> String {
 }
 
 /// How many bytes at the start of `text` are a comment or a literal; `None` when it is code.
-pub fn skipped(text: &str, previous: char) -> Option<usize> {
+pub(crate) fn skipped(text: &str, previous: char) -> Option<usize> {
     if text.starts_with("//") {
         return Some(text.find('\n').unwrap_or(text.len()));
     }
@@ -163,7 +161,7 @@ pub fn skipped(text: &str, previous: char) -> Option<usize> {
     (prefix == 1 && bare.starts_with('"')).then(|| prefix + quoted(bare, '"'))
 }
 
-pub fn block_comment(text: &str) -> usize {
+pub(crate) fn block_comment(text: &str) -> usize {
     let mut depth = 0usize;
     let mut at = 0;
     while at < text.len() {
@@ -184,7 +182,7 @@ pub fn block_comment(text: &str) -> usize {
     text.len()
 }
 
-pub fn quoted(text: &str, quote: char) -> usize {
+pub(crate) fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
         match c {
@@ -198,7 +196,7 @@ pub fn quoted(text: &str, quote: char) -> usize {
 }
 
 /// The length of a char literal, or `None` for a lifetime.
-pub fn char_literal(text: &str) -> Option<usize> {
+pub(crate) fn char_literal(text: &str) -> Option<usize> {
     let mut chars = text.chars().skip(1);
     let first = chars.next()?;
     if first == '\\' {
@@ -208,7 +206,7 @@ pub fn char_literal(text: &str) -> Option<usize> {
 }
 
 /// Blanks every item behind `#[cfg(test)]`. Expects code without literals.
-pub fn without_tests(code: &str) -> String {
+pub(crate) fn without_tests(code: &str) -> String {
     let mut out = code.to_owned();
     for (start, end) in test_items(code) {
         let blank: String = code[start..end]
@@ -225,7 +223,7 @@ pub fn without_tests(code: &str) -> String {
 }
 
 /// The byte ranges of the items behind `#[cfg(test)]`.
-pub fn test_items(code: &str) -> Vec<(usize, usize)> {
+pub(crate) fn test_items(code: &str) -> Vec<(usize, usize)> {
     let mut items: Vec<(usize, usize)> = Vec::new();
     for (start, mark) in code.match_indices("#[cfg(test)]") {
         if items.last().is_some_and(|(_, end)| start < *end) {
@@ -250,7 +248,7 @@ pub fn test_items(code: &str) -> Vec<(usize, usize)> {
 }
 
 /// Files whose `mod name;` stands behind `#[cfg(test)]`, as paths without `.rs`.
-pub fn test_only_files(files: &[(String, String)]) -> BTreeSet<String> {
+pub(crate) fn test_only_files(files: &[(String, String)]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (path, source) in files {
         let code = without_literals(source);
@@ -272,7 +270,7 @@ pub fn test_only_files(files: &[(String, String)]) -> BTreeSet<String> {
     found
 }
 
-pub fn is_test_file(path: &str, test_only: &BTreeSet<String>) -> bool {
+pub(crate) fn is_test_file(path: &str, test_only: &BTreeSet<String>) -> bool {
     let stem = path.trim_end_matches(".rs");
     let declared = test_only
         .iter()
@@ -284,16 +282,16 @@ pub fn is_test_file(path: &str, test_only: &BTreeSet<String>) -> bool {
 }
 
 /// The repository: known to cargo, else the folder the test is started in.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     option_env!("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
-pub fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 /// Every Rust file below `src`: its path there, and its text.
-pub fn source_files() -> Vec<(String, String)> {
+pub(crate) fn source_files() -> Vec<(String, String)> {
     let base = root().join("src");
     let mut files = Vec::new();
     walk(&base, &mut |path| {
@@ -308,7 +306,7 @@ pub fn source_files() -> Vec<(String, String)> {
 }
 
 /// The names of all functions in Rust files of the tree, and of the sections of the scripts.
-pub fn test_functions() -> BTreeSet<String> {
+pub(crate) fn test_functions() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for folder in ["src", "tests", "examples", "benches", "scripts"] {
         walk(&root().join(folder), &mut |path| {
@@ -329,7 +327,7 @@ pub fn test_functions() -> BTreeSet<String> {
     names
 }
 
-pub fn walk(folder: &Path, each: &mut dyn FnMut(&Path)) {
+pub(crate) fn walk(folder: &Path, each: &mut dyn FnMut(&Path)) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
