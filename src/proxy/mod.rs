@@ -57,7 +57,7 @@ pub use body::Body;
 pub use error::{ClientFault, Fault, UpstreamError};
 pub use pool::Stats;
 pub use settings::{Address, Settings};
-pub use via::{Earlier, Scheme, Via};
+pub use via::{Earlier, Via};
 
 /// The way to the upstream, for one worker thread.
 #[derive(Debug)]

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use http::HeaderValue;
 
+use crate::types::net::Scheme;
+
 /// The way a request came.
 #[derive(Debug, Clone)]
 pub struct Via {
@@ -33,31 +35,4 @@ pub struct Earlier {
     pub prefix: Option<HeaderValue>,
     /// `X-Forwarded-Port`.
     pub port: Option<HeaderValue>,
-}
-
-/// What the client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// Plain HTTP.
-    Http,
-    /// HTTP over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// `http` or `https`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    /// The port a URL of this scheme means when it names none.
-    pub const fn default_port(self) -> &'static str {
-        match self {
-            Self::Http => "80",
-            Self::Https => "443",
-        }
-    }
 }

@@ -1,1 +1,4 @@
-//! placeholder
+//! Numbers and logs: what the process tells about itself. Never a secret (`docs/logging.md`).
+
+pub mod logging;
+pub mod metrics;

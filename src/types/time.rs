@@ -102,6 +102,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// Measures how long something takes, for logs and numbers only: no decision depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts.
+    #[expect(clippy::disallowed_methods, reason = "measures, decides nothing")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// The time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// A clock for tests: it moves when it is told to.
 #[derive(Debug)]
 pub struct ManualClock {

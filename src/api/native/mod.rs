@@ -1,0 +1,210 @@
+//! The native dialect: the routes of `docs/api.md`, JSON in and out.
+//!
+//! [`ROUTES`] is the whole table; a test holds it equal to the OpenAPI document.
+
+mod account;
+mod login;
+mod public;
+mod session;
+mod view;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::Full;
+
+use crate::api::error::ApiError;
+use crate::api::settings::Delivery;
+use crate::api::wire::fields::Fields;
+use crate::api::wire::{body, csrf, reply};
+use crate::api::{Answer, Api, Call};
+use crate::guard::{Denial, Guard, Identity};
+use crate::service::AuthError;
+use crate::types::ids::SessionId;
+
+/// One route of the native dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The method.
+    pub method: &'static str,
+    /// The path below the mount; `{id}` stands for one segment.
+    pub path: &'static str,
+    endpoint: Endpoint,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    Signup,
+    Login,
+    Refresh,
+    Logout,
+    LogoutAll,
+    Me,
+    Sessions,
+    EndSession,
+    RevokeAll,
+    Password,
+    Verify,
+    Jwks,
+    OpenApi,
+    Health,
+}
+
+const fn route(method: &'static str, path: &'static str, endpoint: Endpoint) -> Route {
+    Route { method, path, endpoint }
+}
+
+/// Every route of the native dialect.
+pub const ROUTES: &[Route] = &[
+    route("POST", "/signup", Endpoint::Signup),
+    route("POST", "/login", Endpoint::Login),
+    route("POST", "/refresh", Endpoint::Refresh),
+    route("POST", "/logout", Endpoint::Logout),
+    route("POST", "/logout/session", Endpoint::Logout),
+    route("POST", "/logout/all", Endpoint::LogoutAll),
+    route("GET", "/me", Endpoint::Me),
+    route("GET", "/sessions", Endpoint::Sessions),
+    route("DELETE", "/sessions/{id}", Endpoint::EndSession),
+    route("POST", "/sessions/revoke-all", Endpoint::RevokeAll),
+    route("POST", "/password", Endpoint::Password),
+    route("GET", "/verify", Endpoint::Verify),
+    route("GET", "/jwks.json", Endpoint::Jwks),
+    route("GET", "/openapi.json", Endpoint::OpenApi),
+    route("GET", "/health", Endpoint::Health),
+];
+
+/// Answers a call of a native mount.
+pub(super) async fn handle<B>(
+    api: &Api,
+    guard: &Guard,
+    call: &Call<'_>,
+    request: Request<B>,
+) -> Result<Answer, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let endpoint = find(request.method(), call.path)?;
+    let (parts, body) = request.into_parts();
+    let asked = Asked { api, guard, call, headers: &parts.headers };
+    match endpoint {
+        Endpoint::Signup => account::signup(&asked, body).await,
+        Endpoint::Login => login::login(&asked, body).await,
+        Endpoint::Refresh => login::refresh(&asked, body).await,
+        Endpoint::Logout => session::logout(&asked, body).await,
+        Endpoint::LogoutAll => session::logout_all(&asked, body).await,
+        Endpoint::Me => account::me(&asked).await,
+        Endpoint::Sessions => session::list(&asked).await,
+        Endpoint::EndSession => session::end(&asked, session_id(call.path)?).await,
+        Endpoint::RevokeAll => session::revoke_all(&asked, body).await,
+        Endpoint::Password => account::password(&asked, body).await,
+        Endpoint::Verify => public::verify(&asked),
+        Endpoint::Jwks => Ok(api.jwks()),
+        Endpoint::OpenApi => Ok(public::openapi()),
+        Endpoint::Health => public::health(),
+    }
+}
+
+/// Answers `OPTIONS`: which methods a route has.
+pub(super) fn options(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let allow = allow(call.path).ok_or(ApiError::NotFound)?;
+    let mut answer = Answer::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(value) = HeaderValue::from_str(&allow) {
+        answer.headers_mut().insert(header::ALLOW, value);
+    }
+    Ok(answer)
+}
+
+/// One call, as the endpoints see it.
+struct Asked<'a> {
+    api: &'a Api,
+    guard: &'a Guard,
+    call: &'a Call<'a>,
+    headers: &'a HeaderMap,
+}
+
+impl Asked<'_> {
+    /// Who is calling; refused when nobody good is.
+    fn caller(&self) -> Result<Arc<Identity>, ApiError> {
+        let now = self.api.service.now();
+        self.guard.identify(self.headers, now)?.ok_or(ApiError::Denied(Denial::missing()))
+    }
+
+    /// Who is calling, for a call that changes something: what a cookie carries needs proof that
+    /// our own page sent it.
+    fn writer(&self) -> Result<Arc<Identity>, ApiError> {
+        let identity = self.caller()?;
+        if !self.shows_bearer() {
+            csrf::check(self.call, self.headers, &self.api.settings)?;
+        }
+        Ok(identity)
+    }
+
+    /// Whether the token came in the header, which no browser sends by itself.
+    fn shows_bearer(&self) -> bool {
+        self.headers.contains_key(header::AUTHORIZATION)
+    }
+
+    /// Whether tokens travel in cookies on this mount.
+    fn uses_cookies(&self) -> bool {
+        self.call.mount.delivery != Delivery::Json
+    }
+
+    /// The body as one JSON object.
+    async fn object<B>(&self, body: B, presence: body::Presence) -> Result<Fields, ApiError>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        body::object(self.headers, body, self.api.settings.max_body, presence).await
+    }
+}
+
+fn find(method: &Method, path: &str) -> Result<Endpoint, ApiError> {
+    // HEAD is answered like GET; hyper leaves the body out.
+    let asked = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    let found = ROUTES.iter().find(|route| route.method == asked && matches(route.path, path));
+    match found {
+        Some(route) => Ok(route.endpoint),
+        None => match allow(path) {
+            Some(allow) => Err(ApiError::MethodNotAllowed { allow }),
+            None => Err(ApiError::NotFound),
+        },
+    }
+}
+
+/// What `Allow` says about a path; `None` when there is no such path.
+fn allow(path: &str) -> Option<String> {
+    let mut methods: Vec<&str> =
+        ROUTES.iter().filter(|route| matches(route.path, path)).map(|r| r.method).collect();
+    if methods.is_empty() {
+        return None;
+    }
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    Some(methods.join(", "))
+}
+
+/// Whether a path is what a route's pattern says, segment by segment.
+fn matches(pattern: &str, path: &str) -> bool {
+    let mut wanted = pattern.split('/');
+    let mut given = path.split('/');
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some("{id}"), Some(segment)) if !segment.is_empty() => {}
+            (Some(a), Some(b)) if a == b => {}
+            _ => return false,
+        }
+    }
+}
+
+/// The id in `/sessions/{id}`. Something that is no id is nobody's session.
+fn session_id(path: &str) -> Result<SessionId, ApiError> {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    last.parse().map_err(|_| ApiError::Auth(AuthError::SessionNotFound))
+}

@@ -1,0 +1,37 @@
+//! `GET /verify`, `GET /openapi.json`, `GET /health`.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::api::Answer;
+use crate::api::error::ApiError;
+use crate::api::native::Asked;
+use crate::api::wire::reply;
+
+/// The contract of this dialect, kept by hand and held to the code by tests.
+pub(super) const OPENAPI: &str = include_str!("../../../docs/openapi.json");
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+/// Whether the shown token is good: 200 with the identity headers, or the refusal.
+pub(super) fn verify(asked: &Asked<'_>) -> Result<Answer, ApiError> {
+    let identity = asked.caller()?;
+    let mut answer = reply::empty(StatusCode::OK);
+    for (name, value) in &identity.headers {
+        answer.headers_mut().insert(name.clone(), value.clone());
+    }
+    Ok(answer)
+}
+
+pub(super) fn openapi() -> Answer {
+    reply::json_bytes(Bytes::from_static(OPENAPI.as_bytes()))
+}
+
+/// Says that the process answers; it tells nothing else to strangers.
+pub(super) fn health() -> Result<Answer, ApiError> {
+    reply::json(StatusCode::OK, &Health { status: "ok" })
+}

@@ -1,0 +1,110 @@
+//! `POST /logout…`, `GET /sessions`, `DELETE /sessions/{id}`, `POST /sessions/revoke-all`.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Body;
+use serde::Serialize;
+
+use crate::api::Answer;
+use crate::api::error::ApiError;
+use crate::api::native::Asked;
+use crate::api::native::login::{MAX_REFRESH, refresh_cookie};
+use crate::api::native::view::SessionView;
+use crate::api::wire::body::Presence;
+use crate::api::wire::{cookie, csrf, reply};
+use crate::service::IncludeCurrent;
+use crate::types::ids::SessionId;
+use crate::types::secret::SecretText;
+
+#[derive(Serialize)]
+struct SessionsReply {
+    sessions: Vec<SessionView>,
+}
+
+#[derive(Serialize)]
+struct RevokedReply {
+    revoked: usize,
+}
+
+/// Ends the session of whatever is shown: a refresh token in the body, the access token, or a
+/// cookie. Idempotent; what is no credential of ours changes nothing.
+pub(super) async fn logout<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let mut fields = asked.object(body, Presence::Optional).await?;
+    let shown = fields.optional_text("refreshToken", MAX_REFRESH)?.map(SecretText::new);
+    fields.finish()?;
+    let service = &asked.api.service;
+    let caller = &asked.call.caller;
+    let cookie = refresh_cookie(asked)?;
+    if shown.is_none() && !asked.shows_bearer() {
+        csrf::check(asked.call, asked.headers, &asked.api.settings)?;
+    }
+    if let Some(token) = shown {
+        service.logout_by_refresh(token.expose(), caller).await?;
+    } else if let Ok(Some(identity)) = asked.guard.identify(asked.headers, service.now()) {
+        service.logout(&identity.session, caller).await?;
+    }
+    if let Some(token) = cookie.filter(|_| asked.uses_cookies()) {
+        service.logout_by_refresh(token.expose(), caller).await?;
+    }
+    Ok(forget_cookies(asked, reply::empty(StatusCode::NO_CONTENT)))
+}
+
+/// Ends all sessions of the caller, this one too.
+pub(super) async fn logout_all<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let identity = asked.writer()?;
+    asked.object(body, Presence::Optional).await?.finish()?;
+    let caller = &asked.call.caller;
+    let service = &asked.api.service;
+    let revoked = service.end_sessions(&identity.session, IncludeCurrent::Yes, caller).await?;
+    Ok(forget_cookies(asked, reply::json(StatusCode::OK, &RevokedReply { revoked })?))
+}
+
+pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, ApiError> {
+    let identity = asked.caller()?;
+    let sessions = asked.api.service.sessions(&identity.session).await?;
+    let view = |session| SessionView::of(session, identity.session.id, &asked.api.settings);
+    let sessions = sessions.iter().map(view).collect();
+    reply::json(StatusCode::OK, &SessionsReply { sessions })
+}
+
+pub(super) async fn end(asked: &Asked<'_>, id: SessionId) -> Result<Answer, ApiError> {
+    let identity = asked.writer()?;
+    let owner = &identity.session.owner;
+    asked.api.service.end_session(owner, id, &asked.call.caller).await?;
+    let answer = reply::empty(StatusCode::NO_CONTENT);
+    Ok(if id == identity.session.id { forget_cookies(asked, answer) } else { answer })
+}
+
+pub(super) async fn revoke_all<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let identity = asked.writer()?;
+    let mut fields = asked.object(body, Presence::Optional).await?;
+    let include =
+        if fields.flag("includeCurrent")? { IncludeCurrent::Yes } else { IncludeCurrent::No };
+    fields.finish()?;
+    let service = &asked.api.service;
+    let revoked = service.end_sessions(&identity.session, include, &asked.call.caller).await?;
+    let answer = reply::json(StatusCode::OK, &RevokedReply { revoked })?;
+    Ok(if include == IncludeCurrent::Yes { forget_cookies(asked, answer) } else { answer })
+}
+
+/// Tells the browser to drop our tokens. The device keeps its id: it is the same device.
+fn forget_cookies(asked: &Asked<'_>, mut answer: Answer) -> Answer {
+    if asked.uses_cookies() {
+        let cookies = &asked.api.settings.cookies;
+        cookie::clear(answer.headers_mut(), cookies, &cookies.access);
+        cookie::clear(answer.headers_mut(), cookies, &cookies.refresh);
+    }
+    answer
+}

@@ -1,0 +1,71 @@
+//! Proof that a write carried by a cookie comes from a page of ours.
+//!
+//! `Sec-Fetch-Site: same-origin` is the browser's own word and comes first; without it `Origin`
+//! must be our own origin, or one the mount allows, compared exactly with scheme and port. Neither:
+//! refused. A bearer token needs no such proof, because no browser attaches one by itself.
+
+use http::HeaderMap;
+
+use crate::api::error::ApiError;
+use crate::api::settings::Settings;
+use crate::api::Call;
+
+/// Refuses a cookie-borne write that cannot be shown to be ours.
+pub fn check(call: &Call<'_>, headers: &HeaderMap, settings: &Settings) -> Result<(), ApiError> {
+    match judge(call, headers, settings) {
+        Origin::Ours => Ok(()),
+        Origin::Foreign | Origin::Untold => Err(ApiError::CrossSite),
+    }
+}
+
+/// Refuses a call that would set cookies for a page that is known to be foreign. A client that
+/// says nothing is no browser and has no cookies to confuse.
+pub fn check_told(
+    call: &Call<'_>,
+    headers: &HeaderMap,
+    settings: &Settings,
+) -> Result<(), ApiError> {
+    match judge(call, headers, settings) {
+        Origin::Ours | Origin::Untold => Ok(()),
+        Origin::Foreign => Err(ApiError::CrossSite),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Ours,
+    Foreign,
+    Untold,
+}
+
+fn judge(call: &Call<'_>, headers: &HeaderMap, settings: &Settings) -> Origin {
+    let mut origins = headers.get_all(http::header::ORIGIN).iter();
+    let origin = origins.next().map(|value| value.to_str().unwrap_or("null"));
+    if origins.next().is_some() {
+        return Origin::Foreign;
+    }
+    let allowed = origin.is_some_and(|origin| call.mount.allowed_origins.iter().any(|a| a == origin));
+    if allowed {
+        return Origin::Ours;
+    }
+    match headers.get("sec-fetch-site").map(|value| value.as_bytes()) {
+        Some(b"same-origin") => return Origin::Ours,
+        Some(_) => return Origin::Foreign,
+        None => {}
+    }
+    match origin {
+        Some(origin) if is_own(origin, call, settings) => Origin::Ours,
+        Some(_) => Origin::Foreign,
+        None => Origin::Untold,
+    }
+}
+
+fn is_own(origin: &str, call: &Call<'_>, settings: &Settings) -> bool {
+    match &settings.public_origin {
+        Some(own) => own == origin,
+        None => origin
+            .strip_prefix(call.scheme.as_str())
+            .and_then(|rest| rest.strip_prefix("://"))
+            .is_some_and(|authority| authority.eq_ignore_ascii_case(call.host)),
+    }
+}

@@ -1,0 +1,286 @@
+//! The life of one client connection: hyper reads requests from it, the pipeline answers them, and a
+//! watch keeps time.
+//!
+//! Time is kept coarsely, by the worker's tick, instead of with a timer per request: a connection
+//! notes when its present state began, and a sweep a few times a second tells the ones that have
+//! overstayed to go. The states:
+//!
+//! ```text
+//! Head ── head complete ──→ Busy ── answer sent ──→ Waiting ── first byte ──→ Head
+//!   header_timeout            (write stalled:         KEEP_ALIVE
+//!                              WRITE_STALL)
+//! ```
+
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::server::listener::Stream;
+use crate::server::worker::Worker;
+
+/// How long a connection may wait between two requests.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How long a client may take nothing of an answer that is ready for it.
+pub const WRITE_STALL: Duration = Duration::from_secs(60);
+
+/// The most header lines of a request.
+const MAX_HEADERS: usize = 100;
+
+/// The most bytes of a request head.
+const MAX_HEAD: usize = 64 * 1024;
+
+const HEAD: u8 = 0;
+const BUSY: u8 = 1;
+const WAITING: u8 = 2;
+
+const GO_ON: u8 = 0;
+const FINISH: u8 = 1;
+const CUT: u8 = 2;
+
+/// What the sweep knows about a connection and can tell it.
+#[derive(Debug)]
+pub(super) struct Vigil {
+    state: AtomicU8,
+    since: AtomicU64,
+    /// When a write first found no room; zero when none is waiting.
+    stalled: AtomicU64,
+    order: AtomicU8,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Vigil {
+    pub(super) fn new(tick: u64) -> Self {
+        Self {
+            state: AtomicU8::new(HEAD),
+            since: AtomicU64::new(tick),
+            stalled: AtomicU64::new(0),
+            order: AtomicU8::new(GO_ON),
+            task: Mutex::new(None),
+        }
+    }
+
+    fn enter(&self, state: u8, tick: u64) {
+        self.state.store(state, Ordering::Relaxed);
+        self.since.store(tick, Ordering::Relaxed);
+    }
+
+    /// Finish the request in hand, take no more.
+    pub(super) fn finish(&self) {
+        self.tell(FINISH);
+    }
+
+    /// End at once.
+    pub(super) fn cut(&self) {
+        self.tell(CUT);
+    }
+
+    /// Tells the connection to go if it has overstayed at `tick` (in milliseconds).
+    pub(super) fn sweep(&self, tick: u64, header_timeout: Duration) {
+        let aged = |since: u64, limit: Duration| {
+            u128::from(tick.saturating_sub(since)) >= limit.as_millis()
+        };
+        let since = self.since.load(Ordering::Relaxed);
+        match self.state.load(Ordering::Relaxed) {
+            HEAD if aged(since, header_timeout) => self.cut(),
+            WAITING if aged(since, KEEP_ALIVE) => self.finish(),
+            _ => {}
+        }
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        if stalled != 0 && aged(stalled, WRITE_STALL) {
+            self.cut();
+        }
+    }
+
+    fn tell(&self, order: u8) {
+        if self.order.fetch_max(order, Ordering::Relaxed) < order {
+            let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(waker) = task.as_ref() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    fn listen(&self, waker: &Waker) {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        *task = Some(waker.clone());
+    }
+}
+
+/// Serves one connection until it ends.
+pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vigil: Arc<Vigil>) {
+    let io = TokioIo::new(Watched { stream, vigil: Arc::clone(&vigil), worker: Arc::clone(&worker) });
+    let answering = {
+        let vigil = Arc::clone(&vigil);
+        service_fn(move |request| {
+            let worker = Arc::clone(&worker);
+            let vigil = Arc::clone(&vigil);
+            async move {
+                vigil.enter(BUSY, worker.tick());
+                let answer = worker.pipeline().handle(request, peer).await;
+                Ok::<_, Infallible>(answer.map(|body| Sent { body, vigil, worker }))
+            }
+        })
+    };
+    let mut builder = http1::Builder::new();
+    builder.max_headers(MAX_HEADERS).max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD);
+    builder.keep_alive(true).half_close(false);
+    let mut connection = pin!(builder.serve_connection(io, answering));
+    let mut heard = GO_ON;
+    let mut listening = false;
+    poll_fn(|task| {
+        if !listening {
+            vigil.listen(task.waker());
+            listening = true;
+        }
+        let order = vigil.order.load(Ordering::Relaxed);
+        if order == CUT {
+            return Poll::Ready(());
+        }
+        if order == FINISH && heard == GO_ON {
+            heard = FINISH;
+            connection.as_mut().graceful_shutdown();
+        }
+        match connection.as_mut().poll(task) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%peer, %error, "a client connection ended early");
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// A body whose end puts its connection back to waiting.
+struct Sent<B> {
+    body: B,
+    vigil: Arc<Vigil>,
+    worker: Arc<Worker>,
+}
+
+impl<B: http_body::Body + Unpin> http_body::Body for Sent<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(task)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for Sent<B> {
+    fn drop(&mut self) {
+        self.vigil.enter(WAITING, self.worker.tick());
+    }
+}
+
+/// The client's socket, telling the vigil what happens on it.
+struct Watched {
+    stream: Stream,
+    vigil: Arc<Vigil>,
+    worker: Arc<Worker>,
+}
+
+impl Watched {
+    fn wrote<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let stalled = &self.vigil.stalled;
+        match &result {
+            Poll::Pending => {
+                if stalled.load(Ordering::Relaxed) == 0 {
+                    stalled.store(self.worker.tick().max(1), Ordering::Relaxed);
+                }
+            }
+            Poll::Ready(_) => stalled.store(0, Ordering::Relaxed),
+        }
+        result
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = match &mut this.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(task, buffer),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(task, buffer),
+        };
+        let read = buffer.filled().len() > before;
+        if read && this.vigil.state.load(Ordering::Relaxed) == WAITING {
+            this.vigil.enter(HEAD, this.worker.tick());
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = match &mut this.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(task, bytes),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(task, bytes),
+        };
+        this.wrote(polled)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = match &mut this.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(task, slices),
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(task, slices),
+        };
+        this.wrote(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(task),
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(task),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(task),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(task),
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The operator's orders, executed: by the running server over its control socket, or by the
+//! command line itself when no server runs.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+
+use crate::control::reply::{AuditView, KeyView, Reply, SessionView, UserView};
+use crate::control::request::{Request, SessionsToEnd, UserRef};
+use crate::control::wire;
+use crate::model::audit::{Actor, AuditRecord};
+use crate::model::session::Session;
+use crate::model::user::{User, UserStatus};
+use crate::server::lifecycle::{Lifecycle, Phase};
+use crate::server::tasks;
+use crate::service::accounts::Named;
+use crate::service::{AuthError, Service, SignupRequest};
+use crate::tokens::keys::Keys;
+use crate::types::ids::UserId;
+use crate::types::login::LoginName;
+use crate::types::role::{Role, Roles};
+use crate::types::secret::{Password, SecretText};
+
+/// The most entries of one listing.
+const MAX_PAGE: usize = 1_000;
+
+/// Orders at once.
+const MAX_CALLS: usize = 16;
+
+/// How long one order may take to arrive and be answered.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who carries out orders.
+pub struct Operator {
+    /// Accounts and sessions.
+    pub service: Arc<Service>,
+    /// Keys.
+    pub keys: Arc<Keys>,
+    /// The running server, if one runs.
+    pub server: Option<RunningServer>,
+}
+
+/// What only a running server can be asked.
+pub struct RunningServer {
+    /// Its phase.
+    pub lifecycle: Lifecycle,
+    /// Whether it is ready, and a word about it.
+    pub readiness: Box<dyn Fn() -> (bool, String) + Send + Sync>,
+    /// Reads the configuration again; says what came of it.
+    pub reload: Arc<dyn Fn() -> Result<String, String> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operator").field("running", &self.server.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Serves the control socket until dropped.
+pub async fn serve(listener: UnixListener, operator: Arc<Operator>) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(MAX_CALLS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        let mut stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the control socket cannot accept; resting");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let operator = Arc::clone(&operator);
+        tasks::spawn(async move {
+            let reply = match wire::receive(&mut stream, PATIENCE).await {
+                Ok(request) => operator.execute(request).await,
+                Err(error) => wire::refuse(&error),
+            };
+            if let Err(error) = wire::answer(&mut stream, &reply, PATIENCE).await {
+                tracing::debug!(%error, "an operator did not wait for the answer");
+            }
+            drop(place);
+        });
+    }
+}
+
+impl Operator {
+    /// Carries out one order.
+    pub async fn execute(&self, request: Request) -> Reply {
+        let done = match request {
+            Request::Health => return self.health(),
+            Request::Drain => return self.drain(),
+            Request::Reload => return self.reload(),
+            Request::UsersAdd { username, email, mobile, name, roles, password } => {
+                let logins = Logins { username, email, mobile };
+                self.add(logins, name, roles, password).await
+            }
+            Request::UsersList { after, limit } => self.list(after, limit).await,
+            Request::UsersShow { user } => self.show(&user).await,
+            Request::UsersSetPassword { user, password } => {
+                self.set_password(&user, password).await
+            }
+            Request::UsersSetRoles { user, roles } => self.set_roles(&user, roles).await,
+            Request::UsersEnable { user } => {
+                self.changed(&user, self.service.operator_enable(&named(&user)).await).await
+            }
+            Request::UsersDisable { user } => {
+                self.changed(&user, self.service.operator_disable(&named(&user)).await).await
+            }
+            Request::UsersUnlock { user } => self.unlock(&user).await,
+            Request::UsersDelete { user } => self.delete(&user).await,
+            Request::SessionsList { user, limit } => self.sessions(user, limit).await,
+            Request::SessionsEnd(which) => self.end(which).await,
+            Request::KeysList => Ok(Reply::Keys(self.key_views())),
+            Request::KeysRotate => self.rotate(),
+            Request::AuditList { user, limit } => self.audit(user, limit).await,
+        };
+        done.unwrap_or_else(Reply::Failed)
+    }
+
+    fn health(&self) -> Reply {
+        match &self.server {
+            Some(server) => {
+                let (ready, detail) = (server.readiness)();
+                Reply::Health { ready, detail }
+            }
+            None => no_server(),
+        }
+    }
+
+    fn drain(&self) -> Reply {
+        match &self.server {
+            Some(server) => {
+                server.lifecycle.advance(Phase::Draining);
+                Reply::Done(
+                    "draining: /readyz says so, connections close after their answer".to_owned(),
+                )
+            }
+            None => no_server(),
+        }
+    }
+
+    fn reload(&self) -> Reply {
+        match &self.server {
+            Some(server) => match (server.reload)() {
+                Ok(words) => Reply::Done(words),
+                Err(words) => Reply::Failed(words),
+            },
+            None => no_server(),
+        }
+    }
+
+    async fn add(
+        &self,
+        logins: Logins,
+        name: Option<String>,
+        roles: Vec<Role>,
+        password: SecretText,
+    ) -> Result<Reply, String> {
+        let text = |error: crate::types::login::BadLogin| error.to_string();
+        let request = SignupRequest {
+            username: LoginName::username(&logins.username).map_err(text)?,
+            email: logins.email.map(|e| LoginName::email(&e)).transpose().map_err(text)?,
+            mobile: logins.mobile.map(|m| LoginName::mobile(&m)).transpose().map_err(text)?,
+            name,
+            password: secret(&password)?,
+        };
+        let roles = Roles::new(roles).map_err(|error| error.to_string())?;
+        let user = self.service.operator_add(request, roles).await.map_err(words)?;
+        Ok(Reply::User(self.view(&user).await?))
+    }
+
+    async fn list(&self, after: Option<String>, limit: u32) -> Result<Reply, String> {
+        let after: Option<UserId> = after
+            .map(|id| id.parse().map_err(|_| "after: not a user id".to_owned()))
+            .transpose()?;
+        let limit = page(limit);
+        let users = self.service.operator_users(after, limit).await.map_err(words)?;
+        let full = users.len() == limit;
+        let next = users.last().filter(|_| full).map(|user| user.key.user.to_string());
+        let mut views = Vec::with_capacity(users.len());
+        for user in &users {
+            views.push(self.view(user).await?);
+        }
+        Ok(Reply::Users { users: views, next })
+    }
+
+    async fn show(&self, user: &UserRef) -> Result<Reply, String> {
+        let found = self.find(user).await?;
+        Ok(Reply::User(self.view(&found).await?))
+    }
+
+    async fn set_password(&self, user: &UserRef, password: SecretText) -> Result<Reply, String> {
+        let password = secret(&password)?;
+        let set = self.service.operator_set_password(&named(user), password).await;
+        set.map_err(words)?.ok_or_else(|| nobody(user))?;
+        Ok(Reply::Done(format!("{user} has a new password; all its sessions have ended")))
+    }
+
+    async fn set_roles(&self, user: &UserRef, roles: Vec<Role>) -> Result<Reply, String> {
+        let roles = Roles::new(roles).map_err(|error| error.to_string())?;
+        self.changed(user, self.service.operator_set_roles(&named(user), roles).await).await
+    }
+
+    async fn unlock(&self, user: &UserRef) -> Result<Reply, String> {
+        let any = self.service.operator_unlock(&named(user)).await.map_err(words)?;
+        Ok(Reply::Done(match any.ok_or_else(|| nobody(user))? {
+            true => format!("{user} can log in again"),
+            false => format!("{user} was not locked"),
+        }))
+    }
+
+    async fn delete(&self, user: &UserRef) -> Result<Reply, String> {
+        match self.service.operator_delete(&named(user)).await.map_err(words)? {
+            true => Ok(Reply::Done(format!("{user} is deleted and all its sessions have ended"))),
+            false => Err(nobody(user)),
+        }
+    }
+
+    async fn sessions(&self, user: Option<UserRef>, limit: u32) -> Result<Reply, String> {
+        let owner = match &user {
+            Some(user) => Some(self.find(user).await?.key),
+            None => None,
+        };
+        let limit = page(limit);
+        let asked = self.service.operator_sessions(owner.as_ref(), None, limit + 1).await;
+        let mut sessions = asked.map_err(words)?;
+        let more = sessions.len() > limit;
+        sessions.truncate(limit);
+        let mut views = Vec::with_capacity(sessions.len());
+        for session in &sessions {
+            let owner = Named::Id(session.key.owner.user);
+            let user = self.service.operator_find(&owner).await.map_err(words)?;
+            views.push(session_view(session, user.as_ref()));
+        }
+        Ok(Reply::Sessions { sessions: views, more })
+    }
+
+    async fn end(&self, which: SessionsToEnd) -> Result<Reply, String> {
+        let ended = match which {
+            SessionsToEnd::Id(id) => self.service.operator_end_session(id).await,
+            SessionsToEnd::User(user) => {
+                let user = self.find(&user).await?;
+                self.service.operator_end_user(&user.key).await
+            }
+            SessionsToEnd::All => self.service.operator_end_all().await,
+        };
+        ended.map(|count| Reply::Ended(count as u64)).map_err(words)
+    }
+
+    fn rotate(&self) -> Result<Reply, String> {
+        self.service.operator_rotate_keys().map_err(words)?;
+        Ok(Reply::Keys(self.key_views()))
+    }
+
+    async fn audit(&self, user: Option<UserRef>, limit: u32) -> Result<Reply, String> {
+        let key = match &user {
+            Some(user) => Some(self.find(user).await?.key),
+            None => None,
+        };
+        let records = self.service.operator_audit(key.as_ref(), page(limit)).await;
+        Ok(Reply::Audit(records.map_err(words)?.iter().map(audit_view).collect()))
+    }
+
+    async fn find(&self, user: &UserRef) -> Result<User, String> {
+        let found = self.service.operator_find(&named(user)).await.map_err(words)?;
+        found.ok_or_else(|| nobody(user))
+    }
+
+    async fn changed(
+        &self,
+        user: &UserRef,
+        outcome: Result<Option<User>, AuthError>,
+    ) -> Result<Reply, String> {
+        let changed = outcome.map_err(words)?.ok_or_else(|| nobody(user))?;
+        Ok(Reply::User(self.view(&changed).await?))
+    }
+
+    async fn view(&self, user: &User) -> Result<UserView, String> {
+        let locked = self.service.operator_locked_until(user).await.map_err(words)?;
+        Ok(UserView {
+            id: user.key.user.to_string(),
+            tenant: user.key.tenant.to_string(),
+            username: user.username.as_ref().map(ToString::to_string),
+            email: user.email.as_ref().map(ToString::to_string),
+            mobile: user.mobile.as_ref().map(ToString::to_string),
+            name: user.name.clone(),
+            roles: user.roles.iter().map(ToString::to_string).collect(),
+            status: match user.status {
+                UserStatus::Enabled => "enabled".to_owned(),
+                UserStatus::Disabled => "disabled".to_owned(),
+            },
+            locked_until: locked.map(|until| until.to_string()),
+            created_at: user.created_at.to_string(),
+            updated_at: user.updated_at.to_string(),
+        })
+    }
+
+    fn key_views(&self) -> Vec<KeyView> {
+        let now = self.service.now();
+        let ring = self.keys.ring();
+        let signer = ring.signer(now).map(|key| key.id().to_owned());
+        ring.iter()
+            .map(|key| KeyView {
+                id: key.id().to_owned(),
+                purpose: "access".to_owned(),
+                algorithm: ring.algorithm().as_str().to_owned(),
+                state: key.state(now, signer.as_deref()).to_owned(),
+                created_at: key.created_at().to_string(),
+            })
+            .collect()
+    }
+}
+
+/// The names of a new account, as typed.
+struct Logins {
+    username: String,
+    email: Option<String>,
+    mobile: Option<String>,
+}
+
+fn named(user: &UserRef) -> Named {
+    match user {
+        UserRef::Id(id) => Named::Id(*id),
+        UserRef::Login(login) => Named::Login(login.clone()),
+    }
+}
+
+fn nobody(user: &UserRef) -> String {
+    format!("there is no user {user}; `sidegate users list` shows all")
+}
+
+fn no_server() -> Reply {
+    Reply::Failed("no server is running".to_owned())
+}
+
+/// What an operator is told about a failure: everything, they own the machine.
+fn words(error: AuthError) -> String {
+    match error {
+        AuthError::Busy { .. } => "the server is busy hashing passwords; try again".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn secret(password: &SecretText) -> Result<Password, String> {
+    Password::new(password.expose().to_owned()).map_err(|error| error.to_string())
+}
+
+fn page(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE)
+}
+
+fn session_view(session: &Session, user: Option<&User>) -> SessionView {
+    SessionView {
+        id: session.key.id.to_string(),
+        user_id: session.key.owner.user.to_string(),
+        username: user.map(|user| user.handle().to_owned()),
+        device_type: session.device.kind.as_str().to_owned(),
+        device_name: session.device_label.clone().or_else(|| session.device.label()),
+        ip_address: session.last_address.map(|address| address.to_string()),
+        auth_method: session.proof.method.clone(),
+        remembered: session.remembered,
+        created_at: session.created_at.to_string(),
+        last_active_at: session.last_active_at.to_string(),
+        expires_at: session.ends_at().to_string(),
+    }
+}
+
+fn audit_view(record: &AuditRecord) -> AuditView {
+    AuditView {
+        at: record.at.to_string(),
+        action: record.action.as_str().to_owned(),
+        outcome: record.outcome.clone(),
+        user_id: record.user.map(|user| user.to_string()),
+        session_id: record.session.map(|session| session.to_string()),
+        actor: match record.actor {
+            Actor::Caller => "caller".to_owned(),
+            Actor::Operator => "operator".to_owned(),
+            Actor::System => "system".to_owned(),
+        },
+        ip_address: record.address.map(|address| address.to_string()),
+        request_id: record.request_id.clone(),
+    }
+}

@@ -1,0 +1,247 @@
+//! What a request must be like before anything else looks at it: a known method, a plain target, one
+//! valid `Host`, unambiguous framing (RFC 9112, 3.2 and 6). hyper forwards most of what is refused
+//! here as it came.
+
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
+
+/// The longest request target, in bytes.
+pub const MAX_TARGET: usize = 8 * 1024;
+
+/// Why a request is refused before it is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// CONNECT, TRACE, or a method that is not in the list.
+    #[error("this method is not served")]
+    Method,
+    /// Not origin form, and not absolute form for this host.
+    #[error("the request target must be a path on this host")]
+    Target,
+    /// A target over [`MAX_TARGET`].
+    #[error("the request target is too long")]
+    TargetTooLong,
+    /// Missing, doubled, malformed, or not a host of ours.
+    #[error("one valid Host header is needed")]
+    Host,
+    /// A transfer coding other than `chunked`, or one where HTTP/1.0 knows none.
+    #[error("the request's framing is ambiguous")]
+    Framing,
+    /// An `Expect` other than `100-continue`.
+    #[error("only 100-continue can be expected")]
+    Expectation,
+    /// The path has more than one reading, or none.
+    #[error("{0}")]
+    Path(&'static str),
+}
+
+/// What a request must fit.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// Hosts we answer for, lower case, without port; none = any.
+    pub hosts: Vec<String>,
+    /// Methods that are served.
+    pub methods: Vec<Method>,
+}
+
+/// The host a request is for.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// As the client sent it.
+    pub value: HeaderValue,
+    /// Lower case, without port, for rules.
+    pub name: HostName,
+}
+
+/// A host name for rules: borrowed text would tie it to the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Intake {
+    /// Admits a request or says why not.
+    pub fn admit<B>(&self, request: &Request<B>) -> Result<Host, BadRequest> {
+        if !self.methods.contains(request.method()) {
+            return Err(BadRequest::Method);
+        }
+        let headers = request.headers();
+        framing(headers, request.version())?;
+        let host = self.host(headers)?;
+        target(request.uri(), &host.value)?;
+        Ok(host)
+    }
+
+    fn host(&self, headers: &HeaderMap) -> Result<Host, BadRequest> {
+        let mut values = headers.get_all(header::HOST).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return Err(BadRequest::Host);
+        };
+        let text = value.to_str().map_err(|_| BadRequest::Host)?;
+        let name = host_name(text).ok_or(BadRequest::Host)?.to_ascii_lowercase();
+        if self.hosts.is_empty() || self.hosts.contains(&name) {
+            Ok(Host { value: value.clone(), name: HostName(name) })
+        } else {
+            Err(BadRequest::Host)
+        }
+    }
+}
+
+/// Origin form; or absolute form that names the very host of the `Host` header, so that there is
+/// one reading of where the request goes.
+fn target(uri: &Uri, host: &HeaderValue) -> Result<(), BadRequest> {
+    let Some(path) = uri.path_and_query() else { return Err(BadRequest::Target) };
+    if path.as_str().len() > MAX_TARGET {
+        return Err(BadRequest::TargetTooLong);
+    }
+    if !path.as_str().starts_with('/') {
+        return Err(BadRequest::Target);
+    }
+    match (uri.scheme_str(), uri.authority()) {
+        (None, None) => Ok(()),
+        (Some("http" | "https"), Some(authority))
+            if authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
+        {
+            Ok(())
+        }
+        _ => Err(BadRequest::Target),
+    }
+}
+
+/// The name in `name`, `name:port`, `[v6]:port`; `None` when it is anything else.
+fn host_name(text: &str) -> Option<&str> {
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let end = rest.find(']')?;
+            let inside = rest.get(..end)?;
+            inside.parse::<std::net::Ipv6Addr>().ok()?;
+            (text.get(..end + 2)?, rest.get(end + 1..)?)
+        }
+        None => match text.find(':') {
+            Some(at) => (text.get(..at)?, text.get(at..)?),
+            None => (text, ""),
+        },
+    };
+    let port_ok = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(digits) => {
+            digits.len() <= 5
+                && digits.bytes().all(|b| b.is_ascii_digit())
+                && digits.parse::<u16>().is_ok()
+        }
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let name_ok = name.starts_with('[')
+        || (!name.is_empty() && name.len() <= 253 && name.bytes().all(plain));
+    (port_ok && name_ok).then_some(name)
+}
+
+fn framing(headers: &HeaderMap, version: Version) -> Result<(), BadRequest> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !chunked || codings.next().is_some() || version != Version::HTTP_11 {
+            return Err(BadRequest::Framing);
+        }
+    }
+    let mut expectations = headers.get_all(header::EXPECT).iter();
+    match (expectations.next(), expectations.next()) {
+        (None, _) => Ok(()),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        _ => Err(BadRequest::Expectation),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn intake() -> Intake {
+        Intake { hosts: Vec::new(), methods: vec![Method::GET, Method::POST] }
+    }
+
+    fn request(method: &str, target: &str, headers: &[(&'static str, &str)]) -> Request<()> {
+        let mut request = Request::builder().method(method).uri(target).body(()).unwrap();
+        for (name, value) in headers {
+            request.headers_mut().append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        request
+    }
+
+    fn judged(method: &str, target: &str, headers: &[(&'static str, &str)]) -> Option<BadRequest> {
+        intake().admit(&request(method, target, headers)).err()
+    }
+
+    #[test]
+    fn a_plain_request_is_admitted() {
+        assert_eq!(judged("GET", "/a?b", &[("host", "app:8080")]), None);
+        assert_eq!(judged("GET", "http://app/a", &[("host", "APP")]), None);
+        assert_eq!(judged("GET", "/", &[("host", "[::1]:80")]), None);
+    }
+
+    #[test]
+    fn odd_methods_and_targets_are_refused() {
+        let host = [("host", "app")];
+        for method in ["CONNECT", "TRACE", "get", "BREW"] {
+            assert_eq!(judged(method, "/", &host), Some(BadRequest::Method), "{method}");
+        }
+        for target in ["*", "app:80", "http://other/", "ftp://app/", "http://u@app/"] {
+            assert_eq!(judged("GET", target, &host), Some(BadRequest::Target), "{target}");
+        }
+        let long = format!("/{}", "a".repeat(MAX_TARGET));
+        assert_eq!(judged("GET", &long, &host), Some(BadRequest::TargetTooLong));
+    }
+
+    #[test]
+    fn there_is_exactly_one_valid_host() {
+        assert_eq!(judged("GET", "/", &[]), Some(BadRequest::Host));
+        assert_eq!(judged("GET", "/", &[("host", "a"), ("host", "a")]), Some(BadRequest::Host));
+        for bad in ["", "a@b", "a, b", "a b", "a\\c", "a:b", "a:", "a:99999", "[::1", "[g]", "ü"] {
+            let refused = judged("GET", "/", &[("host", bad)]);
+            let expected = if bad == "a:" { None } else { Some(BadRequest::Host) };
+            assert_eq!(refused.is_some(), expected.is_some() || bad == "a:", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_hosts_shuts_out_the_rest() {
+        let intake = Intake { hosts: vec!["app.example.org".to_owned()], ..intake() };
+        let asked = |host| intake.admit(&request("GET", "/", &[("host", host)])).is_ok();
+        assert!(asked("App.Example.org:8080"));
+        assert!(!asked("evil.example.org"));
+    }
+
+    #[test]
+    fn framing_has_one_reading() {
+        let with = |value| judged("POST", "/", &[("host", "a"), ("transfer-encoding", value)]);
+        assert_eq!(with("chunked"), None);
+        for bad in ["chunked, chunked", ",chunked", "xchunked", "gzip, chunked", "identity", ""] {
+            assert_eq!(with(bad), Some(BadRequest::Framing), "{bad}");
+        }
+        let twice = [("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "x")];
+        assert_eq!(judged("POST", "/", &twice), Some(BadRequest::Framing));
+        let mut old = request("POST", "/", &[("host", "a"), ("transfer-encoding", "chunked")]);
+        *old.version_mut() = Version::HTTP_10;
+        assert_eq!(intake().admit(&old).err(), Some(BadRequest::Framing));
+    }
+
+    #[test]
+    fn only_100_continue_can_be_expected() {
+        assert_eq!(judged("POST", "/", &[("host", "a"), ("expect", "100-Continue")]), None);
+        let odd = [("host", "a"), ("expect", "200-maybe")];
+        assert_eq!(judged("POST", "/", &odd), Some(BadRequest::Expectation));
+    }
+
+    proptest! {
+        #[test]
+        fn no_host_is_too_odd(text in "[ -~]{0,40}") {
+            if let Some(name) = host_name(&text) {
+                prop_assert!(!name.contains(['@', '/', '\\', ',', ' ', '#', '?']));
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The public listener: one socket per worker on the same address, so that the kernel spreads
+//! connections and no worker waits for another (`SO_REUSEPORT`); or one Unix socket that the
+//! workers share.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::path::Path;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::server::settings::Listen;
+
+/// How many connections the kernel may hold before they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// Bound sockets, one per worker, not yet in a runtime.
+#[derive(Debug)]
+pub struct Bound {
+    sockets: Vec<BoundSocket>,
+    address: Option<SocketAddr>,
+}
+
+/// One bound socket.
+#[derive(Debug)]
+pub enum BoundSocket {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// Unix.
+    Unix(StdUnixListener),
+}
+
+/// A listener inside a worker's runtime.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// Unix.
+    Unix(UnixListener),
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// Unix.
+    Unix(UnixStream),
+}
+
+impl Bound {
+    /// Binds `count` sockets. With port 0 all get the port the first one was given.
+    pub fn bind(listen: &Listen, count: usize) -> io::Result<Self> {
+        match listen {
+            Listen::Tcp(address) => {
+                let mut sockets = vec![tcp(*address)?];
+                let address = sockets.first().map_or(Ok(*address), std::net::TcpListener::local_addr)?;
+                for _ in 1..count {
+                    sockets.push(tcp(address)?);
+                }
+                let sockets = sockets.into_iter().map(BoundSocket::Tcp).collect();
+                Ok(Self { sockets, address: Some(address) })
+            }
+            Listen::Unix(path) => {
+                let first = unix(path)?;
+                let mut sockets = Vec::with_capacity(count);
+                for _ in 1..count {
+                    sockets.push(BoundSocket::Unix(first.try_clone()?));
+                }
+                sockets.push(BoundSocket::Unix(first));
+                Ok(Self { sockets, address: None })
+            }
+        }
+    }
+
+    /// The TCP address, with the port that was given.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The sockets.
+    pub fn into_sockets(self) -> Vec<BoundSocket> {
+        self.sockets
+    }
+}
+
+impl BoundSocket {
+    /// Enters the current runtime.
+    pub fn listen(self) -> io::Result<Listener> {
+        match self {
+            Self::Tcp(socket) => TcpListener::from_std(socket).map(Listener::Tcp),
+            Self::Unix(socket) => UnixListener::from_std(socket).map(Listener::Unix),
+        }
+    }
+}
+
+impl Listener {
+    /// The next connection and the address at its other end. A Unix socket's other end is on this
+    /// machine, which is what loopback says.
+    pub async fn accept(&self) -> io::Result<(Stream, IpAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Stream::Tcp(stream), peer.ip().to_canonical()))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), IpAddr::V4(Ipv4Addr::LOCALHOST)))
+            }
+        }
+    }
+}
+
+fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds a Unix socket. A socket file that nobody answers on is left over from a process that was
+/// killed and is replaced; one that answers, or a file that is no socket, is left alone.
+pub fn unix(path: &Path) -> io::Result<StdUnixListener> {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            let text = format!("{} exists and is not a socket", path.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        if StdUnixStream::connect(path).is_ok() {
+            let text = format!("another process listens on {}", path.display());
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = StdUnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

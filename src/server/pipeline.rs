@@ -1,0 +1,193 @@
+//! The front page of a request: every phase in order, each one line and one name.
+//!
+//! Nothing is forwarded without a [`Permit`](crate::guard::Permit), which only the guard can make;
+//! no error becomes a response anywhere but in phase 7; every request leaves one record, whatever
+//! happened to it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+
+use crate::api::settings::Mount;
+use crate::api::{Api, Call};
+use crate::guard::{Guard, Permit, Verdict, extract};
+use crate::proxy::Proxy;
+use crate::server::access_log::AccessLog;
+use crate::server::context::{Context, RequestIds};
+use crate::server::intake::{BadRequest, Host, Intake};
+use crate::server::problem::{Fault, problem};
+use crate::server::record::{Body, Outgoing, Record, accept_lines};
+use crate::service::Caller;
+use crate::service::activity::{self, Activity};
+use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
+use crate::types::net::{Scheme, TrustedProxies};
+use crate::types::path::{Allowances, CleanPath};
+use crate::types::device::MAX_USER_AGENT;
+use crate::types::time::{Clock, Stopwatch};
+
+/// One worker's way of answering requests.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// What Sidegate answers itself.
+    pub api: Arc<Api>,
+    /// May it pass?
+    pub guard: Guard,
+    /// Carry it.
+    pub proxy: Proxy,
+    /// What a request must be like.
+    pub intake: Intake,
+    /// Which odd paths are admitted.
+    pub paths: Allowances,
+    /// Peers whose forwarding headers are believed.
+    pub trusted: TrustedProxies,
+    /// The scheme of the public address, when one is configured.
+    pub public_scheme: Option<Scheme>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Request ids.
+    pub ids: RequestIds,
+    /// What was counted.
+    pub metrics: Arc<WorkerMetrics>,
+    /// What was logged.
+    pub log: Arc<AccessLog>,
+    /// Who was active.
+    pub activity: Activity,
+}
+
+impl Pipeline {
+    /// Answers one request. Never fails: a refusal is an answer.
+    pub async fn handle<B>(&self, request: Request<B>, peer: IpAddr) -> Response<Outgoing>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let now = self.clock.now();
+        let context = Context::of(request.headers(), peer, &self.trusted, &self.ids, now); // 1 context
+        let mut record = Record::begin(context, &request, &self.metrics, &self.log);
+        let accept = accept_lines(request.headers());
+        let passed = self.pass(request, &mut record).await; // 2 to 6
+        let response = match passed {
+            Ok(response) => response,
+            Err(fault) => {
+                let problem = problem(&fault); // 7 answer
+                record.refused(&problem, &fault);
+                problem.respond(&accept, record.request_id()).map(Body::Whole)
+            }
+        };
+        record.finish(response) // 8 record
+    }
+
+    async fn pass<B>(
+        &self,
+        request: Request<B>,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Fault>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let host = self.intake.admit(&request)?; // 2 admit
+        let uri = request.uri().clone();
+        let path = CleanPath::parse(uri.path(), &self.paths).map_err(BadRequest::Path)?; // 3 clean
+        if let Some(target) = self.own_route(uri.path()) {
+            return self.answer(target, request, &host, record).await; // 4 route
+        }
+        let (method, headers) = (request.method().as_str(), request.headers());
+        let now = record.context().at;
+        match self.guard.judge(method, headers, host.name.as_str(), &path, now) {
+            Verdict::Allow(permit) => self.forward(permit, request, &host, record).await, // 5, 6
+            Verdict::Deny(denial) => Err(Fault::Denied(denial)),
+        }
+    }
+
+    /// What of ours lives at a path.
+    fn own_route<'a>(&'a self, path: &'a str) -> Option<Own<'a>> {
+        if path == "/.well-known/jwks.json" {
+            return Some(Own::Jwks);
+        }
+        self.api.mount(path).map(|(mount, path)| Own::Mount { mount, path })
+    }
+
+    async fn answer<B>(
+        &self,
+        own: Own<'_>,
+        request: Request<B>,
+        host: &Host,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Fault>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        record.routed(RouteClass::Api);
+        let (mount, path) = match own {
+            Own::Jwks => {
+                let answer = self.api.well_known_jwks(request.method())?;
+                return Ok(answer.map(Body::Whole));
+            }
+            Own::Mount { mount, path } => (mount, path),
+        };
+        let call = Call {
+            mount,
+            path,
+            caller: self.caller(request.headers(), record.context()),
+            scheme: self.scheme(record.context()),
+            host: host.value.to_str().unwrap_or_default(),
+        };
+        let answer = self.api.handle(&self.guard, call, request).await?;
+        Ok(answer.map(Body::Whole))
+    }
+
+    async fn forward<B>(
+        &self,
+        permit: Permit,
+        request: Request<B>,
+        host: &Host,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Fault>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        record.routed(RouteClass::Upstream);
+        if let Some(identity) = permit.identity() {
+            record.identified(identity);
+            if identity.is_due(record.context().at, activity::EVERY) {
+                let address = Some(record.context().client);
+                let session = identity.session.clone();
+                self.activity.note(activity::Note { session, address });
+            }
+        }
+        let via = record.context_mut().via(Some(host.value.clone()), self.public_scheme);
+        let watch = Stopwatch::start();
+        let answered = self.proxy.forward(permit, request, &via).await;
+        record.upstream_took(watch.elapsed());
+        Ok(answered?.map(Body::Upstream))
+    }
+
+    fn caller(&self, headers: &HeaderMap, context: &Context) -> Caller {
+        let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+        let agent = agent.get(..agent.len().min(MAX_USER_AGENT)).unwrap_or_default();
+        let device = extract::cookie(headers, &self.api.settings().cookies.device);
+        Caller {
+            address: Some(context.client),
+            agent: String::from_utf8_lossy(agent).into_owned(),
+            request_id: context.request_id().to_owned(),
+            device: device.ok().flatten().and_then(|id| id.parse().ok()),
+        }
+    }
+
+    /// What the client speaks: the configured public address knows best.
+    fn scheme(&self, context: &Context) -> Scheme {
+        self.public_scheme.unwrap_or(context.scheme)
+    }
+}
+
+/// What of ours lives at a path.
+#[derive(Debug, Clone, Copy)]
+enum Own<'a> {
+    Jwks,
+    Mount { mount: &'a Mount, path: &'a str },
+}

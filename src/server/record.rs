@@ -1,0 +1,240 @@
+//! What is remembered of a request while it is answered, and the one line and the numbers it leaves
+//! behind when its last byte is sent, or when the client goes away before that.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::Full;
+
+use crate::guard::Identity;
+use crate::proxy::{self, UpstreamError};
+use crate::server::access_log::{AccessLog, Line};
+use crate::server::context::Context;
+use crate::server::problem::{Code, Fault, Problem};
+use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
+use crate::types::ids::{SessionId, UserId};
+
+/// A response body.
+#[derive(Debug)]
+pub enum Body {
+    /// Ours.
+    Whole(Full<Bytes>),
+    /// The upstream's, streamed.
+    Upstream(proxy::Body),
+}
+
+/// The story of one request.
+#[derive(Debug)]
+pub struct Record {
+    context: Context,
+    method: Method,
+    uri: Uri,
+    metrics: Arc<WorkerMetrics>,
+    log: Arc<AccessLog>,
+    class: RouteClass,
+    refusal: Option<Code>,
+    caller: Option<(UserId, SessionId)>,
+    upstream: Duration,
+    status: u16,
+    bytes: u64,
+    complete: bool,
+}
+
+impl Record {
+    /// Begins with the request's head.
+    pub fn begin<B>(
+        context: Context,
+        request: &Request<B>,
+        metrics: &Arc<WorkerMetrics>,
+        log: &Arc<AccessLog>,
+    ) -> Self {
+        Self {
+            context,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            metrics: Arc::clone(metrics),
+            log: Arc::clone(log),
+            class: RouteClass::Refused,
+            refusal: None,
+            caller: None,
+            upstream: Duration::ZERO,
+            status: 0,
+            bytes: 0,
+            complete: false,
+        }
+    }
+
+    /// The facts about the request.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The facts about the request, to be used up.
+    pub fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> &HeaderValue {
+        &self.context.request_id
+    }
+
+    /// The kind of route it went.
+    pub fn routed(&mut self, class: RouteClass) {
+        self.class = class;
+    }
+
+    /// Who was calling.
+    pub fn identified(&mut self, identity: &Identity) {
+        self.caller = Some((identity.session.owner.user, identity.session.id));
+    }
+
+    /// How long the upstream took to its response head.
+    pub fn upstream_took(&mut self, span: Duration) {
+        self.upstream = span;
+        self.metrics.upstream(span);
+    }
+
+    /// It was refused. What the caller is not told goes to the process log.
+    pub fn refused(&mut self, problem: &Problem, fault: &Fault) {
+        self.refusal = Some(problem.code);
+        self.metrics.refusal(problem.code as usize);
+        if problem.status.is_server_error() {
+            let id = self.context.request_id();
+            tracing::warn!(request_id = id, code = problem.code.as_str(), cause = ?Why(fault));
+        }
+    }
+
+    /// The answer, whose end will end the story.
+    pub fn finish(mut self, response: Response<Body>) -> Response<Outgoing> {
+        self.status = response.status().as_u16();
+        let total = self.context.watch.elapsed();
+        self.metrics.added(total.saturating_sub(self.upstream));
+        self.metrics.request(self.class, self.status);
+        response.map(|body| Outgoing { body, record: self })
+    }
+
+    fn leave(&mut self) {
+        self.metrics.bytes_out(self.bytes);
+        let micros = self.context.watch.elapsed().as_micros();
+        self.log.write(&Line {
+            at: self.context.at,
+            request_id: self.context.request_id(),
+            client: self.context.client,
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            status: self.status,
+            bytes: self.bytes,
+            micros: u64::try_from(micros).unwrap_or(u64::MAX),
+            route: self.class.as_str(),
+            refusal: self.refusal.map(Code::as_str),
+            user: self.caller.map(|(user, _)| user),
+            session: self.caller.map(|(_, session)| session),
+            complete: self.complete || self.method == Method::HEAD,
+        });
+    }
+}
+
+/// The `Accept` lines of a request, kept for the case that it is refused.
+#[must_use]
+pub fn accept_lines(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for value in headers.get_all(header::ACCEPT).iter().take(4) {
+        kept.append(header::ACCEPT, value.clone());
+    }
+    kept
+}
+
+/// The cause of a refusal, for the process log: the error and what lies beneath it.
+struct Why<'a>(&'a Fault);
+
+impl std::fmt::Debug for Why<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let error: &dyn std::error::Error = match self.0 {
+            Fault::Bad(bad) => bad,
+            Fault::Denied(denial) => return write!(f, "{:?}", denial.reason()),
+            Fault::Api(error) => error,
+            Fault::Upstream(error) => error,
+        };
+        write!(f, "{error}")?;
+        let mut below = error.source();
+        while let Some(cause) = below {
+            write!(f, ": {cause}")?;
+            below = cause.source();
+        }
+        Ok(())
+    }
+}
+
+/// A body on its way out; when it goes, its request's record is written.
+#[derive(Debug)]
+pub struct Outgoing {
+    body: Body,
+    record: Record,
+}
+
+impl Outgoing {
+    fn ended(&self) -> bool {
+        match &self.body {
+            Body::Whole(body) => body.is_end_stream(),
+            Body::Upstream(body) => body.is_end_stream(),
+        }
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        task: &mut Task<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.body {
+            Body::Whole(body) => {
+                Pin::new(body).poll_frame(task).map_err(|never| match never {})
+            }
+            Body::Upstream(body) => Pin::new(body).poll_frame(task),
+        };
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let sent = frame.data_ref().map_or(0, Bytes::len);
+                this.record.bytes = this.record.bytes.saturating_add(sent as u64);
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let id = this.record.context.request_id();
+                tracing::warn!(request_id = id, %error, "the answer was cut");
+            }
+            Poll::Ready(None) => this.record.complete = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Body::Whole(body) => body.size_hint(),
+            Body::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if self.ended() {
+            self.record.complete = true;
+        }
+        self.record.leave();
+    }
+}
+

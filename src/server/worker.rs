@@ -1,0 +1,288 @@
+//! One worker: one thread, one runtime, one listener, one pool, one token cache. Workers share what
+//! is rarely written (the service, the rules, the revocations) and never lock each other.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::server::connection::{self, Vigil};
+use crate::server::lifecycle::{Lifecycle, Phase};
+use crate::server::listener::{BoundSocket, Listener, Stream};
+use crate::server::pipeline::Pipeline;
+use crate::server::tasks;
+
+/// How often a worker looks after its connections and hands over its log.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How long accepting rests after the machine ran out of descriptors or memory.
+const REST: Duration = Duration::from_millis(100);
+
+/// What a client above the connection limit is told.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\n\
+    content-length: 21\r\nretry-after: 1\r\nconnection: close\r\n\r\ntoo many connections\n";
+
+/// Connections of the whole process, in all and per address.
+#[derive(Debug)]
+pub struct Doorman {
+    open: AtomicUsize,
+    max: usize,
+    max_per_address: usize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Doorman {
+    /// Admits at most `max` connections, `max_per_address` of them from one address.
+    pub fn new(max: usize, max_per_address: usize) -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            max,
+            max_per_address,
+            by_address: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// A place for one more connection, or none. `None` as the address stands for peers that speak
+    /// for many clients: a trusted proxy, a Unix socket.
+    fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Admitted> {
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        let place = Admitted { doorman: Arc::clone(self), address };
+        let from_here = address.map_or(0, |address| self.count_in(address));
+        (before < self.max && from_here <= self.max_per_address).then_some(place)
+    }
+
+    fn count_in(&self, address: IpAddr) -> usize {
+        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_insert(0);
+        *count += 1;
+        *count
+    }
+
+    fn count_out(&self, address: IpAddr) {
+        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&address);
+            }
+        }
+    }
+}
+
+/// A connection's place; given back on drop.
+#[derive(Debug)]
+struct Admitted {
+    doorman: Arc<Doorman>,
+    address: Option<IpAddr>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.doorman.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(address) = self.address {
+            self.doorman.count_out(address);
+        }
+    }
+}
+
+/// What a worker is made from.
+#[derive(Debug)]
+pub struct Worker {
+    pipeline: Pipeline,
+    doorman: Arc<Doorman>,
+    lifecycle: Lifecycle,
+    header_timeout: Duration,
+    connections: Mutex<HashMap<u64, Arc<Vigil>>>,
+    next: AtomicU64,
+    tick: AtomicU64,
+    alive: Arc<AtomicU64>,
+}
+
+impl Worker {
+    /// A worker that answers with this pipeline. `alive` counts its ticks, for `/livez`.
+    pub fn new(
+        pipeline: Pipeline,
+        doorman: Arc<Doorman>,
+        lifecycle: Lifecycle,
+        header_timeout: Duration,
+        alive: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            pipeline,
+            doorman,
+            lifecycle,
+            header_timeout,
+            connections: Mutex::new(HashMap::new()),
+            next: AtomicU64::new(0),
+            tick: AtomicU64::new(1),
+            alive,
+        }
+    }
+
+    /// Starts the worker's thread. It ends when the lifecycle is over and nothing is in flight.
+    pub fn start(self, index: usize, socket: BoundSocket) -> io::Result<JoinHandle<io::Result<()>>> {
+        let name = format!("worker-{index}");
+        std::thread::Builder::new().name(name).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(Arc::new(self).run(socket))
+        })
+    }
+
+    pub(super) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Coarse time in milliseconds, moved by the tick.
+    pub(super) fn tick(&self) -> u64 {
+        self.tick.load(Ordering::Relaxed)
+    }
+
+    async fn run(self: Arc<Self>, socket: BoundSocket) -> io::Result<()> {
+        let listener = socket.listen()?;
+        let keeper = tasks::spawn(Arc::clone(&self).keep());
+        tokio::select! {
+            () = self.accept(&listener) => {}
+            () = self.lifecycle.reached(Phase::Closing) => {}
+        }
+        drop(listener);
+        self.drained().await;
+        keeper.abort();
+        self.pipeline.log.flush();
+        Ok(())
+    }
+
+    async fn accept(self: &Arc<Self>, listener: &Listener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let one_client = matches!(stream, Stream::Tcp(_))
+                        && !self.pipeline.trusted.trust(peer);
+                    match self.doorman.enter(one_client.then_some(peer)) {
+                        Some(place) => self.serve(stream, peer, place),
+                        None => turn_away(stream),
+                    }
+                }
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections; resting");
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+    }
+
+    fn serve(self: &Arc<Self>, stream: Stream, peer: IpAddr, place: Admitted) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let vigil = Arc::new(Vigil::new(self.tick()));
+        if self.lifecycle.phase() >= Phase::Draining {
+            vigil.finish();
+        }
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Arc::clone(&vigil));
+        self.pipeline.metrics.connected();
+        let open = Open { worker: Arc::clone(self), id, _place: place };
+        let worker = Arc::clone(self);
+        tasks::spawn(async move {
+            let _open = open;
+            connection::serve(stream, peer, worker, vigil).await;
+        });
+    }
+
+    /// Looks after the connections until the worker ends.
+    async fn keep(self: Arc<Self>) {
+        let began = Instant::now();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut phase = self.lifecycle.watch();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let now = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) + 1;
+                    self.tick.store(now, Ordering::Relaxed);
+                    self.alive.fetch_add(1, Ordering::Relaxed);
+                    self.each(|vigil| vigil.sweep(now, self.header_timeout));
+                    self.pipeline.proxy.sweep();
+                    self.pipeline.log.flush();
+                }
+                Ok(()) = phase.changed() => match *phase.borrow_and_update() {
+                    Phase::Starting | Phase::Serving => {}
+                    Phase::Draining | Phase::Closing => self.each(Vigil::finish),
+                    Phase::Stopped => self.each(Vigil::cut),
+                },
+            }
+        }
+    }
+
+    fn each(&self, tell: impl Fn(&Vigil)) {
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        for vigil in connections.values() {
+            tell(vigil);
+        }
+    }
+
+    /// Waits until the last connection is gone, or until what is left is cut.
+    async fn drained(&self) {
+        let mut looks = interval(Duration::from_millis(5));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let open = self.connections.lock().unwrap_or_else(PoisonError::into_inner).len();
+            if open == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// An open connection in the worker's books; struck out on drop, whatever ended it.
+struct Open {
+    worker: Arc<Worker>,
+    id: u64,
+    _place: Admitted,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.worker.pipeline.metrics.panicked();
+        }
+        self.worker.pipeline.metrics.disconnected();
+        self.worker
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
+    }
+}
+
+/// Tells a client above the limit so, without waiting for it.
+fn turn_away(stream: Stream) {
+    tasks::spawn(async move {
+        let told = async {
+            match stream {
+                Stream::Tcp(mut stream) => stream.write_all(FULL).await,
+                Stream::Unix(mut stream) => stream.write_all(FULL).await,
+            }
+        };
+        // Whether the client hears it is the client's business.
+        let _ = timeout(REST, told).await;
+    });
+}
+
+/// Whether accepting failed because the client was gone already.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}

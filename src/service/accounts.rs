@@ -1,0 +1,297 @@
+//! Changes of an account: the user's own password, and everything an operator does. Each change
+//! and what it does to the account's sessions are one atomic step.
+
+use std::time::Duration;
+
+use crate::crypto::password::Verified;
+use crate::model::audit::{AuditAction, AuditRecord};
+use crate::model::session::{EndReason, Session, SessionKey};
+use crate::model::user::{User, UserKey, UserStatus};
+use crate::service::audit::Entry;
+use crate::service::caller::Caller;
+use crate::service::error::AuthError;
+use crate::service::signup::SignupRequest;
+use crate::service::Service;
+use crate::store::{
+    AccountStore as _, AuditStore as _, Effect, LockoutStore as _, LoginKey, Scope,
+    SessionStore as _, UserUpdated,
+};
+use crate::telemetry::metrics::Event;
+use crate::types::ids::{SessionId, TenantId, UserId};
+use crate::types::login::LoginName;
+use crate::types::role::Roles;
+use crate::types::secret::Password;
+use crate::types::time::Timestamp;
+
+/// How often a change is tried again when somebody else changed the account in between.
+const RETRIES: usize = 5;
+
+/// How an operator names an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// By id.
+    Id(UserId),
+    /// By username, e-mail address or mobile number.
+    Login(LoginName),
+}
+
+impl Named {
+    /// An id, or else a login.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(id) => Some(Self::Id(id)),
+            Err(_) => LoginName::guess(text).ok().map(Self::Login),
+        }
+    }
+}
+
+impl Service {
+    /// Changes the user's own password, who shows the current one. The user's other sessions end;
+    /// the asking one goes on.
+    pub async fn change_password(
+        &self,
+        session: &SessionKey,
+        current: Password,
+        new: Password,
+        caller: &Caller,
+    ) -> Result<(), AuthError> {
+        self.parts.limits.login(caller.address, &session.owner.user.to_string())?;
+        let (user, _) = self.me(session).await?;
+        self.judge_new_password(&new, user.logins())?;
+        let verified =
+            self.parts.passwords.verify(current, Some(user.password.clone())).await?;
+        if verified == Verified::Mismatch {
+            let action = AuditAction::PasswordChange;
+            let entry = Entry::by_caller(self.now(), action, "wrong_password", caller);
+            self.parts.audit.record(entry.of(session).done());
+            return Err(AuthError::InvalidCredentials);
+        }
+        let hash = self.parts.passwords.hash(new).await?;
+        let effect = Effect::EndOthers(session.id, EndReason::PasswordChanged);
+        // The version that was verified is the one replaced: a change in between is not overwritten.
+        let changed = User { password: hash, updated_at: self.now(), ..user };
+        match self.parts.store.update_user(changed, effect).await? {
+            UserUpdated::Stored(revocations) => self.enforce(&revocations),
+            UserUpdated::Stale | UserUpdated::Gone => return Err(AuthError::InvalidCredentials),
+            UserUpdated::LoginTaken(kind) => return Err(AuthError::LoginTaken(kind)),
+        }
+        self.parts.events.count(Event::PasswordChanged);
+        let entry = Entry::by_caller(self.now(), AuditAction::PasswordChange, "changed", caller);
+        self.parts.audit.record(entry.of(session).done());
+        Ok(())
+    }
+
+    /// Adds an account; for the operator, whatever the sign-up mode.
+    pub async fn operator_add(
+        &self,
+        request: SignupRequest,
+        roles: Roles,
+    ) -> Result<User, AuthError> {
+        let user = self.add_user(request, roles).await?;
+        self.note(AuditAction::SignUp, "created", &user.key);
+        Ok(user)
+    }
+
+    /// Finds an account.
+    pub async fn operator_find(&self, named: &Named) -> Result<Option<User>, AuthError> {
+        let tenant = TenantId::default();
+        Ok(match named {
+            Named::Id(user) => self.parts.store.user(&UserKey { tenant, user: *user }).await?,
+            Named::Login(login) => {
+                let key = LoginKey { tenant, login: login.clone() };
+                self.parts.store.user_by_login(&key).await?
+            }
+        })
+    }
+
+    /// Up to `limit` accounts after `after`.
+    pub async fn operator_users(
+        &self,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<User>, AuthError> {
+        Ok(self.parts.store.users(&TenantId::default(), after, limit).await?)
+    }
+
+    /// Sets a password; all sessions of the account end. `None` when there is no such account.
+    pub async fn operator_set_password(
+        &self,
+        named: &Named,
+        password: Password,
+    ) -> Result<Option<User>, AuthError> {
+        let Some(user) = self.operator_find(named).await? else { return Ok(None) };
+        self.judge_new_password(&password, user.logins())?;
+        let hash = self.parts.passwords.hash(password).await?;
+        let effect = Effect::EndAll(EndReason::PasswordChanged);
+        let change = |user: User| User { password: hash.clone(), ..user };
+        self.change(named, change, effect, AuditAction::PasswordChange, "set").await
+    }
+
+    /// Sets the roles; access tokens with the old ones must be refreshed before they pass again.
+    pub async fn operator_set_roles(
+        &self,
+        named: &Named,
+        roles: Roles,
+    ) -> Result<Option<User>, AuthError> {
+        let outcome = roles.joined();
+        let change = |user: User| User { roles: roles.clone(), ..user };
+        self.change(named, change, Effect::StaleClaims, AuditAction::RolesChange, &outcome).await
+    }
+
+    /// Enables an account.
+    pub async fn operator_enable(&self, named: &Named) -> Result<Option<User>, AuthError> {
+        let change = |user: User| User { status: UserStatus::Enabled, ..user };
+        self.change(named, change, Effect::None, AuditAction::AccountEnable, "enabled").await
+    }
+
+    /// Disables an account; its sessions end.
+    pub async fn operator_disable(&self, named: &Named) -> Result<Option<User>, AuthError> {
+        let change = |user: User| User { status: UserStatus::Disabled, ..user };
+        let effect = Effect::EndAll(EndReason::AccountClosed);
+        self.change(named, change, effect, AuditAction::AccountDisable, "disabled").await
+    }
+
+    /// Opens a locked account. `None` when there is no such account; else whether any failure was
+    /// forgotten.
+    pub async fn operator_unlock(&self, named: &Named) -> Result<Option<bool>, AuthError> {
+        let Some(user) = self.operator_find(named).await? else { return Ok(None) };
+        let mut any = false;
+        for login in user.logins() {
+            let key = LoginKey { tenant: user.key.tenant.clone(), login: login.clone() };
+            any |= self.parts.store.unlock(&key).await?;
+        }
+        self.note(AuditAction::Unlock, "unlocked", &user.key);
+        Ok(Some(any))
+    }
+
+    /// Until when the account is locked, if it is.
+    pub async fn operator_locked_until(&self, user: &User) -> Result<Option<Timestamp>, AuthError> {
+        let now = self.now();
+        let mut until = None;
+        for login in user.logins() {
+            let key = LoginKey { tenant: user.key.tenant.clone(), login: login.clone() };
+            let lockout = self.parts.store.lockout(&key).await?;
+            if lockout.is_locked(now) {
+                until = until.max(Some(lockout.locked_until));
+            }
+        }
+        Ok(until)
+    }
+
+    /// Makes a new signing key, which signs at once; the old one verifies until its last token has
+    /// expired.
+    pub fn operator_rotate_keys(&self) -> Result<(), AuthError> {
+        let rotated = self.parts.keys.rotate(self.now(), Duration::ZERO, &*self.parts.random);
+        let id = rotated.map_err(|error| AuthError::Internal(error.to_string()))?;
+        let entry = Entry::by_operator(self.now(), AuditAction::KeyRotate, &id);
+        self.parts.audit.record(entry.done());
+        Ok(())
+    }
+
+    /// Deletes an account and its sessions. `false` when there was none.
+    pub async fn operator_delete(&self, named: &Named) -> Result<bool, AuthError> {
+        let Some(user) = self.operator_find(named).await? else { return Ok(false) };
+        let Some(ended) = self.parts.store.delete_user(&user.key).await? else {
+            return Ok(false);
+        };
+        self.enforce(&ended);
+        self.note(AuditAction::AccountDelete, "deleted", &user.key);
+        Ok(true)
+    }
+
+    /// Live sessions of one user, or up to `limit` of everybody after `after`.
+    pub async fn operator_sessions(
+        &self,
+        user: Option<&UserKey>,
+        after: Option<SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<Session>, AuthError> {
+        Ok(match user {
+            Some(user) => self.parts.store.sessions(user).await?,
+            None => self.parts.store.all_sessions(after, limit).await?,
+        })
+    }
+
+    /// Ends one session by id. Returns how many ended: none or one.
+    pub async fn operator_end_session(&self, id: SessionId) -> Result<usize, AuthError> {
+        match self.parts.store.find_session(id).await? {
+            Some(key) => self.operator_end(Scope::One(key)).await,
+            None => Ok(0),
+        }
+    }
+
+    /// Ends all sessions of one user.
+    pub async fn operator_end_user(&self, user: &UserKey) -> Result<usize, AuthError> {
+        self.operator_end(Scope::AllOf(user.clone())).await
+    }
+
+    /// Ends every session there is, page by page.
+    pub async fn operator_end_all(&self) -> Result<usize, AuthError> {
+        let mut ended = 0;
+        let mut after: Option<SessionKey> = None;
+        loop {
+            let page = self.parts.store.all_sessions(after.take(), 500).await?;
+            let Some(last) = page.last() else { return Ok(ended) };
+            after = Some(last.key.clone());
+            for session in page {
+                ended += self.operator_end(Scope::One(session.key)).await?;
+            }
+        }
+    }
+
+    /// The newest audit records.
+    pub async fn operator_audit(
+        &self,
+        user: Option<&UserKey>,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, AuthError> {
+        Ok(self.parts.store.audit(user, limit).await?)
+    }
+
+    async fn operator_end(&self, scope: Scope) -> Result<usize, AuthError> {
+        let ended = self.parts.store.end(&scope, EndReason::Operator).await?;
+        self.enforce(&ended);
+        let owner = match &scope {
+            Scope::One(key) => &key.owner,
+            Scope::AllOf(owner) | Scope::AllExcept(owner, _) => owner,
+        };
+        for revocation in &ended {
+            let key = SessionKey { owner: owner.clone(), id: revocation.session };
+            let why = EndReason::Operator.as_str();
+            let entry = Entry::by_operator(self.now(), AuditAction::SessionEnd, why);
+            self.parts.audit.record(entry.of(&key).done());
+        }
+        Ok(ended.len())
+    }
+
+    /// Reads, changes and replaces an account, again if somebody else was faster.
+    async fn change(
+        &self,
+        named: &Named,
+        change: impl Fn(User) -> User,
+        effect: Effect,
+        action: AuditAction,
+        outcome: &str,
+    ) -> Result<Option<User>, AuthError> {
+        for _ in 0..RETRIES {
+            let Some(user) = self.operator_find(named).await? else { return Ok(None) };
+            let changed = User { updated_at: self.now(), ..change(user) };
+            match self.parts.store.update_user(changed.clone(), effect).await? {
+                UserUpdated::Stored(revocations) => {
+                    self.enforce(&revocations);
+                    self.note(action, outcome, &changed.key);
+                    return Ok(Some(changed));
+                }
+                UserUpdated::Stale => {}
+                UserUpdated::LoginTaken(kind) => return Err(AuthError::LoginTaken(kind)),
+                UserUpdated::Gone => return Ok(None),
+            }
+        }
+        Err(AuthError::Internal("the account kept changing; try again".to_owned()))
+    }
+
+    fn note(&self, action: AuditAction, outcome: &str, user: &UserKey) {
+        let entry = Entry::by_operator(self.now(), action, outcome);
+        self.parts.audit.record(entry.about(user).done());
+    }
+}

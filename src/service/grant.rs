@@ -1,0 +1,97 @@
+//! The one place that makes a session, and the tokens that go with it.
+
+use crate::model::session::{Generation, Proof, Session, SessionKey};
+use crate::model::user::User;
+use crate::rules::session as session_rules;
+use crate::service::caller::Caller;
+use crate::service::error::AuthError;
+use crate::service::Service;
+use crate::store::{Created, LoginKey, Route, SessionStore as _};
+use crate::types::device::Device;
+use crate::types::ids::SessionId;
+use crate::types::secret::SecretText;
+use crate::types::time::Timestamp;
+
+/// What a successful log-in or refresh gives.
+#[derive(Debug)]
+pub struct Grant {
+    /// The session as stored.
+    pub session: Session,
+    /// Its user as stored.
+    pub user: User,
+    /// The access token.
+    pub access: SecretText,
+    /// When the access token expires.
+    pub access_expires_at: Timestamp,
+    /// The refresh token.
+    pub refresh: SecretText,
+}
+
+/// What a new session is made from, beside the user.
+pub(super) struct Opening<'a> {
+    /// How the user proved who they are.
+    pub(super) proof: Proof,
+    /// Whether the log-in asked to be remembered.
+    pub(super) remember: bool,
+    /// What the user calls the device.
+    pub(super) device_label: Option<String>,
+    /// The client.
+    pub(super) caller: &'a Caller,
+    /// The login whose failures this success forgets.
+    pub(super) clears: Option<LoginKey>,
+}
+
+impl Service {
+    /// Makes a session for a user who has shown every factor the account requires.
+    ///
+    /// Dropping the future leaves either no session or one that nobody holds a token of.
+    pub(super) async fn open_session(
+        &self,
+        user: User,
+        opening: Opening<'_>,
+    ) -> Result<Grant, AuthError> {
+        let now = self.now();
+        let settings = &self.parts.settings;
+        let span = session_rules::span(settings.sessions, opening.remember, now);
+        let session = Session {
+            key: SessionKey {
+                owner: user.key.clone(),
+                id: SessionId::generate(now, &*self.parts.random),
+            },
+            generation: Generation::default(),
+            salt: self.parts.random.bytes(),
+            rotated_at: now,
+            created_at: now,
+            last_active_at: now,
+            expires_at: span.expires_at,
+            idle_expires_at: span.idle_expires_at,
+            idle_limit: span.idle_limit,
+            remembered: opening.remember,
+            proof: opening.proof,
+            device_id: opening.caller.device,
+            device_label: opening.device_label,
+            device: Device::from_user_agent(&opening.caller.agent),
+            first_address: opening.caller.address,
+            last_address: opening.caller.address,
+        };
+        let stored = self.parts.store.create(session.clone(), settings.cap, opening.clears).await?;
+        match stored {
+            Created::Stored { evicted } => self.enforce(&evicted),
+            Created::Full => return Err(AuthError::TooManySessions),
+        }
+        self.tokens(session, user)
+    }
+
+    /// The tokens of a session as it stands. Deterministic in the refresh token: a repeated refresh
+    /// derives the same successor.
+    pub(super) fn tokens(&self, session: Session, user: User) -> Result<Grant, AuthError> {
+        let (access, access_expires_at) = self
+            .parts
+            .issuer
+            .issue(&session, &user, self.now())
+            .map_err(|error| AuthError::Internal(error.to_string()))?;
+        let route = Route::of(&session.key.owner).0;
+        let refresh = self.parts.keys.refresh().issue(&session, route);
+        Ok(Grant { session, user, access, access_expires_at, refresh })
+    }
+}

@@ -1,0 +1,92 @@
+//! Ending sessions: this one, another one, the others, all.
+
+use crate::model::audit::AuditAction;
+use crate::model::revocation::Verdict;
+use crate::model::session::{EndReason, SessionKey};
+use crate::model::user::UserKey;
+use crate::service::audit::Entry;
+use crate::service::caller::Caller;
+use crate::service::error::AuthError;
+use crate::service::Service;
+use crate::store::{Scope, SessionStore as _};
+use crate::telemetry::metrics::Event;
+use crate::types::ids::SessionId;
+
+impl Service {
+    /// Logs this session out. Idempotent: a session that is over already is no mistake.
+    pub async fn logout(&self, session: &SessionKey, caller: &Caller) -> Result<(), AuthError> {
+        self.end(Scope::One(session.clone()), EndReason::LoggedOut, caller).await?;
+        Ok(())
+    }
+
+    /// Logs out by refresh token; one that is not ours, or whose session is over, changes nothing.
+    pub async fn logout_by_refresh(&self, token: &str, caller: &Caller) -> Result<(), AuthError> {
+        if let Some((_, session)) = self.authentic_refresh(token).await? {
+            self.logout(&session.key, caller).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends one of the user's own sessions. Another user's and an unknown id are the same
+    /// [`AuthError::SessionNotFound`].
+    pub async fn end_session(
+        &self,
+        user: &UserKey,
+        id: SessionId,
+        caller: &Caller,
+    ) -> Result<(), AuthError> {
+        self.parts.limits.sessions(user.user)?;
+        let key = SessionKey { owner: user.clone(), id };
+        if self.parts.store.session(&key).await?.is_none() {
+            return Err(AuthError::SessionNotFound);
+        }
+        self.end(Scope::One(key), EndReason::Revoked, caller).await?;
+        Ok(())
+    }
+
+    /// Ends the user's other sessions, or all of them. Returns how many.
+    pub async fn end_sessions(
+        &self,
+        current: &SessionKey,
+        include_current: IncludeCurrent,
+        caller: &Caller,
+    ) -> Result<usize, AuthError> {
+        self.parts.limits.sessions(current.owner.user)?;
+        let scope = match include_current {
+            IncludeCurrent::Yes => Scope::AllOf(current.owner.clone()),
+            IncludeCurrent::No => Scope::AllExcept(current.owner.clone(), current.id),
+        };
+        self.end(scope, EndReason::Revoked, caller).await
+    }
+
+    async fn end(
+        &self,
+        scope: Scope,
+        why: EndReason,
+        caller: &Caller,
+    ) -> Result<usize, AuthError> {
+        let ended = self.parts.store.end(&scope, why).await?;
+        self.enforce(&ended);
+        self.parts.events.add(Event::SessionEnded, ended.len() as u64);
+        let owner = match &scope {
+            Scope::One(key) => &key.owner,
+            Scope::AllOf(owner) | Scope::AllExcept(owner, _) => owner,
+        };
+        for revocation in ended.iter().filter(|r| r.verdict == Verdict::Ended) {
+            let key = SessionKey { owner: owner.clone(), id: revocation.session };
+            let entry =
+                Entry::by_caller(self.now(), AuditAction::SessionEnd, why.as_str(), caller);
+            self.parts.audit.record(entry.of(&key).done());
+        }
+        Ok(ended.len())
+    }
+}
+
+/// Whether "all sessions" means the asking one too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncludeCurrent {
+    /// All of them.
+    Yes,
+    /// All but the one that asks.
+    No,
+}

@@ -1,0 +1,84 @@
+//! Refresh: a new access token and the next refresh token.
+//!
+//! The MAC is checked before anything is written, so garbage costs one read and can never burn an
+//! honest session. Then the store decides in one atomic step (`rules::rotation` tells the two
+//! stories); this file carries out what follows.
+
+use crate::crypto::refresh::Presented;
+use crate::model::audit::AuditAction;
+use crate::model::session::{EndReason, Session};
+use crate::model::user::UserStatus;
+use crate::service::audit::Entry;
+use crate::service::caller::Caller;
+use crate::service::error::AuthError;
+use crate::service::grant::Grant;
+use crate::service::Service;
+use crate::telemetry::metrics::Event;
+use crate::store::{AccountStore as _, Rotation, Route, Scope, Seen, SessionStore as _};
+
+impl Service {
+    /// Exchanges a refresh token. Safe to repeat: within the grace the same token gives the same
+    /// successor.
+    pub async fn refresh(&self, token: &str, caller: &Caller) -> Result<Grant, AuthError> {
+        let Some((presented, session)) = self.authentic_refresh(token).await? else {
+            self.parts.events.count(Event::RefreshRefused);
+            return Err(AuthError::InvalidRefreshToken);
+        };
+        self.parts.limits.refresh(session.key.id)?;
+        let seen = Seen { address: caller.address };
+        let policy = self.parts.settings.rotation;
+        let rotation =
+            self.parts.store.rotate(&session.key, presented.generation, policy, seen).await?;
+        let (rotated, outcome, event) = match rotation {
+            Rotation::Rotated(session) => (session, "rotated", Event::RefreshRotated),
+            Rotation::Replayed(session) => (session, "replayed", Event::RefreshReplayed),
+            Rotation::Ahead { session, lost } => {
+                tracing::warn!(session = %session.key.id, lost, "the store had lost rotations");
+                (session, "ahead", Event::RefreshAhead)
+            }
+            Rotation::Reused(revocation) => {
+                self.enforce(&[revocation]);
+                self.parts.events.count(Event::RefreshReused);
+                let entry = Entry::by_caller(self.now(), AuditAction::Reuse, "ended", caller);
+                self.parts.audit.record(entry.of(&session.key).done());
+                return Err(AuthError::InvalidRefreshToken);
+            }
+            Rotation::Expired | Rotation::Gone => return Err(AuthError::InvalidRefreshToken),
+        };
+        let grant = self.renew(rotated).await?;
+        self.parts.events.count(event);
+        let entry = Entry::by_caller(self.now(), AuditAction::Refresh, outcome, caller);
+        self.parts.audit.record(entry.of(&grant.session.key).done());
+        Ok(grant)
+    }
+
+    /// The session a refresh token speaks of, if the token is one of ours: parsed, found, MAC
+    /// verified. `None` for everything else, with no word on why.
+    pub(super) async fn authentic_refresh(
+        &self,
+        token: &str,
+    ) -> Result<Option<(Presented, Session)>, AuthError> {
+        let Ok(presented) = Presented::parse(token) else { return Ok(None) };
+        let route = Route(presented.route);
+        let found = self.parts.store.session_by_route(route, presented.session).await?;
+        let keys = self.parts.keys.refresh();
+        Ok(found
+            .filter(|session| keys.verify(&presented, session))
+            .map(|session| (presented, session)))
+    }
+
+    /// Fresh tokens with what the account says today.
+    async fn renew(&self, session: Session) -> Result<Grant, AuthError> {
+        let user = self.parts.store.user(&session.key.owner).await?;
+        match user {
+            Some(user) if user.status == UserStatus::Enabled => self.tokens(session, user),
+            // Closing an account ends its sessions in the same step, so this is a race at most.
+            Some(_) | None => {
+                let scope = Scope::One(session.key);
+                let ended = self.parts.store.end(&scope, EndReason::AccountClosed).await?;
+                self.enforce(&ended);
+                Err(AuthError::InvalidRefreshToken)
+            }
+        }
+    }
+}

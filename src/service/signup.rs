@@ -1,0 +1,92 @@
+//! New accounts: by the person themselves where sign-up is open, by an operator anywhere.
+
+use crate::model::audit::AuditAction;
+use crate::model::user::{User, UserKey, UserStatus};
+use crate::rules::password as password_rules;
+use crate::service::audit::Entry;
+use crate::service::caller::Caller;
+use crate::service::error::AuthError;
+use crate::service::settings::SignupMode;
+use crate::service::Service;
+use crate::store::{AccountStore as _, UserCreated};
+use crate::telemetry::metrics::Event;
+use crate::types::ids::{TenantId, UserId};
+use crate::types::login::LoginName;
+use crate::types::role::Roles;
+use crate::types::secret::Password;
+
+/// What a new account is made from.
+#[derive(Debug, Clone)]
+pub struct SignupRequest {
+    /// The chosen name.
+    pub username: LoginName,
+    /// E-mail address.
+    pub email: Option<LoginName>,
+    /// Mobile number.
+    pub mobile: Option<LoginName>,
+    /// The person's name, at most 128 characters.
+    pub name: Option<String>,
+    /// The password.
+    pub password: Password,
+}
+
+impl Service {
+    /// Signs somebody up. Grants no session: the account logs in afterwards.
+    pub async fn signup(&self, request: SignupRequest, caller: &Caller) -> Result<User, AuthError> {
+        match self.parts.settings.signup {
+            SignupMode::Closed => return Err(AuthError::SignupClosed),
+            SignupMode::Open => {}
+        }
+        self.parts.limits.signup(caller.address)?;
+        let user = self.add_user(request, self.parts.settings.signup_roles.clone()).await?;
+        let entry = Entry::by_caller(self.now(), AuditAction::SignUp, "created", caller);
+        self.parts.events.count(Event::Signup);
+        self.parts.audit.record(entry.about(&user.key).done());
+        Ok(user)
+    }
+
+    /// Makes an account with the given roles.
+    pub(super) async fn add_user(
+        &self,
+        request: SignupRequest,
+        roles: Roles,
+    ) -> Result<User, AuthError> {
+        let logins = [Some(&request.username), request.email.as_ref(), request.mobile.as_ref()];
+        self.judge_new_password(&request.password, logins.into_iter().flatten())?;
+        let password = self.parts.passwords.hash(request.password).await?;
+        let now = self.now();
+        let user = User {
+            key: UserKey {
+                tenant: TenantId::default(),
+                user: UserId::generate(now, &*self.parts.random),
+            },
+            username: Some(request.username),
+            email: request.email,
+            mobile: request.mobile,
+            name: request.name,
+            roles,
+            password,
+            status: UserStatus::Enabled,
+            created_at: now,
+            updated_at: now,
+            version: 0,
+        };
+        match self.parts.store.create_user(user.clone()).await? {
+            UserCreated::Stored => Ok(user),
+            UserCreated::LoginTaken(kind) => Err(AuthError::LoginTaken(kind)),
+        }
+    }
+
+    /// Refuses a new password that is too short, too common, or the login itself.
+    pub(super) fn judge_new_password<'a>(
+        &self,
+        password: &Password,
+        logins: impl Iterator<Item = &'a LoginName>,
+    ) -> Result<(), AuthError> {
+        let min = self.parts.settings.password_min_chars;
+        match password_rules::weakness(password, min, logins.map(LoginName::as_str)) {
+            Some(weakness) => Err(AuthError::WeakPassword(weakness)),
+            None => Ok(()),
+        }
+    }
+}
