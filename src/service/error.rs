@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::limits::Exceeded;
 use crate::rules::password::Weakness;
-use crate::service::password::PasswordError;
+use crate::service::password::{Busy, PasswordError};
 use crate::store::StoreError;
 use crate::types::login::LoginKind;
 
@@ -62,8 +62,14 @@ impl From<Exceeded> for AuthError {
 impl From<PasswordError> for AuthError {
     fn from(error: PasswordError) -> Self {
         match error {
-            PasswordError::Busy => Self::Busy { retry_after: Duration::from_secs(1) },
-            PasswordError::Corrupt => Self::Internal("a stored password hash is damaged".to_owned()),
+            PasswordError::Busy(busy) => busy.into(),
+            PasswordError::Stored(_) => Self::Internal(error.to_string()),
         }
+    }
+}
+
+impl From<Busy> for AuthError {
+    fn from(_: Busy) -> Self {
+        Self::Busy { retry_after: Duration::from_secs(1) }
     }
 }

@@ -1,4 +1,118 @@
-//! The use cases, without HTTP.
+//! The use cases, without HTTP: sign up, log in, refresh, list and end sessions, change a password,
+//! and what an operator does. Each is one file; each ends in one atomic step of the store.
+//!
+//! Every path that leads to "logged in" goes through [`grant`]: there is no other place that makes
+//! a session. Every path that ends one goes through `Service::enforce`: the revocation is durable
+//! before it is applied here, and applied here before the caller hears of it.
+
+pub mod accounts;
+pub mod activity;
+pub mod audit;
+pub mod caller;
+pub mod error;
+mod grant;
 pub mod liveness;
+mod login;
+mod logout;
 pub mod password;
+mod refresh;
+mod sessions;
 pub mod settings;
+mod signup;
+pub mod upkeep;
+
+use std::sync::Arc;
+
+use crate::limits::Limits;
+use crate::model::revocation::Revocation;
+use crate::store::Embedded;
+use crate::telemetry::metrics::Events;
+use crate::tokens::issue::Issuer;
+use crate::tokens::keys::Keys;
+use crate::types::ids::DeviceId;
+use crate::types::random::Random;
+use crate::types::time::{Clock, Timestamp};
+
+use self::audit::Audit;
+use self::liveness::Liveness;
+use self::password::PasswordPool;
+
+pub use self::caller::Caller;
+pub use self::error::AuthError;
+pub use self::grant::Grant;
+pub use self::login::LoginRequest;
+pub use self::logout::IncludeCurrent;
+pub use self::settings::{Settings, SignupMode};
+pub use self::signup::SignupRequest;
+
+/// The parts a service is built from; `app` puts them together.
+#[derive(Debug)]
+pub struct Parts {
+    /// What is remembered.
+    pub store: Arc<Embedded>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Fresh randomness.
+    pub random: Arc<dyn Random>,
+    /// Password hashing, bounded.
+    pub passwords: PasswordPool,
+    /// Access tokens.
+    pub issuer: Arc<Issuer>,
+    /// Signing and refresh keys.
+    pub keys: Arc<Keys>,
+    /// Who is no longer admitted.
+    pub liveness: Arc<Liveness>,
+    /// How often.
+    pub limits: Limits,
+    /// Who did what.
+    pub audit: Audit,
+    /// What was counted.
+    pub events: Arc<Events>,
+    /// What the configuration says.
+    pub settings: Settings,
+}
+
+/// Sidegate's use cases. Shared by all workers and the operator's socket.
+#[derive(Debug)]
+pub struct Service {
+    parts: Parts,
+}
+
+impl Service {
+    /// A service of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    /// The time, as the service sees it.
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// What is remembered; for upkeep, health and numbers.
+    pub fn store(&self) -> &Arc<Embedded> {
+        &self.parts.store
+    }
+
+    /// Who is no longer admitted.
+    pub fn liveness(&self) -> &Arc<Liveness> {
+        &self.parts.liveness
+    }
+
+    /// The password pool, for its numbers.
+    pub fn passwords(&self) -> &PasswordPool {
+        &self.parts.passwords
+    }
+
+    /// A fresh device id, for a browser that shows none.
+    pub fn fresh_device(&self) -> DeviceId {
+        DeviceId::generate(self.now(), &*self.parts.random)
+    }
+
+    /// Applies durable revocations to this process. Every request judged afterwards sees them.
+    fn enforce(&self, revocations: &[Revocation]) {
+        if !revocations.is_empty() {
+            self.parts.liveness.apply(revocations);
+        }
+    }
+}
