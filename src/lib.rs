@@ -22,8 +22,11 @@ pub mod proxy;
 
 pub mod server;
 
+
 pub mod control;
 
 pub mod config;
+
+pub mod app;
 
 pub mod cli;

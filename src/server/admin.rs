@@ -108,7 +108,7 @@ impl Admin {
             Phase::Starting => "starting",
             Phase::Serving if reasons.is_empty() => "ready",
             Phase::Serving => "degraded",
-            Phase::Draining | Phase::Closing | Phase::Stopped => "draining",
+            Phase::Draining | Phase::Ending | Phase::Closing | Phase::Stopped => "draining",
         };
         Readiness { status, reasons }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue};
 
-use crate::proxy::via::{Earlier, Via};
+use crate::proxy::{Earlier, Via};
 use crate::types::net::{self, Scheme, TrustedProxies};
 use crate::types::random::Random;
 use crate::types::time::{Stopwatch, Timestamp};
@@ -55,9 +55,8 @@ impl Context {
                 scheme: Scheme::Http,
             };
         }
-        let chain: Vec<&[u8]> =
-            headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes).collect();
-        let client = net::client_address(peer, &chain, trusted).address;
+        let chain = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+        let client = net::client_address(peer, chain, trusted).address;
         let earlier = Earlier {
             chain: joined(headers, "x-forwarded-for"),
             host: single(headers, "x-forwarded-host"),

@@ -18,11 +18,12 @@ use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::tasks;
 use crate::service::accounts::Named;
 use crate::service::{AuthError, Service, SignupRequest};
-use crate::tokens::keys::Keys;
+use crate::tokens::keys::{Keys, RingKey};
 use crate::types::ids::UserId;
 use crate::types::login::LoginName;
 use crate::types::role::{Role, Roles};
 use crate::types::secret::{Password, SecretText};
+use crate::types::time::Timestamp;
 
 /// The most entries of one listing.
 const MAX_PAGE: usize = 1_000;
@@ -301,14 +302,14 @@ impl Operator {
     fn key_views(&self) -> Vec<KeyView> {
         let now = self.service.now();
         let ring = self.keys.ring();
-        let signer = ring.signer(now).map(|key| key.id().to_owned());
+        let signer = ring.signer(now).map(RingKey::id);
         ring.iter()
             .map(|key| KeyView {
                 id: key.id().to_owned(),
                 purpose: "access".to_owned(),
-                algorithm: ring.algorithm().as_str().to_owned(),
-                state: key.state(now, signer.as_deref()).to_owned(),
-                created_at: key.created_at().to_string(),
+                algorithm: key.algorithm().as_str().to_owned(),
+                state: state(key, signer, now).to_owned(),
+                created_at: key.validity().created_at.to_string(),
             })
             .collect()
     }
@@ -319,6 +320,17 @@ struct Logins {
     username: String,
     email: Option<String>,
     mobile: Option<String>,
+}
+
+/// What a key does at the moment.
+fn state(key: &RingKey, signer: Option<&str>, now: Timestamp) -> &'static str {
+    if signer == Some(key.id()) {
+        "active"
+    } else if now < key.validity().signs_from {
+        "next"
+    } else {
+        "old"
+    }
 }
 
 fn named(user: &UserRef) -> Named {

@@ -4,6 +4,8 @@
 
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
 
+use crate::types::path::BadPath;
+
 /// The longest request target, in bytes.
 pub const MAX_TARGET: usize = 8 * 1024;
 
@@ -29,8 +31,8 @@ pub enum BadRequest {
     #[error("only 100-continue can be expected")]
     Expectation,
     /// The path has more than one reading, or none.
-    #[error("{0}")]
-    Path(&'static str),
+    #[error(transparent)]
+    Path(BadPath),
 }
 
 /// What a request must fit.

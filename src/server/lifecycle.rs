@@ -1,8 +1,9 @@
 //! What the process is doing with its life, told to everybody who has to act on it.
 //!
 //! ```text
-//! Starting → Serving ⇄ Draining → Closing → Stopped
-//!                      (ready: no)  (listeners closed, requests finish)
+//! Starting → Serving → Draining → Ending → Closing → Stopped
+//!                      ready: no  still    listeners  what is left
+//!                                 accepts  closed     is cut
 //! ```
 
 use tokio::sync::watch;
@@ -16,6 +17,8 @@ pub enum Phase {
     Serving,
     /// Requests are served, new ones should go elsewhere.
     Draining,
+    /// The process was asked to end; it still accepts while the news spreads (`drain_delay`).
+    Ending,
     /// Listeners are closed; what is in flight finishes.
     Closing,
     /// What is in flight is cut.

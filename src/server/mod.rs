@@ -1,2 +1,24 @@
-//! Sockets to requests.
+//! Sockets to requests: listeners, workers, connections, and the front page of a request.
+//!
+//! Read [`pipeline`] first: it names every phase of a request in order. One worker is one thread
+//! with its own runtime, listener, upstream pool and token cache; workers share nothing they lock.
+
+pub mod access_log;
+pub mod admin;
+mod connection;
+pub mod context;
+pub mod control;
+pub mod intake;
+pub mod lifecycle;
+pub mod listener;
+pub mod outbox;
+pub mod pipeline;
+pub mod problem;
+pub mod record;
 pub mod settings;
+pub mod signals;
+mod tasks;
+pub mod worker;
+
+pub use lifecycle::{Lifecycle, Phase};
+pub use settings::Settings;

@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
 
 use crate::api::settings::Mount;
 use crate::api::{Api, Call};
@@ -58,11 +58,7 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Answers one request. Never fails: a refusal is an answer.
-    pub async fn handle<B>(&self, request: Request<B>, peer: IpAddr) -> Response<Outgoing>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    pub async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Outgoing> {
         let now = self.clock.now();
         let context = Context::of(request.headers(), peer, &self.trusted, &self.ids, now); // 1 context
         let mut record = Record::begin(context, &request, &self.metrics, &self.log);
@@ -79,15 +75,11 @@ impl Pipeline {
         record.finish(response) // 8 record
     }
 
-    async fn pass<B>(
+    async fn pass(
         &self,
-        request: Request<B>,
+        request: Request<Incoming>,
         record: &mut Record,
-    ) -> Result<Response<Body>, Fault>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    ) -> Result<Response<Body>, Fault> {
         let host = self.intake.admit(&request)?; // 2 admit
         let uri = request.uri().clone();
         let path = CleanPath::parse(uri.path(), &self.paths).map_err(BadRequest::Path)?; // 3 clean
@@ -110,17 +102,13 @@ impl Pipeline {
         self.api.mount(path).map(|(mount, path)| Own::Mount { mount, path })
     }
 
-    async fn answer<B>(
+    async fn answer(
         &self,
         own: Own<'_>,
-        request: Request<B>,
+        request: Request<Incoming>,
         host: &Host,
         record: &mut Record,
-    ) -> Result<Response<Body>, Fault>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin,
-        B::Error: std::fmt::Display,
-    {
+    ) -> Result<Response<Body>, Fault> {
         record.routed(RouteClass::Api);
         let (mount, path) = match own {
             Own::Jwks => {
@@ -140,17 +128,13 @@ impl Pipeline {
         Ok(answer.map(Body::Whole))
     }
 
-    async fn forward<B>(
+    async fn forward(
         &self,
         permit: Permit,
-        request: Request<B>,
+        request: Request<Incoming>,
         host: &Host,
         record: &mut Record,
-    ) -> Result<Response<Body>, Fault>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    ) -> Result<Response<Body>, Fault> {
         record.routed(RouteClass::Upstream);
         if let Some(identity) = permit.identity() {
             record.identified(identity);

@@ -214,7 +214,7 @@ impl Worker {
                 }
                 Ok(()) = phase.changed() => match *phase.borrow_and_update() {
                     Phase::Starting | Phase::Serving => {}
-                    Phase::Draining | Phase::Closing => self.each(Vigil::finish),
+                    Phase::Draining | Phase::Ending | Phase::Closing => self.each(Vigil::finish),
                     Phase::Stopped => self.each(Vigil::cut),
                 },
             }

@@ -1,0 +1,64 @@
+//! Why the process does not start. Each text says what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::control::listener::BindError;
+use crate::policy::PolicyError;
+use crate::service::AuthError;
+use crate::service::password;
+use crate::store::StoreError;
+use crate::telemetry::logging::BadLevel;
+use crate::tokens::keys::KeysError;
+
+/// A start that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] BadLevel),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The rules.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Password hashing.
+    #[error(transparent)]
+    Passwords(#[from] password::StartError),
+    /// The identity headers.
+    #[error("headers: {0}")]
+    Headers(String),
+    /// What is remembered about ended sessions could not be read; without it nothing is judged.
+    #[error("the ended sessions cannot be read from the store: {0}")]
+    Revocations(#[source] AuthError),
+    /// A socket.
+    #[error("cannot listen on {address}: {error}; choose another {key}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// The key that says so.
+        key: &'static str,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] BindError),
+    /// The access log's file.
+    #[error("cannot write the access log to {}: {error}", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
+    /// The system gives no thread or runtime.
+    #[error("the system gives no thread or runtime: {0}")]
+    System(#[source] io::Error),
+}

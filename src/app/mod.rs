@@ -1,0 +1,19 @@
+//! The composition root: builds every part in order and owns the order in which they end. Nothing
+//! else in the house knows more than its own neighbours.
+
+mod build;
+pub mod demo;
+mod error;
+mod keeper;
+mod offline;
+mod reload;
+mod running;
+mod serve;
+mod sockets;
+
+pub use self::build::Surroundings;
+pub use self::error::StartError;
+pub use self::offline::execute_offline;
+pub use self::reload::Reread;
+pub use self::running::{Running, start};
+pub use self::serve::serve;

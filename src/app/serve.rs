@@ -1,0 +1,66 @@
+//! `sidegate serve`, once the configuration is read: start, obey signals, end.
+
+use crate::app::build::Surroundings;
+use crate::app::error::StartError;
+use crate::app::reload::Reread;
+use crate::app::running::{self, Running};
+use crate::config::Config;
+use crate::server::signals::{Asked, Signals};
+use crate::telemetry::logging;
+
+/// Serves until a signal ends the process in order. Returns after everything is flushed.
+pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::System)?;
+    // First of all: the first process of a container has no default actions for signals.
+    let entered = runtime.enter();
+    let mut signals = Signals::install().map_err(StartError::System)?;
+    drop(entered);
+    logging::start(&config.log)?;
+    for danger in &config.dangers {
+        tracing::warn!("{danger} is on: it weakens security");
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let upstream = config.proxy.upstream.to_string();
+    let listen = config.server.listen.to_string();
+    let running = running::start(config, Surroundings::real(), reread)?;
+    let listen = running.address().map_or(listen, |address| address.to_string());
+    let admin = running.admin_address().map(tracing::field::display);
+    tracing::info!(%listen, admin, %upstream, "serving");
+    runtime.block_on(obey(&mut signals, &running));
+    let lifecycle = running.lifecycle().clone();
+    let waiting = runtime.spawn_blocking(move || running.wait());
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = waiting => ended,
+            _ = signals.next() => {
+                tracing::warn!("asked to stop a second time: going at once");
+                lifecycle.advance(crate::server::Phase::Stopped);
+                Ok(Ok(()))
+            }
+        }
+    });
+    tracing::info!("stopped");
+    ended.unwrap_or_else(|error| Err(StartError::System(std::io::Error::other(error))))
+}
+
+/// Obeys signals until one asks to stop.
+async fn obey(signals: &mut Signals, running: &Running) {
+    loop {
+        match signals.next().await {
+            Asked::Stop => {
+                tracing::info!("stopping: finishing what is in flight");
+                running.stop();
+                return;
+            }
+            Asked::Reload => {
+                // The outcome is in the log.
+                let _ = running.reload();
+            }
+        }
+    }
+}

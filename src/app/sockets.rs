@@ -1,0 +1,57 @@
+//! Every socket that is listened on, bound before anything is promised.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::net::UnixListener;
+
+use crate::app::build::Shared;
+use crate::app::error::StartError;
+use crate::control::listener as control_listener;
+use crate::server::admin;
+use crate::server::listener::Bound;
+use crate::server::settings::Listen;
+
+/// Bound sockets.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) public: Bound,
+    pub(super) admin: Option<std::net::TcpListener>,
+    pub(super) control: Option<(UnixListener, PathBuf)>,
+}
+
+impl Sockets {
+    /// Binds them all, or says which one cannot be had.
+    pub(super) async fn bind(shared: &Shared) -> Result<Self, StartError> {
+        let settings = &shared.config.server;
+        let public = Bound::bind(&settings.listen, settings.threads).map_err(|error| {
+            let address = match &settings.listen {
+                Listen::Tcp(address) => address.to_string(),
+                Listen::Unix(path) => format!("unix:{}", path.display()),
+            };
+            StartError::Listen { address, key: "server.listen", error }
+        })?;
+        let admin = settings.admin.map(bind_admin).transpose()?;
+        let control = match &settings.control {
+            Some(path) => {
+                let random = &*shared.surroundings.random;
+                Some((control_listener::bind(path, random).await?, path.clone()))
+            }
+            None => None,
+        };
+        Ok(Self { public, admin, control })
+    }
+
+    pub(super) fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|socket| socket.local_addr().ok())
+    }
+}
+
+fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    admin::bind(address).map_err(|error: io::Error| StartError::Listen {
+        address: address.to_string(),
+        key: "admin.listen",
+        error,
+    })
+}
