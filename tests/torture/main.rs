@@ -1,1 +1,153 @@
-fn main() {}
+//! Torture: is what was acknowledged still there after the process, or the power, went away?
+//!
+//! The program starts itself as a child that writes to a store and acknowledges each write over a
+//! pipe, kills it at a random moment, starts over and looks for everything that was acknowledged.
+//! `cargo test` runs a few rounds of it; more with
+//!
+//! ```text
+//! cargo test --test torture -- --rounds 50 --seed 1
+//! cargo test --test torture -- --rounds 30 --power-cut
+//! cargo test --test torture -- --rounds 30 --power-cut --torn
+//! cargo test --test torture -- --rounds 10 --power-cut --no-fsync    must lose something
+//! cargo test --test torture -- --disk-full
+//! cargo test --release --test torture -- --measure
+//! ```
+#![expect(
+    clippy::print_stdout,
+    reason = "a program of its own, run from a terminal"
+)]
+
+mod child;
+mod expected;
+mod measure;
+mod parent;
+mod shadow;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidegate::store::settings::{Engine, Settings};
+use sidegate::store::{Embedded, StoreError};
+use sidegate::types::time::SystemClock;
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+struct Options {
+    rounds: u32,
+    seed: u64,
+    writers: u32,
+    power: Power,
+    torn: bool,
+    fsync: bool,
+    act: Act,
+}
+
+/// What goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Power {
+    /// The process; what it gave to the operating system stays.
+    Kept,
+    /// The machine; only what was synced stays.
+    Cut,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Act {
+    Torture,
+    DiskFull,
+    Measure,
+    Child(PathBuf),
+    /// The test runner asks for something else.
+    Nothing,
+}
+
+fn main() -> ExitCode {
+    let options = match options(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            println!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let outcome = match &options.act {
+        Act::Torture => parent::torture(&options),
+        Act::DiskFull => parent::fill_the_disk(&options),
+        Act::Measure => measure::measure(&options),
+        Act::Child(directory) => child::write(&options, directory).map(|()| true),
+        Act::Nothing => Ok(true),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("torture: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(arguments: impl Iterator<Item = String>) -> Result<Options, Box<dyn Error>> {
+    let mut options = Options {
+        rounds: 5,
+        seed: 1,
+        writers: 16,
+        power: Power::Kept,
+        torn: false,
+        fsync: true,
+        act: Act::Torture,
+    };
+    let mut rest = arguments.peekable();
+    while let Some(argument) = rest.next() {
+        let mut value = || rest.next().ok_or(format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--rounds" => options.rounds = value()?.parse()?,
+            "--seed" => options.seed = value()?.parse()?,
+            "--writers" => options.writers = value()?.parse()?,
+            "--power-cut" => options.power = Power::Cut,
+            "--torn" => options.torn = true,
+            "--no-fsync" => options.fsync = false,
+            "--disk-full" => options.act = Act::DiskFull,
+            "--measure" => options.act = Act::Measure,
+            "--child" => options.act = Act::Child(value()?.into()),
+            "--help" => {
+                return Err(
+                    "--rounds N --seed S --writers N [--power-cut [--torn]] [--no-fsync] \
+                            | --disk-full | --measure"
+                        .into(),
+                );
+            }
+            // A filter or a flag of the test runner, which is not meant for this program.
+            other if "torture".contains(other) => {}
+            "--nocapture" | "--quiet" | "-q" | "--exact" | "--show-output" => {}
+            _ => options.act = Act::Nothing,
+        }
+    }
+    Ok(options)
+}
+
+fn open(directory: &Path, fsync: bool) -> Result<Embedded, StoreError> {
+    let hour = Duration::from_secs(3_600);
+    let settings = Settings {
+        engine: Engine::Sled {
+            path: directory.to_owned(),
+            cache: 16 << 20,
+        },
+        deadline: Duration::from_secs(30),
+        revocation_life: hour,
+        audit_life: hour,
+    };
+    let clock = Arc::new(SystemClock::default());
+    if fsync {
+        Embedded::open(&settings, clock)
+    } else {
+        Embedded::open_without_fsync(&settings, clock)
+    }
+}
+
+fn block_on<F: Future>(future: F) -> Result<F::Output, std::io::Error> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    Ok(runtime.enable_all().build()?.block_on(future))
+}
