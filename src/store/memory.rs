@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::store::StoreError;
-use crate::store::embedded::ledger::{Batch, KeyRange, Ledger, Order};
+use crate::store::embedded::ledger::{Batch, Entry, KeyRange, Ledger, Order};
 
 /// The ledger.
 #[derive(Debug)]
@@ -37,13 +37,16 @@ impl Ledger for Memory {
         range: &KeyRange,
         order: Order,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Entry>, StoreError> {
         self.faults.pass(Access::Read)?;
         if range.is_empty() {
             return Ok(Vec::new());
         }
         let found = self.map.range(range.from.clone()..range.to.clone());
-        let pair = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
+        let pair = |(key, value): (&Vec<u8>, &Vec<u8>)| Entry {
+            key: key.clone(),
+            value: value.clone(),
+        };
         Ok(match order {
             Order::Ascending => found.take(limit).map(pair).collect(),
             Order::Descending => found.rev().take(limit).map(pair).collect(),

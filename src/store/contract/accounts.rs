@@ -77,11 +77,9 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
     let key = s.user();
     let mut user = account(&key, "ann");
     s.store.create_user(user.clone()).await.unwrap();
-    let [a, b, c] = [
-        s.session(&key).await.key,
-        s.session(&key).await.key,
-        s.session(&key).await.key,
-    ];
+    let a = s.session(&key).await.key;
+    let b = s.session(&key).await.key;
+    let other = s.session(&key).await.key;
     s.rotate(&a, 0, GRACE).await;
 
     let stored = s.store.update_user(user.clone(), Effect::StaleClaims).await;
@@ -89,7 +87,7 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
         panic!("the version is right");
     };
     assert_eq!(told.len(), 3);
-    let stale = |g| Some(Verdict::Stale(Generation(g)));
+    let stale = |last| Some(Verdict::Stale(Generation(last)));
     assert_eq!(s.revocation_of(a.id).await, stale(1));
     assert_eq!(s.revocation_of(b.id).await, stale(0));
     assert!(matches!(s.rotate(&a, 1, GRACE).await, Rotation::Rotated(_)));
@@ -99,7 +97,7 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
     let UserUpdated::Stored(told) = s.store.update_user(user.clone(), effect).await.unwrap() else {
         panic!("the version is right");
     };
-    let mut all = [a.id, b.id, c.id];
+    let mut all = [a.id, b.id, other.id];
     all.sort();
     assert_eq!(sorted(told), all);
     assert_eq!(s.revocation_of(a.id).await, stale(2));
@@ -115,10 +113,10 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
     assert_eq!(s.revocation_of(a.id).await, Some(Verdict::Ended));
 
     // A refused update has no effect on sessions.
-    let d = s.session(&key).await.key;
+    let late = s.session(&key).await.key;
     let refused = s.store.update_user(user, effect).await;
     assert_eq!(refused, Ok(UserUpdated::Stale));
-    assert!(s.store.session(&d).await.unwrap().is_some());
+    assert!(s.store.session(&late).await.unwrap().is_some());
 }
 
 pub(super) async fn a_deleted_account_takes_its_logins_and_sessions_along(s: Subject<Embedded>) {

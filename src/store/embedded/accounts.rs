@@ -55,7 +55,7 @@ impl AccountStore for Embedded {
         self.run(move |view| {
             let page = view.scan(&range, Order::Ascending, limit)?;
             page.iter()
-                .map(|(record, bytes)| codec::decode(record, bytes))
+                .map(|entry| codec::decode(&entry.key, &entry.value))
                 .collect()
         })
         .await

@@ -4,7 +4,7 @@ use crate::model::audit::AuditRecord;
 use crate::model::user::UserKey;
 use crate::store::embedded::Embedded;
 use crate::store::embedded::keys;
-use crate::store::embedded::ledger::Order;
+use crate::store::embedded::ledger::{Entry, Order};
 use crate::store::embedded::transaction::Transaction;
 use crate::store::{AuditStore, Route, StoreError, codec};
 
@@ -19,14 +19,14 @@ impl AuditStore for Embedded {
         limit: usize,
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let route = user.map(Route::of);
-        self.run(move |view| match route {
-            Some(route) => view.audit_of(route, limit),
-            None => {
-                let page = view.scan(&keys::audits(), Order::Descending, limit)?;
-                page.iter()
-                    .map(|(line, bytes)| codec::decode(line, bytes))
-                    .collect()
+        self.run(move |view| {
+            if let Some(route) = route {
+                return view.audit_of(route, limit);
             }
+            let page = view.scan(&keys::audits(), Order::Descending, limit)?;
+            page.iter()
+                .map(|line| codec::decode(&line.key, &line.value))
+                .collect()
         })
         .await
     }
@@ -51,8 +51,8 @@ impl Transaction<'_> {
 
     fn audit_of(&mut self, route: Route, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
         let mut records = Vec::new();
-        for (entry, _) in self.scan(&keys::audit_index_of(route), Order::Descending, limit)? {
-            let Some(line) = keys::indexed_audit(&entry) else {
+        for entry in self.scan(&keys::audit_index_of(route), Order::Descending, limit)? {
+            let Some(line) = keys::indexed_audit(&entry.key) else {
                 continue;
             };
             if let Some(record) = self.get(&line)? {
@@ -67,8 +67,8 @@ impl Transaction<'_> {
         let oldest = self.now.minus(self.lives.audit);
         let page = self.scan(&keys::audits_before(oldest), Order::Ascending, limit)?;
         let swept = page.len();
-        for (line, bytes) in page {
-            match codec::decode::<AuditRecord>(&line, &bytes) {
+        for Entry { key: line, value } in page {
+            match codec::decode::<AuditRecord>(&line, &value) {
                 Ok(record) => {
                     let entry = route_of(&record).and_then(|r| keys::audit_index_at(r, &line));
                     if let Some(entry) = entry {

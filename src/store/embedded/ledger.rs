@@ -16,7 +16,7 @@ pub(crate) trait Ledger: Send + 'static {
         range: &KeyRange,
         order: Order,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    ) -> Result<Vec<Entry>, StoreError>;
 
     /// Applies the batch as a whole and returns when it is durable. [`StoreError::Unavailable`]
     /// says that nothing of it is or will be applied, [`StoreError::Indeterminate`] that all of it
@@ -34,6 +34,15 @@ pub(crate) trait Ledger: Send + 'static {
 
     /// Releases the files. Nothing else is called afterwards.
     fn close(&mut self) -> Result<(), StoreError>;
+}
+
+/// One stored pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The key.
+    pub(crate) key: Vec<u8>,
+    /// The value.
+    pub(crate) value: Vec<u8>,
 }
 
 /// Keys from `from` up to, not including, `to`.

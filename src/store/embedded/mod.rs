@@ -82,6 +82,10 @@ impl Embedded {
     }
 
     /// A store in memory with ordinary settings, and the switch that makes it fail. For tests.
+    ///
+    /// # Panics
+    ///
+    /// When the system gives no thread.
     pub fn memory(clock: Arc<dyn Clock>) -> (Self, Faults) {
         let settings = Settings {
             engine: Engine::Memory,

@@ -1,5 +1,7 @@
 //! Sessions on the ledger.
 
+use std::cmp::Reverse;
+
 use crate::model::revocation::{Revocation, Verdict};
 use crate::model::session::{EndReason, Generation, Session, SessionKey};
 use crate::model::user::UserKey;
@@ -7,7 +9,7 @@ use crate::rules::rotation::{Decision, decide};
 use crate::rules::session::evicted;
 use crate::store::embedded::Embedded;
 use crate::store::embedded::keys;
-use crate::store::embedded::ledger::Order;
+use crate::store::embedded::ledger::{Entry, Order};
 use crate::store::embedded::records::{StoredRevocation, StoredSession};
 use crate::store::embedded::touches::Touch;
 use crate::store::embedded::transaction::Transaction;
@@ -71,7 +73,7 @@ impl SessionStore for Embedded {
                 .map(|stored| stored.session)
                 .filter(|session| !session.is_expired(now))
                 .collect();
-            live.sort_by(|a, b| (b.created_at, b.key.id).cmp(&(a.created_at, a.key.id)));
+            live.sort_by_key(|session| Reverse((session.created_at, session.key.id)));
             Ok(live)
         })
         .await
@@ -108,8 +110,8 @@ impl SessionStore for Embedded {
     async fn find_session(&self, id: SessionId) -> Result<Option<SessionKey>, StoreError> {
         self.run(move |view| {
             let entries = view.scan(&keys::session_index_of(id), Order::Ascending, 16)?;
-            for (entry, _) in entries {
-                let Some(record) = keys::indexed_session(&entry) else {
+            for entry in entries {
+                let Some(record) = keys::indexed_session(&entry.key) else {
                     continue;
                 };
                 if let Some(found) = view.live_session(&record)? {
@@ -229,11 +231,11 @@ impl Transaction<'_> {
         let mut found = Vec::new();
         while found.len() < limit {
             let page = self.scan(&rest, Order::Ascending, limit)?;
-            let Some((last, _)) = page.last() else { break };
-            rest = rest.after(last);
-            for (record, bytes) in &page {
-                let mut stored: StoredSession = codec::decode(record, bytes)?;
-                self.add_touch(record, &mut stored);
+            let Some(last) = page.last() else { break };
+            rest = rest.after(&last.key);
+            for Entry { key, value } in &page {
+                let mut stored: StoredSession = codec::decode(key, value)?;
+                self.add_touch(key, &mut stored);
                 if !stored.session.is_expired(self.now) && found.len() < limit {
                     found.push(stored.session);
                 }

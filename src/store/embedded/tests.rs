@@ -20,14 +20,14 @@ const CAP: Cap = Cap {
     when_full: WhenFull::EndOldest,
 };
 
-struct Store {
+struct Subject {
     store: Embedded,
     faults: Faults,
     clock: Arc<ManualClock>,
     random: SeededRandom,
 }
 
-impl Store {
+impl Subject {
     fn new(deadline: Duration) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_000)));
         let settings = Settings {
@@ -59,12 +59,12 @@ impl Store {
     }
 }
 
-fn run(deadline: Duration, test: impl AsyncFnOnce(&mut Store)) {
+fn run(deadline: Duration, test: impl AsyncFnOnce(&mut Subject)) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build().unwrap();
-    let mut store = Store::new(deadline);
-    runtime.block_on(test(&mut store));
-    store.faults.stall(false);
+    let mut subject = Subject::new(deadline);
+    runtime.block_on(test(&mut subject));
+    subject.faults.stall(false);
 }
 
 const LONG: Duration = Duration::from_secs(20);

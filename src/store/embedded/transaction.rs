@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::store::StoreError;
 use crate::store::codec;
 use crate::store::embedded::keys::{self, META_TOTALS};
-use crate::store::embedded::ledger::{Batch, KeyRange, Ledger, Order};
+use crate::store::embedded::ledger::{Batch, Entry, KeyRange, Ledger, Order};
 use crate::store::embedded::records::Totals;
 use crate::store::embedded::touches::Touches;
 use crate::types::time::Timestamp;
@@ -110,7 +110,7 @@ impl<'a> Transaction<'a> {
         range: &KeyRange,
         order: Order,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Entry>, StoreError> {
         let mut shadowed = 0;
         for (_, write) in self.group.within(range) {
             self.saw_group = true;
@@ -120,16 +120,21 @@ impl<'a> Transaction<'a> {
         // So many more that enough are left when the deleted ones are taken out again.
         let fetch = limit.saturating_add(shadowed).saturating_add(own_deletes);
         let stored = self.ledger.scan(range, order, fetch)?;
-        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = stored.into_iter().collect();
+        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = stored
+            .into_iter()
+            .map(|entry| (entry.key, entry.value))
+            .collect();
         for (key, write) in self.group.within(range).chain(self.own.within(range)) {
             match write {
                 Some(bytes) => merged.insert(key.clone(), bytes.clone()),
                 None => merged.remove(key),
             };
         }
+        let entry = |(key, value)| Entry { key, value };
+        let merged = merged.into_iter();
         Ok(match order {
-            Order::Ascending => merged.into_iter().take(limit).collect(),
-            Order::Descending => merged.into_iter().rev().take(limit).collect(),
+            Order::Ascending => merged.take(limit).map(entry).collect(),
+            Order::Descending => merged.rev().take(limit).map(entry).collect(),
         })
     }
 
@@ -143,11 +148,11 @@ impl<'a> Transaction<'a> {
         let mut records = Vec::new();
         loop {
             let page = self.scan(&rest, Order::Ascending, PAGE)?;
-            for (key, bytes) in &page {
-                records.push(codec::decode(key, bytes)?);
+            for Entry { key, value } in &page {
+                records.push(codec::decode(key, value)?);
             }
             match page.last() {
-                Some((last, _)) if page.len() == PAGE => rest = rest.after(last),
+                Some(last) if page.len() == PAGE => rest = rest.after(&last.key),
                 _ => return Ok(records),
             }
         }

@@ -1,14 +1,14 @@
 //! Sweeping what has run out, and health.
 
-use tokio::sync::oneshot;
-
 use std::sync::PoisonError;
+
+use tokio::sync::oneshot;
 
 use crate::store::embedded::Embedded;
 use crate::store::embedded::committer::Message;
 use crate::store::embedded::keys;
 use crate::store::embedded::keys::{CHALLENGE, LOCKOUT, META_CHECK, REVOCATION, SESSION};
-use crate::store::embedded::ledger::Order;
+use crate::store::embedded::ledger::{Entry, Order};
 use crate::store::embedded::records::{StoredLockout, StoredRevocation};
 use crate::store::embedded::transaction::Transaction;
 use crate::store::{Lifecycle, Stats, StoreError};
@@ -72,7 +72,7 @@ impl Transaction<'_> {
     fn sweep(&mut self, limit: usize) -> Result<usize, StoreError> {
         let due = self.scan(&keys::expired(self.now), Order::Ascending, limit)?;
         let mut looked_at = due.len();
-        for (entry, _) in due {
+        for Entry { key: entry, .. } in due {
             let Some(record) = keys::expiring(&entry).map(<[u8]>::to_vec) else {
                 self.delete(entry);
                 continue;

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::StoreError;
-use crate::store::embedded::ledger::{Batch, KeyRange, Ledger, Order};
+use crate::store::embedded::ledger::{Batch, Entry, KeyRange, Ledger, Order};
 use crate::store::sled::place::{Place, explain};
 use crate::types::time::{Clock, Timestamp};
 
@@ -145,14 +145,17 @@ impl Ledger for Sled {
         range: &KeyRange,
         order: Order,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Entry>, StoreError> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
         self.read(|database| {
             let found = database.range(range.from.clone()..range.to.clone());
             let pair = |pair: Result<(::sled::IVec, ::sled::IVec), _>| {
-                pair.map(|(key, value)| (key.to_vec(), value.to_vec()))
+                pair.map(|(key, value)| Entry {
+                    key: key.to_vec(),
+                    value: value.to_vec(),
+                })
             };
             match order {
                 Order::Ascending => found.take(limit).map(pair).collect(),

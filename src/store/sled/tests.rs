@@ -173,12 +173,10 @@ fn a_half_written_snapshot_is_removed() {
 
 #[test]
 fn a_damaged_snapshot_is_set_aside_and_nothing_is_lost() {
-    let damages: [fn(&[u8]) -> Vec<u8>; 3] = [
-        |_| Vec::new(),
-        |bytes| bytes[..bytes.len() / 2].to_vec(),
-        |bytes| bytes.iter().map(|byte| byte ^ 0x40).collect(),
-    ];
-    for damage in damages {
+    let emptied = |_: &[u8]| Vec::new();
+    let halved = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
+    let flipped = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ 0x40).collect();
+    for damage in [emptied as fn(&[u8]) -> _, halved, flipped] {
         let directory = used();
         // The snapshot is written by the opening after.
         block_on(open(directory.path()).unwrap().close()).unwrap();
