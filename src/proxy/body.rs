@@ -25,6 +25,11 @@ impl<B> Body<B> {
     pub(super) const fn new(exchange: Exchange<B>) -> Self {
         Self { exchange }
     }
+
+    #[cfg(test)]
+    pub(super) const fn exchange(&self) -> &Exchange<B> {
+        &self.exchange
+    }
 }
 
 impl<B> http_body::Body for Body<B>

@@ -233,7 +233,7 @@ mod tests {
                 Step::Data(piece) => data.extend_from_slice(&piece),
                 Step::Trailers(map) => {
                     for (name, value) in &map {
-                        fields += &format!("{name}={};", value.to_str().unwrap());
+                        fields.extend([name.as_str(), "=", value.to_str().unwrap(), ";"]);
                     }
                 }
                 Step::End => {

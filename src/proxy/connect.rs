@@ -140,3 +140,31 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_address_is_tried_when_one_refuses() {
+        let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let refusing = closed.local_addr().unwrap();
+        drop(closed);
+        let open = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let good = open.local_addr().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        assert!(dial_first(&[refusing, good], deadline).await.is_ok());
+        let error = dial_first(&[refusing], deadline).await.unwrap_err();
+        assert!(matches!(error, UpstreamError::Unreachable(_)));
+        let error = dial_first(&[], deadline).await.unwrap_err();
+        assert!(matches!(error, UpstreamError::Unreachable(_)));
+    }
+
+    #[tokio::test]
+    async fn a_missing_unix_socket_is_unreachable() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = Address::Unix(folder.path().join("none.sock"));
+        let error = dial(&address, Duration::from_secs(10)).await.unwrap_err();
+        assert!(matches!(error, UpstreamError::Unreachable(_)));
+    }
+}

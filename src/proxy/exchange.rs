@@ -151,9 +151,7 @@ where
                     self.reuse = Reuse::Refused;
                 }
                 Poll::Ready(Ok(_)) => self.silent_since = None,
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Some(Err(UpstreamError::Unreachable(error))));
-                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(Fault::CutShort.into()))),
                 Poll::Pending => {
                     let limit = self.lease.as_ref().map(|lease| lease.core().limits.idle);
                     return self
@@ -193,6 +191,13 @@ where
         self.silent_since = None;
         let lease = self.lease.as_mut().ok_or_else(closed)?;
         lease.replace().await
+    }
+
+    /// How many bytes this exchange can hold in memory of its own right now.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let connection = self.lease.as_ref().map(|lease| &lease.connection);
+        connection.map_or(0, |c| c.input.capacity() + c.output.capacity()) + self.sender.held()
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<Waiting, UpstreamError> {

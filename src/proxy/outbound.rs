@@ -130,9 +130,10 @@ fn authority(upstream: &Address) -> Vec<u8> {
     match upstream {
         Address::Unix(_) => "localhost".to_owned(),
         Address::Tcp { host, port } => {
-            let host = match host.contains(':') {
-                true => format!("[{host}]"),
-                false => host.clone(),
+            let host = if host.contains(':') {
+                format!("[{host}]")
+            } else {
+                host.clone()
             };
             match port {
                 80 => host,

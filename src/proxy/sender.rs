@@ -140,6 +140,7 @@ where
         connection: &mut Connection,
     ) -> Result<(Waiting, usize), UpstreamError> {
         let mut moved = 0;
+        let mut turns = 0;
         while !self.is_done() && self.broken.is_none() {
             let mut waiting = Waiting::Done;
             if self.piece.is_empty() && self.tail.is_empty() {
@@ -153,12 +154,24 @@ where
                 continue;
             }
             match self.poll_write(cx, connection) {
-                Poll::Ready(Ok(written)) => moved += written,
+                Poll::Ready(Ok(written)) => {
+                    moved += written;
+                    turns += 1;
+                    if turns == BURST {
+                        cx.waker().wake_by_ref();
+                        return Ok((Waiting::Upstream, moved));
+                    }
+                }
                 Poll::Ready(Err(error)) => self.broken = Some(error),
                 Poll::Pending => return Ok((Waiting::Upstream, moved)),
             }
         }
         Ok((Waiting::Done, moved))
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.piece.len()
     }
 
     fn is_flushed(&self, output: &[u8]) -> bool {
@@ -281,3 +294,7 @@ fn write_size(output: &mut Vec<u8>, size: usize) {
     // Writing into a Vec cannot fail.
     write!(output, "{size:x}\r\n").ok();
 }
+
+/// How many writes in a row before the answer is looked at: a fast upload must not keep an early
+/// answer waiting.
+const BURST: u32 = 16;

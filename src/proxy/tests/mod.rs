@@ -1,1 +1,228 @@
+//! The proxy against upstreams on real sockets that say exactly the bytes they are told to.
 
+mod corpus;
+mod heads;
+mod pooling;
+mod replies;
+mod server;
+mod streaming;
+mod times;
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt, Empty};
+
+use crate::guard::{Identity, Permit};
+use crate::model::session::{Generation, SessionKey};
+use crate::model::user::UserKey;
+use crate::proxy::{Address, Body, Earlier, Proxy, Scheme, Settings, UpstreamError, Via};
+use crate::types::ids::{SessionId, TenantId, UserId};
+use crate::types::role::Roles;
+
+const MANAGED: [&str; 4] = ["x-user-id", "x-user-role", "x-tenant-id", "remote-user"];
+
+fn settings(port: u16) -> Settings {
+    Settings {
+        upstream: Address::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port,
+        },
+        connect_timeout: Duration::from_secs(10),
+        response_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(60),
+        preserve_host: true,
+        pass_authorization: false,
+        managed: MANAGED.map(HeaderName::from_static).to_vec(),
+        cookies: vec!["sidegate_access".to_owned(), "sidegate_refresh".to_owned()],
+        max_connections: 8,
+    }
+}
+
+fn via() -> Via {
+    Via {
+        peer: "203.0.113.9".parse().unwrap(),
+        scheme: Scheme::Http,
+        host: Some(HeaderValue::from_static("app.example.org")),
+        request_id: HeaderValue::from_static("request-1"),
+        earlier: Earlier::default(),
+    }
+}
+
+fn ann() -> Arc<Identity> {
+    let owner = UserKey {
+        tenant: TenantId::default(),
+        user: UserId::from_bytes([1; 16]),
+    };
+    let header = |name, value| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    };
+    Arc::new(Identity {
+        session: SessionKey {
+            owner,
+            id: SessionId::from_bytes([2; 16]),
+        },
+        generation: Generation(0),
+        roles: Roles::default(),
+        headers: vec![header("x-user-id", "ann"), header("x-user-role", "user")],
+    })
+}
+
+/// An upstream: for each connection, by its number, what it does.
+fn upstream(mut script: impl FnMut(usize, TcpStream) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let stream = stream.unwrap();
+            let limit = Some(Duration::from_secs(20));
+            stream.set_read_timeout(limit).unwrap();
+            stream.set_write_timeout(limit).unwrap();
+            script(number, stream);
+        }
+    });
+    port
+}
+
+/// An upstream that answers every request of every connection with the same bytes, and then
+/// closes if it should.
+fn answering(answer: impl Into<Vec<u8>>, then: Then) -> u16 {
+    let answer = answer.into();
+    upstream(move |_, mut stream| {
+        let answer = answer.clone();
+        thread::spawn(move || {
+            while read_head(&mut stream).is_some() {
+                if stream.write_all(&answer).is_err() || then == Then::Close {
+                    return;
+                }
+            }
+        });
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Close,
+    GoOn,
+}
+
+/// A request head, up to its empty line; none when the connection ended.
+fn read_head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.extend_from_slice(&byte),
+            _ => return None,
+        }
+    }
+    Some(String::from_utf8(head).unwrap())
+}
+
+const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    Request::get(path).body(Empty::new()).unwrap()
+}
+
+async fn send<B>(proxy: &Proxy, request: Request<B>) -> Result<Response<Body<B>>, UpstreamError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    proxy
+        .forward(Permit::for_tests(None), request, &via())
+        .await
+}
+
+/// The whole body as text.
+async fn text<B>(response: Response<Body<B>>) -> Result<String, UpstreamError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let bytes = response.into_body().collect().await?.to_bytes();
+    Ok(String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+/// A request body of given frames, with or without a declared size; perhaps it never ends, or ends
+/// in an error.
+#[derive(Debug)]
+struct Scripted {
+    frames: VecDeque<Frame<Bytes>>,
+    declared: Option<u64>,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Clean,
+    Never,
+    Error,
+}
+
+impl Scripted {
+    fn new(pieces: &[&'static str], declared: Option<u64>, end: End) -> Self {
+        let frames = pieces
+            .iter()
+            .map(|piece| Frame::data(Bytes::from_static(piece.as_bytes())));
+        Self {
+            frames: frames.collect(),
+            declared,
+            end,
+        }
+    }
+}
+
+impl http_body::Body for Scripted {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match (self.frames.pop_front(), self.end) {
+            (Some(frame), _) => Poll::Ready(Some(Ok(frame))),
+            (None, End::Clean) => Poll::Ready(None),
+            (None, End::Never) => Poll::Pending,
+            (None, End::Error) => Poll::Ready(Some(Err(io::ErrorKind::InvalidData.into()))),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.declared
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Hands each of the pieces over as its own write, so that they arrive as they are cut.
+fn write_in_pieces(stream: &mut TcpStream, pieces: &[&[u8]]) {
+    stream.set_nodelay(true).unwrap();
+    for piece in pieces {
+        if stream.write_all(piece).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_futures_and_bodies_may_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let proxy = Proxy::new(settings(1));
+    let via = via();
+    is_send(&proxy);
+    is_send(&proxy.forward(Permit::for_tests(None), get("/"), &via));
+}

@@ -1,0 +1,275 @@
+//! What the upstream says, and what comes of it.
+
+use http::{Method, Request, StatusCode};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Empty};
+use proptest::prelude::*;
+
+use super::{HELLO, Then, answering, get, send, settings, text, upstream, write_in_pieces};
+use crate::proxy::{Fault, Proxy, UpstreamError};
+
+/// What a client gets: status and body, or the fault, in the head or in the body.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Answer(u16, String),
+    BadHead(Fault),
+    BadBody(u16, Fault),
+    Other(String),
+}
+
+async fn outcome(proxy: &Proxy) -> Outcome {
+    match send(proxy, get("/")).await {
+        Err(UpstreamError::BadResponse(fault)) => Outcome::BadHead(fault),
+        Err(error) => Outcome::Other(format!("{error:?}")),
+        Ok(response) => {
+            let status = response.status().as_u16();
+            match text(response).await {
+                Ok(body) => Outcome::Answer(status, body),
+                Err(UpstreamError::BadResponse(fault)) => Outcome::BadBody(status, fault),
+                Err(error) => Outcome::Other(format!("{error:?}")),
+            }
+        }
+    }
+}
+
+fn answer(status: u16, body: &str) -> Outcome {
+    Outcome::Answer(status, body.to_owned())
+}
+
+#[tokio::test]
+async fn every_reply_has_its_outcome() {
+    use Outcome::{BadBody, BadHead};
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (reply, expected) in [
+        (HELLO.to_owned(), answer(200, "hello")),
+        (
+            "HTTP/1.0 200 OK\r\n\r\nuntil the end".to_owned(),
+            answer(200, "until the end"),
+        ),
+        ("HTTP/1.1 404 No\r\n\r\n".to_owned(), answer(404, "")),
+        ("HTTP/1.1 204 No\r\n\r\n".to_owned(), answer(204, "")),
+        (
+            "HTTP/1.1 304 Same\r\nContent-Length: 5\r\n\r\n".to_owned(),
+            answer(304, ""),
+        ),
+        (
+            format!("{chunked}2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nX-Sum: 1\r\n\r\n"),
+            answer(200, "hello"),
+        ),
+        (
+            format!("HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n{HELLO}"),
+            answer(200, "hello"),
+        ),
+        (
+            format!("HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 102 Wait\r\n\r\n{HELLO}"),
+            answer(200, "hello"),
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+                .to_owned(),
+            BadHead(Fault::SwitchedProtocols),
+        ),
+        (
+            "HTTP/1.1 100 Go\r\n\r\n".repeat(17) + HELLO,
+            BadHead(Fault::TooManyInterim),
+        ),
+        ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), BadHead(Fault::Head)),
+        (
+            "HTTP/1.1 200 OK\r\nContent-".to_owned(),
+            BadHead(Fault::CutShort),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello"
+                .to_owned(),
+            BadHead(Fault::TwoFramings),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello".to_owned(),
+            BadHead(Fault::ContentLength),
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+            BadHead(Fault::TransferEncoding),
+        ),
+        (
+            format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(70_000)),
+            BadHead(Fault::HeadTooLarge),
+        ),
+        (
+            format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101)),
+            BadHead(Fault::TooManyHeaders),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello".to_owned(),
+            BadBody(200, Fault::CutShort),
+        ),
+        (
+            format!("{chunked}5\r\nhello\r\n"),
+            BadBody(200, Fault::CutShort),
+        ),
+        (format!("{chunked}5\r\nhel"), BadBody(200, Fault::CutShort)),
+        (
+            format!("{chunked}5\r\nhello\r\n0\r\n"),
+            BadBody(200, Fault::CutShort),
+        ),
+        (
+            format!("{chunked}5\nhello\r\n0\r\n\r\n"),
+            BadBody(200, Fault::Chunk),
+        ),
+        (
+            format!("{chunked}5\r\nhelloHTTP/1.1 200 OK\r\n\r\n"),
+            BadBody(200, Fault::Chunk),
+        ),
+        (
+            format!("{chunked}11111111111111111\r\n"),
+            BadBody(200, Fault::Chunk),
+        ),
+        (
+            format!("{chunked}0\r\nbad trailer\r\n\r\n"),
+            BadBody(200, Fault::Trailers),
+        ),
+    ] {
+        let proxy = Proxy::new(settings(answering(reply.clone(), Then::Close)));
+        assert_eq!(outcome(&proxy).await, expected, "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_says_nothing_or_is_not_there_is_unreachable() {
+    let silent = upstream(|_, stream| drop(stream));
+    let error = send(&Proxy::new(settings(silent)), get("/"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, UpstreamError::Unreachable(_)), "{error:?}");
+    let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let error = send(&Proxy::new(settings(port)), get("/"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, UpstreamError::Unreachable(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_a_length_and_no_body_and_the_connection_lives() {
+    let port = answering(
+        "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
+        Then::GoOn,
+    );
+    let proxy = Proxy::new(settings(port));
+    for _ in 0..3 {
+        let request = Request::builder().method(Method::HEAD).uri("/");
+        let response = send(&proxy, request.body(Empty::new()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-length"], "1000");
+        assert!(response.body().is_end_stream());
+        assert_eq!(response.body().size_hint().exact(), Some(0));
+        assert_eq!(text(response).await.unwrap(), "");
+    }
+    assert_eq!(proxy.stats().created, 1);
+}
+
+#[tokio::test]
+async fn the_size_of_a_known_body_is_told_and_of_another_not() {
+    let proxy = Proxy::new(settings(answering(HELLO, Then::GoOn)));
+    let response = send(&proxy, get("/")).await.unwrap();
+    assert_eq!(response.body().size_hint().exact(), Some(5));
+    assert!(!response.body().is_end_stream());
+    let proxy = Proxy::new(settings(answering(
+        "HTTP/1.1 200 OK\r\n\r\nhi",
+        Then::Close,
+    )));
+    let response = send(&proxy, get("/")).await.unwrap();
+    assert_eq!(response.body().size_hint().exact(), None);
+}
+
+#[tokio::test]
+async fn trailers_arrive_without_names_that_are_ours() {
+    let reply = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+        2\r\nhi\r\n0\r\nX-Sum: 7\r\nx-user-id: root\r\nX_User_Id: root\r\nX-Sum: 8\r\n\
+        Content-Length: 5\r\nConnection: close\r\n\r\n";
+    let proxy = Proxy::new(settings(answering(reply, Then::GoOn)));
+    let response = send(&proxy, get("/")).await.unwrap();
+    assert_eq!(response.headers()["trailer"], "X-Sum");
+    let collected = response.into_body().collect().await.unwrap();
+    let trailers = collected.trailers().unwrap();
+    assert_eq!(
+        trailers.get_all("x-sum").iter().collect::<Vec<_>>(),
+        ["7", "8"]
+    );
+    assert_eq!(trailers.len(), 2);
+    assert_eq!(proxy.stats().idle, 1);
+}
+
+#[tokio::test]
+async fn bytes_behind_an_answer_never_reach_the_next_request() {
+    let poisoned = format!("{HELLO}HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen");
+    let proxy = Proxy::new(settings(answering(poisoned, Then::GoOn)));
+    for _ in 0..3 {
+        assert_eq!(outcome(&proxy).await, answer(200, "hello"));
+        assert_eq!(proxy.stats().idle, 0);
+    }
+    assert_eq!(proxy.stats().created, 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn arbitrary_bytes_make_at_most_one_answer(
+        bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..300).boxed(),
+            "HTTP/1\\.[01] (200|204|304) x\r\n(Content-Length: [0-9]\r\n|Transfer-Encoding: chunked\r\n)?\
+             \r\n([0-9]\r\n|[a-z]{0,9}|HTTP/1.1 200 OK\r\n\r\n){0,6}".prop_map(String::into_bytes).boxed(),
+        ],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let length = bytes.len();
+            let proxy = Proxy::new(settings(answering(bytes, Then::Close)));
+            if let Outcome::Answer(_, body) = outcome(&proxy).await {
+                assert!(body.len() <= length);
+            }
+            // Whatever it was, what is behind the answer is not kept for another request.
+            assert!(proxy.stats().created <= 1);
+        });
+    }
+
+    #[test]
+    fn a_valid_answer_is_the_same_however_it_is_cut_and_chunked(
+        body in "[a-z]{1,200}",
+        chunks in proptest::collection::vec(1..40_usize, 1..20),
+        cuts in proptest::collection::vec(1..30_usize, 1..20),
+    ) {
+        let mut reply = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+        let mut left = body.as_str();
+        for size in chunks.iter().cycle() {
+            let (chunk, rest) = left.split_at((*size).min(left.len()));
+            if chunk.is_empty() {
+                break;
+            }
+            reply.extend([&format!("{:x}", chunk.len()), "\r\n", chunk, "\r\n"]);
+            left = rest;
+        }
+        reply += "0\r\n\r\n";
+        let port = upstream(move |_, mut stream| {
+            super::read_head(&mut stream);
+            let mut rest = reply.as_bytes();
+            let mut pieces = Vec::new();
+            for size in cuts.iter().cycle() {
+                let (piece, after) = rest.split_at((*size).min(rest.len()));
+                if piece.is_empty() {
+                    break;
+                }
+                pieces.push(piece);
+                rest = after;
+            }
+            write_in_pieces(&mut stream, &pieces);
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let found = runtime.block_on(async { outcome(&Proxy::new(settings(port))).await });
+        prop_assert_eq!(found, answer(200, &body));
+    }
+}

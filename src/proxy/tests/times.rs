@@ -1,0 +1,71 @@
+//! Silence ends an exchange. The upstreams here never speak, so the short limits cannot race.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::BodyExt;
+
+use super::{End, Scripted, get, read_head, send, settings, upstream};
+use crate::proxy::{ClientFault, Proxy, UpstreamError};
+
+const SHORT: Duration = Duration::from_millis(20);
+
+/// An upstream that says this much and then holds its connections open.
+fn silent_after(start: &'static str) -> u16 {
+    let mut held: Vec<TcpStream> = Vec::new();
+    upstream(move |_, mut stream| {
+        read_head(&mut stream);
+        stream.write_all(start.as_bytes()).unwrap();
+        held.push(stream);
+    })
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_is_a_timeout() {
+    for start in [
+        "",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Le",
+    ] {
+        let mut settings = settings(silent_after(start));
+        settings.response_timeout = SHORT;
+        let proxy = Proxy::new(settings);
+        let error = send(&proxy, get("/")).await.unwrap_err();
+        assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
+        assert_eq!(proxy.stats().open, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_stops_sending_is_told_so() {
+    let proxy = Proxy::with_idle_limit(settings(silent_after("")), SHORT);
+    let request = Request::post("/")
+        .body(Scripted::new(&["abc"], Some(9), End::Never))
+        .unwrap();
+    let error = send(&proxy, request).await.unwrap_err();
+    assert!(
+        matches!(error, UpstreamError::ClientBody(ClientFault::Stalled)),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_without_a_byte_for_too_long_is_cut_with_an_error() {
+    let start = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc";
+    let proxy = Proxy::with_idle_limit(settings(silent_after(start)), SHORT);
+    let response = send(&proxy, get("/")).await.unwrap();
+    let error = response.into_body().collect().await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
+    assert_eq!(proxy.stats().open, 0);
+}
+
+#[tokio::test]
+async fn without_a_response_timeout_the_upstream_may_take_its_time() {
+    let mut settings = settings(silent_after(""));
+    settings.response_timeout = Duration::ZERO;
+    let proxy = Proxy::with_idle_limit(settings, SHORT);
+    let waiting = tokio::time::timeout(Duration::from_millis(60), send(&proxy, get("/")));
+    assert!(waiting.await.is_err(), "the proxy gave up by itself");
+}
