@@ -1,1 +1,204 @@
-//! placeholder
+//! The command line: understand, do, tell.
+//!
+//! Commands about accounts, sessions, keys and the audit log are carried out by the running server,
+//! over its control socket; when none runs, in this process. Results go to standard output, mistakes
+//! to standard error with what to do about them. Exit codes: 0 done, 1 failed, 2 wrong use or wrong
+//! configuration.
+
+mod args;
+mod check;
+mod execute;
+pub mod load;
+mod password;
+mod show;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::args::{Args, Command};
+use crate::cli::execute::Operator;
+use crate::cli::load::Loader;
+use crate::config::Config;
+use crate::config::problem::Problems;
+use crate::control::Reply;
+use crate::control::Request;
+use crate::types::random::{Random, SystemRandom};
+use crate::types::secret::SecretText;
+
+/// What the command line starts but does not know how to do.
+pub trait App {
+    /// Runs the server until it is told to stop. The loader reads the same configuration again, for
+    /// reloads.
+    fn serve(&self, config: Config, loader: Loader) -> Result<(), Failure>;
+
+    /// Runs the demonstration until it is told to stop.
+    fn demo(&self) -> Result<(), Failure>;
+
+    /// Carries out a request in this process, on the store that the configuration names. Called only
+    /// when no server answers.
+    fn execute_offline(&self, config: Config, request: Request) -> Result<Reply, OfflineError>;
+}
+
+/// Why something that was understood did not work, in words for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(pub String);
+
+/// Why a request could not be carried out without a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OfflineError {
+    /// Another process holds the store.
+    #[error("another process holds the store")]
+    StoreLocked,
+    /// Anything else, in words for the operator.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Where the command line reads and writes.
+pub struct Surroundings<'a> {
+    /// For results.
+    pub out: &'a mut dyn Write,
+    /// For mistakes and questions.
+    pub err: &'a mut dyn Write,
+    /// Reads a password after showing a question.
+    pub password: &'a mut dyn FnMut(&str) -> io::Result<SecretText>,
+    /// The environment.
+    pub env: Vec<(String, String)>,
+    /// For generated passwords.
+    pub random: &'a dyn Random,
+}
+
+impl std::fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Surroundings(..)")
+    }
+}
+
+/// The program, with the process's own arguments, environment and terminal.
+pub fn main(app: &dyn App) -> ExitCode {
+    let mut err = io::stderr();
+    let env = match load::environment() {
+        Ok(env) => env,
+        Err(name) => {
+            tell(
+                &mut err,
+                &format!("environment variable {name} is not UTF-8"),
+            );
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    let surroundings = &mut Surroundings {
+        out: &mut io::stdout(),
+        err: &mut err,
+        password: &mut password::read,
+        env,
+        random: &SystemRandom,
+    };
+    ExitCode::from(run(std::env::args_os(), app, surroundings))
+}
+
+/// The program with everything it touches as an argument. Returns the exit code.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    app: &dyn App,
+    surroundings: &mut Surroundings<'_>,
+) -> u8 {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            let text = error.render().to_string();
+            if error.use_stderr() {
+                tell(surroundings.err, text.trim_end());
+                return WRONG_USE;
+            }
+            // Help and version were asked for.
+            tell(surroundings.out, text.trim_end());
+            return DONE;
+        }
+    };
+    let loader = Loader::new(args.config, surroundings.env.clone());
+    match dispatch(args.command, loader, app, surroundings) {
+        Ok(()) => DONE,
+        Err(Trouble::Failed(message)) => {
+            tell(surroundings.err, &format!("sidegate: {message}"));
+            FAILED
+        }
+        Err(Trouble::Config(problems)) => {
+            tell(surroundings.err, &problems.to_string());
+            WRONG_USE
+        }
+        Err(Trouble::Use(message)) => {
+            tell(surroundings.err, &format!("sidegate: {message}"));
+            WRONG_USE
+        }
+    }
+}
+
+fn dispatch(
+    command: Command,
+    loader: Loader,
+    app: &dyn App,
+    surroundings: &mut Surroundings<'_>,
+) -> Result<(), Trouble> {
+    if matches!(command, Command::Demo) {
+        return Ok(app.demo()?);
+    }
+    let config = loader.load()?;
+    let mut operator = Operator {
+        app,
+        config,
+        surroundings,
+    };
+    match command {
+        Command::Serve => Ok(app.serve(operator.config, loader)?),
+        Command::Demo => Ok(()),
+        Command::Check { json } => check::run(&operator.config, &loader, json, surroundings),
+        Command::Users(users) => operator.users(users),
+        Command::Sessions(sessions) => operator.sessions(sessions),
+        Command::Keys(keys) => operator.keys(&keys),
+        Command::Audit(audit) => operator.audit(audit),
+        Command::Healthcheck => operator.healthcheck(),
+        Command::Drain => operator.order(Request::Drain),
+        Command::Reload => operator.order(Request::Reload),
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+enum Trouble {
+    /// Exit code 1.
+    Failed(String),
+    /// The configuration is wrong; exit code 2.
+    Config(Problems),
+    /// It was used wrongly; exit code 2.
+    Use(String),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure.0)
+    }
+}
+
+impl From<Problems> for Trouble {
+    fn from(problems: Problems) -> Self {
+        Self::Config(problems)
+    }
+}
+
+/// Writes a line. A reader that has gone away (`| head`) is no reason to complain.
+fn tell(to: &mut dyn Write, text: &str) {
+    drop(writeln!(to, "{text}"));
+    drop(to.flush());
+}
+
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+const WRONG_USE: u8 = 2;

@@ -13,6 +13,7 @@
 //! cannot do is refused, never ignored, when leaving it out would change safety or meaning.
 
 mod build;
+pub mod explain;
 mod hint;
 mod overlay;
 pub mod problem;
@@ -34,6 +35,7 @@ use tracing::level_filters::LevelFilter;
 use crate::config::problem::{Problem, Problems, Source};
 use crate::config::raw::Raw;
 use crate::config::tree::Tree;
+use crate::store::settings::Engine;
 
 /// What every part is told.
 #[derive(Debug, Clone)]
@@ -67,6 +69,13 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// The `danger_*` keys that are on: to be logged at start.
     pub dangers: Vec<String>,
+}
+
+impl Config {
+    /// Whether all state ends with the process, so that nothing can be done without a server.
+    pub fn is_volatile(&self) -> bool {
+        self.store.engine == Engine::Memory
+    }
 }
 
 /// What is logged. The access log's target is in the server's settings.

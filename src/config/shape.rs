@@ -100,7 +100,7 @@ fn fits(
 
 fn check_entries(
     key: &str,
-    entries: &mut Vec<Value>,
+    entries: &mut [Value],
     kind: &Value,
     origins: &Origins,
     problems: &mut Vec<Problem>,

@@ -461,15 +461,16 @@ fn a_missing_empty_short_or_published_secret_stops_the_start() {
         "[tokens]\nalgorithm = \"ES256\"\nsecret = \"{SECRET}\""
     ));
     let text = format!("{hs}secret_file = \"s\"\n{UPSTREAM}");
-    let answers: [&dyn Fn(&Path) -> io::Result<Vec<u8>>; 4] = [
-        &|_| Err(io::Error::from(io::ErrorKind::NotFound)),
-        &|_| Ok(Vec::new()),
-        &|_| Ok(b"\n".to_vec()),
-        &|_| Ok(b"0123456789012345678901234567890\n".to_vec()),
-    ];
-    for read in answers {
+    for held in [
+        None,
+        Some(""),
+        Some("\n"),
+        Some("0123456789012345678901234567890\n"),
+    ] {
+        let missing = io::ErrorKind::NotFound;
+        let read = |_: &Path| held.map(|t| t.as_bytes().to_vec()).ok_or(missing.into());
         said += "\n";
-        said += &load_with(Some(&text), &[], read).unwrap_err().to_string();
+        said += &load_with(Some(&text), &[], &read).unwrap_err().to_string();
     }
     insta::assert_snapshot!("secrets", said);
 }

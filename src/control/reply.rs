@@ -17,7 +17,7 @@ pub enum Reply {
         detail: String,
     },
     /// One account.
-    User(UserView),
+    User(Box<UserView>),
     /// A page of accounts.
     Users {
         /// The accounts.

@@ -1,0 +1,314 @@
+//! The command line's grammar. Help texts are part of the product: each command shows how it is
+//! used. A password is never an argument, because arguments are visible to every user of the machine.
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand};
+
+use crate::control::request::UserRef;
+use crate::types::ids::SessionId;
+use crate::types::login::{BadLogin, LoginName};
+use crate::types::role::Role;
+
+/// Stands in front of any HTTP application: logs people in, guards every request.
+#[derive(Debug, Parser)]
+#[command(name = "sidegate", version, after_help = TOP)]
+pub(super) struct Args {
+    /// The configuration file; ./config.toml when it is there and no other is named
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the server
+    #[command(after_help = SERVE)]
+    Serve,
+    /// Try it: a small application, two users and a throw-away store in one process
+    #[command(after_help = DEMO)]
+    Demo,
+    /// Parse and explain the configuration
+    #[command(after_help = CHECK)]
+    Check {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Manage accounts
+    #[command(subcommand, after_help = USERS)]
+    Users(Users),
+    /// List and end sessions
+    #[command(subcommand, after_help = SESSIONS)]
+    Sessions(Sessions),
+    /// List and rotate signing keys
+    #[command(subcommand, after_help = KEYS)]
+    Keys(Keys),
+    /// Read the audit log
+    #[command(subcommand, after_help = AUDIT)]
+    Audit(Audit),
+    /// Exit 0 when the running server is ready
+    #[command(after_help = HEALTHCHECK)]
+    Healthcheck,
+    /// Tell the running server to finish its work and stop
+    #[command(after_help = DRAIN)]
+    Drain,
+    /// Tell the running server to read its configuration and keys again
+    #[command(after_help = RELOAD)]
+    Reload,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Users {
+    /// Add an account; its password comes from standard input
+    #[command(after_help = USERS_ADD)]
+    Add {
+        /// The username
+        #[arg(value_parser = username)]
+        name: String,
+        /// E-mail address
+        #[arg(long, value_parser = email)]
+        email: Option<String>,
+        /// Mobile number, such as +491511234567
+        #[arg(long, value_parser = mobile)]
+        mobile: Option<String>,
+        /// The person's name
+        #[arg(long = "name", value_name = "TEXT")]
+        shown: Option<String>,
+        /// A role; may be given several times, the first is the main one
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<Role>,
+        #[command(flatten)]
+        password: PasswordFrom,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List accounts
+    #[command(after_help = USERS_LIST)]
+    List {
+        /// The most accounts to list
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        /// Begin after the account with this id
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show one account
+    #[command(after_help = USERS_SHOW)]
+    Show {
+        #[command(flatten)]
+        user: Who,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Set a password from standard input; the account's sessions end
+    #[command(after_help = USERS_SET_PASSWORD)]
+    SetPassword {
+        #[command(flatten)]
+        user: Who,
+        #[command(flatten)]
+        password: PasswordFrom,
+    },
+    /// Replace the roles
+    #[command(after_help = USERS_SET_ROLES)]
+    SetRoles {
+        #[command(flatten)]
+        user: Who,
+        /// The roles, main one first; none takes all away
+        roles: Vec<Role>,
+    },
+    /// Let an account log in again
+    #[command(after_help = "Example:\n  sidegate users enable ann")]
+    Enable(Who),
+    /// Refuse log-ins and end all sessions
+    #[command(after_help = "Example:\n  sidegate users disable ann")]
+    Disable(Who),
+    /// Forget failed log-ins
+    #[command(after_help = "Example:\n  sidegate users unlock ann@example.org")]
+    Unlock(Who),
+    /// Delete an account and end its sessions
+    #[command(after_help = "Example:\n  sidegate users delete ann")]
+    Delete(Who),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Sessions {
+    /// List live sessions
+    #[command(after_help = SESSIONS_LIST)]
+    List {
+        /// Of this user only: id, username, e-mail address or mobile number
+        #[arg(long)]
+        user: Option<UserRef>,
+        /// The most sessions to list
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// End sessions: one, a user's, or everybody's
+    #[command(after_help = SESSIONS_END)]
+    End(Ending),
+}
+
+#[derive(Debug, Group)]
+#[group(required = true, multiple = false)]
+pub(super) struct Ending {
+    /// One session
+    #[arg(long)]
+    pub(super) id: Option<SessionId>,
+    /// All sessions of this user
+    #[arg(long)]
+    pub(super) user: Option<UserRef>,
+    /// All sessions of everybody
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Keys {
+    /// List signing keys
+    #[command(after_help = "Examples:\n  sidegate keys list\n  sidegate keys list --json")]
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Make a key that signs as soon as every verifier can know it
+    #[command(after_help = "Example:\n  sidegate keys rotate")]
+    Rotate {
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// List audit records, newest first
+    #[command(after_help = AUDIT)]
+    List {
+        /// About this user only: id, username, e-mail address or mobile number
+        #[arg(long)]
+        user: Option<UserRef>,
+        /// The most records to list
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Group)]
+pub(super) struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Group)]
+pub(super) struct PasswordFrom {
+    /// Make a random password and print it, instead of reading one
+    #[arg(long)]
+    pub(super) generate: bool,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct Who {
+    /// Id, username, e-mail address or mobile number
+    pub(super) user: UserRef,
+}
+
+fn username(text: &str) -> Result<String, BadLogin> {
+    LoginName::username(text).map(|_| text.to_owned())
+}
+
+fn email(text: &str) -> Result<String, BadLogin> {
+    LoginName::email(text).map(|_| text.to_owned())
+}
+
+fn mobile(text: &str) -> Result<String, BadLogin> {
+    LoginName::mobile(text).map(|_| text.to_owned())
+}
+
+const TOP: &str = "\
+Examples:
+  sidegate demo                            see it work, nothing to set up
+  sidegate check                           explain ./config.toml
+  sidegate users add ann --role admin      asks for a password
+  sidegate serve --config /etc/sidegate/config.toml
+
+Every key of the configuration can be set by the environment: SIDEGATE__UPSTREAM__URL.
+Exit codes: 0 done, 1 failed, 2 wrong use or wrong configuration.";
+const SERVE: &str = "\
+Examples:
+  sidegate serve
+  sidegate serve --config /etc/sidegate/config.toml
+  SIDEGATE__UPSTREAM__URL=http://127.0.0.1:3000 sidegate serve";
+const DEMO: &str = "\
+Example:
+  sidegate demo        prints two users with passwords and lines to paste";
+const CHECK: &str = "\
+Examples:
+  sidegate check
+  sidegate check --config staging.toml --json
+
+Exits 2 and tells file, line, key and a hint for each mistake.";
+const USERS: &str = "\
+A user is named by id, username, e-mail address or mobile number.
+
+Examples:
+  sidegate users add ann --email ann@example.org --role admin
+  sidegate users list --json
+  sidegate users unlock ann";
+const USERS_ADD: &str = "\
+Examples:
+  sidegate users add ann --role user                    asks for the password
+  sidegate users add ann --generate                     prints the password
+  sidegate users add ann --email ann@example.org < password.txt";
+const USERS_LIST: &str = "\
+Examples:
+  sidegate users list
+  sidegate users list --limit 100 --json";
+const USERS_SHOW: &str = "\
+Examples:
+  sidegate users show ann
+  sidegate users show ann@example.org --json";
+const USERS_SET_PASSWORD: &str = "\
+Examples:
+  sidegate users set-password ann                       asks for the password
+  sidegate users set-password ann --generate
+  sidegate users set-password ann < password.txt";
+const USERS_SET_ROLES: &str = "\
+Examples:
+  sidegate users set-roles ann admin user
+  sidegate users set-roles ann                          takes all roles away";
+const SESSIONS: &str = "\
+Examples:
+  sidegate sessions list --user ann
+  sidegate sessions end --user ann";
+const SESSIONS_LIST: &str = "\
+Examples:
+  sidegate sessions list
+  sidegate sessions list --user ann --json";
+const SESSIONS_END: &str = "\
+Examples:
+  sidegate sessions end --id 0193b0a0-5c1e-7d3a-9b1f-2f6c1a7e4d10
+  sidegate sessions end --user ann@example.org
+  sidegate sessions end --all";
+const KEYS: &str = "\
+Examples:
+  sidegate keys list
+  sidegate keys rotate";
+const AUDIT: &str = "\
+Examples:
+  sidegate audit list
+  sidegate audit list --user ann --limit 20 --json";
+const HEALTHCHECK: &str = "\
+Example, for an image without a shell:
+  HEALTHCHECK CMD [\"/sidegate\", \"healthcheck\"]";
+const DRAIN: &str = "\
+Example:
+  sidegate drain        returns at once; the server stops when its work is done";
+const RELOAD: &str = "\
+Example:
+  sidegate reload       a wrong configuration is refused and the old one stays";

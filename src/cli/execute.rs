@@ -1,0 +1,339 @@
+//! Commands that ask something of the running server, or of the store when no server runs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::args::{Audit, Ending, Keys, Sessions, Users};
+use crate::cli::table::clean;
+use crate::cli::{App, OfflineError, Surroundings, Trouble, password, show, tell};
+use crate::config::Config;
+use crate::control::Reply;
+use crate::control::Request;
+use crate::control::reply::UserView;
+use crate::control::request::SessionsToEnd;
+use crate::control::wire::{self, CallError};
+use crate::types::secret::SecretText;
+
+/// Carries out one command.
+pub(super) struct Operator<'a, 'b> {
+    pub(super) app: &'a dyn App,
+    pub(super) config: Config,
+    pub(super) surroundings: &'a mut Surroundings<'b>,
+}
+
+impl Operator<'_, '_> {
+    /// `sidegate users …`.
+    pub(super) fn users(&mut self, command: Users) -> Result<(), Trouble> {
+        match command {
+            Users::Add {
+                name,
+                email,
+                mobile,
+                shown,
+                roles,
+                password,
+                json,
+            } => {
+                let (secret, made) = self.password(password.generate)?;
+                let request = Request::UsersAdd {
+                    username: name,
+                    email,
+                    mobile,
+                    name: shown,
+                    roles,
+                    password: secret,
+                };
+                let user = self.user(request)?;
+                self.added(&user, made.as_ref(), json.json)
+            }
+            Users::List { limit, after, json } => self.users_list(limit, after, json.json),
+            Users::Show { user, json } => {
+                let user = self.user(Request::UsersShow { user: user.user })?;
+                self.result(json.json, &user, show::user)
+            }
+            Users::SetPassword { user, password } => {
+                let (secret, made) = self.password(password.generate)?;
+                self.order(Request::UsersSetPassword {
+                    user: user.user,
+                    password: secret,
+                })?;
+                self.made(made.as_ref());
+                Ok(())
+            }
+            Users::SetRoles { user, roles } => self.order(Request::UsersSetRoles {
+                user: user.user,
+                roles,
+            }),
+            Users::Enable(who) => self.order(Request::UsersEnable { user: who.user }),
+            Users::Disable(who) => self.order(Request::UsersDisable { user: who.user }),
+            Users::Unlock(who) => self.order(Request::UsersUnlock { user: who.user }),
+            Users::Delete(who) => self.order(Request::UsersDelete { user: who.user }),
+        }
+    }
+
+    /// `sidegate sessions …`.
+    pub(super) fn sessions(&mut self, command: Sessions) -> Result<(), Trouble> {
+        match command {
+            Sessions::List { user, limit, json } => {
+                match self.ask(Request::SessionsList { user, limit })? {
+                    Reply::Sessions { sessions, more } => {
+                        self.result(json.json, &sessions, |s| show::sessions(s))?;
+                        if more {
+                            self.note("there are more sessions; raise --limit");
+                        }
+                        Ok(())
+                    }
+                    other => Err(unexpected(&other)),
+                }
+            }
+            Sessions::End(ending) => {
+                let which = match ending {
+                    Ending { id: Some(id), .. } => SessionsToEnd::Id(id),
+                    Ending {
+                        user: Some(user), ..
+                    } => SessionsToEnd::User(user),
+                    Ending { all: true, .. } => SessionsToEnd::All,
+                    Ending { .. } => {
+                        return Err(Trouble::Use("name --id, --user or --all".to_owned()));
+                    }
+                };
+                self.order(Request::SessionsEnd(which))
+            }
+        }
+    }
+
+    /// `sidegate keys …`.
+    pub(super) fn keys(&mut self, command: &Keys) -> Result<(), Trouble> {
+        let (request, json) = match command {
+            Keys::List { json } => (Request::KeysList, json),
+            Keys::Rotate { json } => (Request::KeysRotate, json),
+        };
+        match self.ask(request)? {
+            Reply::Keys(keys) => self.result(json.json, &keys, |keys| show::keys(keys)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// `sidegate audit list`.
+    pub(super) fn audit(&mut self, command: Audit) -> Result<(), Trouble> {
+        let Audit::List { user, limit, json } = command;
+        match self.ask(Request::AuditList { user, limit })? {
+            Reply::Audit(records) => self.result(json.json, &records, |r| show::audit(r)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// `sidegate healthcheck`.
+    pub(super) fn healthcheck(&mut self) -> Result<(), Trouble> {
+        match self.ask(Request::Health)? {
+            Reply::Health {
+                ready: true,
+                detail,
+            } => {
+                tell(self.surroundings.out, &format!("ready: {detail}"));
+                Ok(())
+            }
+            Reply::Health { detail, .. } => Err(Trouble::Failed(format!("not ready: {detail}"))),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A request whose answer is a sentence, an account or a count.
+    pub(super) fn order(&mut self, request: Request) -> Result<(), Trouble> {
+        let text = match self.ask(request)? {
+            Reply::Done(text) => clean(&text),
+            Reply::User(user) => show::user(&user),
+            Reply::Ended(1) => "1 session ended".to_owned(),
+            Reply::Ended(count) => format!("{count} sessions ended"),
+            other => return Err(unexpected(&other)),
+        };
+        tell(self.surroundings.out, &text);
+        Ok(())
+    }
+
+    fn users_list(
+        &mut self,
+        limit: u32,
+        mut after: Option<String>,
+        json: bool,
+    ) -> Result<(), Trouble> {
+        let mut all: Vec<UserView> = Vec::new();
+        loop {
+            let left = limit.saturating_sub(u32::try_from(all.len()).unwrap_or(u32::MAX));
+            let request = Request::UsersList {
+                after: after.take(),
+                limit: left.min(PAGE),
+            };
+            let Reply::Users { users, next } = self.ask(request)? else {
+                return Err(Trouble::Failed("the server gave another answer".to_owned()));
+            };
+            let empty = users.is_empty();
+            all.extend(users);
+            after = next;
+            if after.is_none() || empty || all.len() >= limit as usize {
+                break;
+            }
+        }
+        self.result(json, &all, |users| show::users(users))?;
+        if let Some(after) = after {
+            self.note(&format!("there are more users: go on with --after {after}"));
+        }
+        Ok(())
+    }
+
+    fn user(&mut self, request: Request) -> Result<UserView, Trouble> {
+        match self.ask(request)? {
+            Reply::User(user) => Ok(*user),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn added(
+        &mut self,
+        user: &UserView,
+        made: Option<&SecretText>,
+        json: bool,
+    ) -> Result<(), Trouble> {
+        if json {
+            let value = serde_json::json!({
+                "user": user,
+                "password": made.map(SecretText::expose),
+            });
+            tell(self.surroundings.out, &show::json(&value)?);
+        } else {
+            tell(self.surroundings.out, &show::user(user));
+            self.made(made);
+        }
+        Ok(())
+    }
+
+    /// The password, and once more when it was made up and is to be shown.
+    fn password(&mut self, generate: bool) -> Result<(SecretText, Option<SecretText>), Trouble> {
+        if generate {
+            let made = password::generate(self.surroundings.random);
+            return Ok((made.clone(), Some(made)));
+        }
+        (self.surroundings.password)("password")
+            .map(|typed| (typed, None))
+            .map_err(|e| {
+                Trouble::Use(format!(
+                    "{e}; write it to standard input, or use --generate"
+                ))
+            })
+    }
+
+    fn made(&mut self, made: Option<&SecretText>) {
+        if let Some(made) = made {
+            let text = format!("password  {}", made.expose());
+            tell(self.surroundings.out, &text);
+        }
+    }
+
+    fn result<T: serde::Serialize>(
+        &mut self,
+        json: bool,
+        value: &T,
+        text: impl Fn(&T) -> String,
+    ) -> Result<(), Trouble> {
+        let text = if json {
+            show::json(value)?
+        } else {
+            text(value)
+        };
+        tell(self.surroundings.out, &text);
+        Ok(())
+    }
+
+    fn note(&mut self, text: &str) {
+        tell(self.surroundings.err, text);
+    }
+
+    /// Asks the running server; when there is none, does it here.
+    fn ask(&mut self, request: Request) -> Result<Reply, Trouble> {
+        let socket = self.config.server.control.clone();
+        let answer = match &socket {
+            Some(socket) => call(socket, &request)?,
+            None => None,
+        };
+        let reply = match answer {
+            Some(reply) => reply,
+            None if request.needs_server() => return Err(no_server(socket.as_ref())),
+            None => self.offline(request, socket.as_ref())?,
+        };
+        match reply {
+            Reply::Failed(message) => Err(Trouble::Failed(clean(&message))),
+            reply => Ok(reply),
+        }
+    }
+
+    fn offline(&self, request: Request, socket: Option<&PathBuf>) -> Result<Reply, Trouble> {
+        if self.config.is_volatile() {
+            let none =
+                "there is nothing to work on: the store is in memory and no server is running";
+            return Err(Trouble::Failed(none.to_owned()));
+        }
+        match self.app.execute_offline(self.config.clone(), request) {
+            Ok(reply) => Ok(reply),
+            Err(OfflineError::Failed(message)) => Err(Trouble::Failed(message)),
+            Err(OfflineError::StoreLocked) => Err(Trouble::Failed(format!(
+                "another process holds the store, yet no server answers on {}; use the \
+                 configuration that the server was started with, or stop the other process",
+                shown(socket)
+            ))),
+        }
+    }
+}
+
+/// `None` when nobody listens.
+fn call(socket: &Path, request: &Request) -> Result<Option<Reply>, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|e| Trouble::Failed(e.to_string()))?;
+    match runtime.block_on(wire::call(socket, request, DEADLINE)) {
+        Ok(reply) => Ok(Some(reply)),
+        Err(CallError::NoServer) => Ok(None),
+        Err(error @ CallError::Connect(_)) => Err(Trouble::Failed(format!(
+            "{error}; {} belongs to the user that runs the server",
+            socket.display()
+        ))),
+        Err(error) => Err(Trouble::Failed(error.to_string())),
+    }
+}
+
+fn no_server(socket: Option<&PathBuf>) -> Trouble {
+    Trouble::Failed(format!(
+        "no server is running: nobody answers on {}",
+        shown(socket)
+    ))
+}
+
+fn shown(socket: Option<&PathBuf>) -> String {
+    socket.map_or_else(
+        || "a control socket, since server.control is empty".to_owned(),
+        |path| path.display().to_string(),
+    )
+}
+
+/// Server and command line are not of the same version.
+fn unexpected(reply: &Reply) -> Trouble {
+    let word = match reply {
+        Reply::Done(text) => text.as_str(),
+        Reply::Health { .. } => "health",
+        Reply::User(_) | Reply::Users { .. } => "users",
+        Reply::Sessions { .. } => "sessions",
+        Reply::Ended(_) => "a count",
+        Reply::Keys(_) => "keys",
+        Reply::Audit(_) => "audit records",
+        Reply::Failed(message) => message.as_str(),
+    };
+    Trouble::Failed(format!(
+        "the server gave another answer than expected: {word}"
+    ))
+}
+
+/// How long an operator waits: longer than the store's longest wait and a password's hash.
+const DEADLINE: Duration = Duration::from_secs(90);
+/// Accounts in one exchange.
+const PAGE: u32 = 500;

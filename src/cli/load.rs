@@ -1,0 +1,121 @@
+//! From the process's surroundings to a configuration: which file, which variables.
+
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use crate::config::problem::{Problem, Problems, Source};
+use crate::config::{self, Config, Sources};
+
+/// Reads the configuration, the first time and again at a reload.
+#[derive(Clone)]
+pub struct Loader {
+    named: Option<PathBuf>,
+    env: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Loader {
+    /// Without the variables, which may hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loader")
+            .field("named", &self.named)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Loader {
+    /// `named` is the file that was asked for, if any.
+    pub fn new(named: Option<PathBuf>, env: Vec<(String, String)>) -> Self {
+        Self { named, env }
+    }
+
+    /// Reads the file and lays the environment over it. A file that was named must be there;
+    /// `./config.toml` may be missing, since the environment can say everything.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn load(&self) -> Result<Config, Problems> {
+        config::load(&Sources {
+            file: self.text()?,
+            env: self.env.clone(),
+            read: &read_small,
+            cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        })
+    }
+
+    /// What is read, in words.
+    pub(super) fn described(&self) -> String {
+        let path = self.path();
+        if path.exists() {
+            path.display().to_string()
+        } else {
+            "The environment's configuration, without a file,".to_owned()
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.named.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
+    }
+
+    fn text(&self) -> Result<Option<(PathBuf, String)>, Problems> {
+        let path = self.path().to_owned();
+        let problem = |message: String, hint: Option<String>| {
+            Problems(vec![Problem {
+                source: Source::Whole(Some(path.clone())),
+                key: String::new(),
+                message,
+                hint,
+            }])
+        };
+        let bytes = match read_small(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.named.is_none() => {
+                return Ok(None);
+            }
+            Err(e) => {
+                let hint = "name the configuration with --config FILE".to_owned();
+                return Err(problem(format!("cannot be read: {e}"), Some(hint)));
+            }
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some((path, text))),
+            Err(_) => Err(problem("is not UTF-8".to_owned(), None)),
+        }
+    }
+}
+
+/// The environment. A variable of ours that is not UTF-8 is an error with its name; others are none
+/// of our business.
+pub(super) fn environment() -> Result<Vec<(String, String)>, String> {
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else {
+            continue;
+        };
+        let ours = name
+            .get(..PREFIX.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+        match value.into_string() {
+            Ok(value) if ours => variables.push((name, value)),
+            Err(_) if ours => return Err(name),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(variables)
+}
+
+/// Reads a file of bounded size: a configuration or a secret, not a device without end.
+fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other("larger than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+const DEFAULT_FILE: &str = "config.toml";
+const PREFIX: &str = "SIDEGATE__";
+const MAX_FILE: u64 = 1 << 20;

@@ -1,0 +1,153 @@
+//! Replies as people and programs read them.
+
+use serde::Serialize;
+
+use crate::cli::Trouble;
+use crate::cli::table::{facts, table};
+use crate::control::reply::{AuditView, KeyView, SessionView, UserView};
+
+/// Pretty JSON.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, Trouble> {
+    serde_json::to_string_pretty(value).map_err(|e| Trouble::Failed(e.to_string()))
+}
+
+/// One account.
+pub(super) fn user(user: &UserView) -> String {
+    let mut pairs = vec![
+        ("id", user.id.clone()),
+        ("username", or_dash(user.username.as_ref())),
+        ("email", or_dash(user.email.as_ref())),
+        ("mobile", or_dash(user.mobile.as_ref())),
+        ("name", or_dash(user.name.as_ref())),
+        ("roles", roles(user)),
+        ("status", status(user)),
+        ("created", user.created_at.clone()),
+        ("changed", user.updated_at.clone()),
+    ];
+    pairs.retain(|(_, value)| value != "-");
+    facts(&pairs)
+}
+
+/// Accounts.
+pub(super) fn users(users: &[UserView]) -> String {
+    if users.is_empty() {
+        return "no users; add one with: sidegate users add NAME".to_owned();
+    }
+    let rows: Vec<Vec<String>> = users
+        .iter()
+        .map(|user| {
+            vec![
+                user.id.clone(),
+                or_dash(user.username.as_ref()),
+                or_dash(user.email.as_ref()),
+                or_dash(user.mobile.as_ref()),
+                roles(user),
+                status(user),
+            ]
+        })
+        .collect();
+    table(
+        &["ID", "USERNAME", "EMAIL", "MOBILE", "ROLES", "STATUS"],
+        &rows,
+    )
+}
+
+/// Live sessions.
+pub(super) fn sessions(sessions: &[SessionView]) -> String {
+    if sessions.is_empty() {
+        return "no live sessions".to_owned();
+    }
+    let rows: Vec<Vec<String>> = sessions
+        .iter()
+        .map(|session| {
+            vec![
+                session.id.clone(),
+                session
+                    .username
+                    .clone()
+                    .unwrap_or_else(|| session.user_id.clone()),
+                or_dash(session.device_name.as_ref()),
+                or_dash(session.ip_address.as_ref()),
+                session.created_at.clone(),
+                session.last_active_at.clone(),
+                session.expires_at.clone(),
+            ]
+        })
+        .collect();
+    let headings = [
+        "ID",
+        "USER",
+        "DEVICE",
+        "ADDRESS",
+        "SINCE",
+        "LAST ACTIVE",
+        "ENDS",
+    ];
+    table(&headings, &rows)
+}
+
+/// Signing keys.
+pub(super) fn keys(keys: &[KeyView]) -> String {
+    if keys.is_empty() {
+        return "no keys; the server makes them at its first start".to_owned();
+    }
+    let rows: Vec<Vec<String>> = keys
+        .iter()
+        .map(|key| {
+            vec![
+                key.id.clone(),
+                key.purpose.clone(),
+                key.algorithm.clone(),
+                key.state.clone(),
+                key.created_at.clone(),
+            ]
+        })
+        .collect();
+    table(&["ID", "PURPOSE", "ALGORITHM", "STATE", "CREATED"], &rows)
+}
+
+/// Audit records.
+pub(super) fn audit(records: &[AuditView]) -> String {
+    if records.is_empty() {
+        return "no audit records".to_owned();
+    }
+    let rows: Vec<Vec<String>> = records
+        .iter()
+        .map(|record| {
+            vec![
+                record.at.clone(),
+                record.action.clone(),
+                record.outcome.clone(),
+                record.actor.clone(),
+                or_dash(record.user_id.as_ref()),
+                or_dash(record.session_id.as_ref()),
+                or_dash(record.ip_address.as_ref()),
+                or_dash(record.request_id.as_ref()),
+            ]
+        })
+        .collect();
+    let headings = [
+        "AT", "ACTION", "OUTCOME", "ACTOR", "USER", "SESSION", "ADDRESS", "REQUEST",
+    ];
+    table(&headings, &rows)
+}
+
+fn or_dash(text: Option<&String>) -> String {
+    text.filter(|t| !t.is_empty())
+        .map_or_else(|| "-".to_owned(), Clone::clone)
+}
+
+fn roles(user: &UserView) -> String {
+    if user.roles.is_empty() {
+        "-".to_owned()
+    } else {
+        user.roles.join(",")
+    }
+}
+
+fn status(user: &UserView) -> String {
+    match &user.locked_until {
+        Some(until) => format!("{}, locked until {until}", user.status),
+        None => user.status.clone(),
+    }
+}
