@@ -88,6 +88,11 @@ fn read(kind: &Value, text: &str) -> Result<Value, Refusal> {
         Value::String(_) => Ok(Value::String(text.to_owned())),
         Value::Integer(_) => text.trim().parse().map(Value::Integer).map_err(|_| wrong()),
         Value::Boolean(_) => text.trim().parse().map(Value::Boolean).map_err(|_| wrong()),
+        // A variable that came out empty by mistake must not open what the list was to close.
+        Value::Array(_) if text.trim().is_empty() => {
+            let hint = "write [] for an empty list".to_owned();
+            Err(("is empty".to_owned(), Some(hint)))
+        }
         Value::Array(entries) => {
             let of_tables = entries.iter().any(Value::is_table);
             if of_tables || text.trim_start().starts_with('[') {

@@ -406,6 +406,7 @@ fn a_variable_that_fits_no_key_is_refused() {
         ("SIDEGATE__UPSTREAM__PRESERVE_HOST", "yes"),
         ("SIDEGATE__RULE", "/x"),
         ("SIDEGATE__TOKENS__AUDIENCE", "[1"),
+        ("SIDEGATE__SERVER__HOSTS", " "),
         ("SIDEGATE__", "x"),
         ("SIDEGATE__TOKENS__LEEWAY", "1h"),
         ("sidegate__tokens__leeway", "1s"),
@@ -427,6 +428,9 @@ fn hs256_takes_its_secret_from_the_file_the_environment_or_a_file_of_its_own() {
     let hs = "[tokens]\nalgorithm = \"HS256\"\n";
     let plain = good(&format!("{hs}secret = \"{SECRET}\""));
     assert_eq!(plain.tokens.secret.unwrap().expose(), SECRET.as_bytes());
+    let env = [("SIDEGATE__TOKENS__SECRET", SECRET)];
+    let config = load_with(Some(&format!("{hs}{UPSTREAM}")), &env, &no_files).unwrap();
+    assert_eq!(config.tokens.secret.unwrap().expose(), SECRET.as_bytes());
     for end in ["", "\n", "\r\n"] {
         let read = |path: &Path| {
             assert_eq!(path, Path::new("/run/secrets/jwt"));
