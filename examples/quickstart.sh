@@ -6,7 +6,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-sidegate=${1:-$here/../target/release/sidegate}
+sidegate=$(realpath "${1:-$here/../target/release/sidegate}")
 [[ -x $sidegate ]] || { echo "no binary at $sidegate: cargo build --release" >&2; exit 2; }
 
 work=$(mktemp -d)
