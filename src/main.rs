@@ -1,31 +1,50 @@
 //! The `sidegate` binary: hands the command line to `cli`, and what it starts to `app`.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use sidegate::app::{self, StartError};
 use sidegate::cli::load::Loader;
 use sidegate::cli::{App, Failure, OfflineError};
-use sidegate::config::Config;
+use sidegate::config::{self, Config, Sources};
 use sidegate::control::{Reply, Request};
+use sidegate::store::StoreError;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     sidegate::cli::main(&Parts)
 }
 
 /// The parts that the command line starts.
-//
-// PLACEHOLDER for the composition root: everything but `check` answers with an error.
 struct Parts;
 
 impl App for Parts {
-    fn serve(&self, _: Config, _: Loader) -> Result<(), Failure> {
-        Err(Failure("this build has no server".to_owned()))
+    fn serve(&self, config: Config, loader: Loader) -> Result<(), Failure> {
+        let reread = move || loader.load().map_err(|problems| problems.to_string());
+        app::serve(config, Arc::new(reread)).map_err(|error| Failure(error.to_string()))
     }
 
     fn demo(&self) -> Result<(), Failure> {
-        Err(Failure("this build has no demonstration".to_owned()))
+        let configure = |text: &str| {
+            let sources = Sources {
+                file: Some(("demo".into(), text.to_owned())),
+                env: Vec::new(),
+                read: &|path| std::fs::read(path),
+                cores: NonZeroUsize::MIN,
+            };
+            config::load(&sources).map_err(|problems| problems.to_string())
+        };
+        app::demo::run(&mut std::io::stdout(), &configure).map_err(Failure)
     }
 
-    fn execute_offline(&self, _: Config, _: Request) -> Result<Reply, OfflineError> {
-        Err(OfflineError::Failed("this build has no store".to_owned()))
+    fn execute_offline(&self, config: Config, request: Request) -> Result<Reply, OfflineError> {
+        app::execute_offline(config, request).map_err(|error| match error {
+            StartError::Store(StoreError::Locked(_)) => OfflineError::StoreLocked,
+            other => OfflineError::Failed(other.to_string()),
+        })
     }
 }

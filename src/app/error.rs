@@ -8,15 +8,11 @@ use crate::policy::PolicyError;
 use crate::service::AuthError;
 use crate::service::password;
 use crate::store::StoreError;
-use crate::telemetry::logging::BadLevel;
 use crate::tokens::keys::KeysError;
 
 /// A start that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The log.
-    #[error(transparent)]
-    Log(#[from] BadLevel),
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeysError),

@@ -18,7 +18,7 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     let entered = runtime.enter();
     let mut signals = Signals::install().map_err(StartError::System)?;
     drop(entered);
-    logging::start(&config.log)?;
+    logging::start(&config.log);
     for danger in &config.dangers {
         tracing::warn!("{danger} is on: it weakens security");
     }

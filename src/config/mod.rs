@@ -30,7 +30,6 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use toml::Value;
-use tracing::level_filters::LevelFilter;
 
 use crate::config::problem::{Problem, Problems, Source};
 use crate::config::raw::Raw;
@@ -62,7 +61,7 @@ pub struct Config {
     /// Rate limits.
     pub limits: crate::limits::Settings,
     /// What is logged.
-    pub log: Log,
+    pub log: crate::telemetry::logging::Settings,
     /// The networks behind `server.trusted_proxies`, as stated: to be shown, not to be asked.
     pub trusted_networks: Vec<IpNet>,
     /// Things the operator should know, one sentence each: to be logged at start.
@@ -76,15 +75,6 @@ impl Config {
     pub fn is_volatile(&self) -> bool {
         self.store.engine == Engine::Memory
     }
-}
-
-/// What is logged. The access log's target is in the server's settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
-    /// The least level that is written.
-    pub level: LevelFilter,
-    /// JSON lines instead of text.
-    pub json: bool,
 }
 
 /// Where a configuration comes from.

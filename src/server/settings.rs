@@ -22,6 +22,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// Connections at once, over all workers.
     pub max_connections: usize,
+    /// Connections at once from one address that is no trusted proxy.
+    pub max_connections_per_address: usize,
     /// Time for a complete request head, and between requests of one connection.
     pub header_timeout: Duration,
     /// From the drain signal to closing the listeners.

@@ -16,6 +16,9 @@ pub enum StoreError {
     /// A record over [`super::MAX_RECORD`].
     #[error("a record of {0} bytes is too large to store")]
     TooLarge(usize),
+    /// Another process holds the store.
+    #[error("{0}")]
+    Locked(String),
     /// The store cannot be used as it is configured or found; the process must not start.
     #[error("{0}")]
     Config(String),

@@ -40,10 +40,15 @@ pub(super) fn build(
         admin,
         control: control(desk, &server.control, store, keys_dir),
         threads,
-        trusted_proxies: TrustedProxies::new(networks.clone()),
+        trusted_proxies: TrustedProxies::try_new(networks.clone()).unwrap_or_default(),
         max_connections: desk.number(
             "server.max_connections",
             server.max_connections,
+            1..=1_000_000,
+        ) as usize,
+        max_connections_per_address: desk.number(
+            "server.max_connections_per_address",
+            server.max_connections_per_address,
             1..=1_000_000,
         ) as usize,
         header_timeout: desk.duration(
@@ -91,7 +96,7 @@ pub(super) fn public_origin(desk: &mut Desk<'_>, server: &Server) -> Option<Stri
 }
 
 /// `[log]`.
-pub(super) fn log(desk: &mut Desk<'_>, log: &Log) -> config::Log {
+pub(super) fn log(desk: &mut Desk<'_>, log: &Log) -> logging::Settings {
     let levels = [
         ("error", LevelFilter::ERROR),
         ("warn", LevelFilter::WARN),
@@ -101,7 +106,7 @@ pub(super) fn log(desk: &mut Desk<'_>, log: &Log) -> config::Log {
         ("off", LevelFilter::OFF),
     ];
     let json = [("text", false), ("json", true)];
-    config::Log {
+    logging::Settings {
         level: desk
             .word("log.level", &log.level, &levels)
             .unwrap_or(LevelFilter::INFO),

@@ -20,6 +20,8 @@ pub(crate) struct Server {
     pub(crate) hosts: Vec<String>,
     /// Connections at once.
     pub(crate) max_connections: i64,
+    /// Of them from one address.
+    pub(crate) max_connections_per_address: i64,
     /// For a complete request head.
     pub(crate) header_timeout: String,
     /// From the drain signal to closing the listeners.
@@ -41,6 +43,7 @@ impl Default for Server {
             public_url: String::new(),
             hosts: Vec::new(),
             max_connections: 10_000,
+            max_connections_per_address: 5_000,
             header_timeout: "10s".to_owned(),
             drain_delay: "0s".to_owned(),
             drain_timeout: "30s".to_owned(),

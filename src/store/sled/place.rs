@@ -174,7 +174,7 @@ fn take_lock(directory: &Path) -> Result<File, StoreError> {
         .map_err(|e| explain(directory, &e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Config(format!(
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(format!(
             "the store directory {} is in use by another sidegate: stop that one, or give this \
              one a directory of its own",
             directory.display()
