@@ -70,8 +70,8 @@ fn every_module_has_a_row_in_the_table() {
 fn the_table_points_downwards_only() {
     let law = Law::parse(TABLE);
     for (module, row) in &law.rows {
-        if let May::List(list) = &row.may {
-            for (other, _) in list {
+        if let May::List { modules, .. } = &row.may {
+            for (other, _) in modules {
                 let below = law.rows.get(other).expect("a module with a row");
                 assert!(
                     below.layer < row.layer,

@@ -36,9 +36,8 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
 pub(crate) const HTTP_PLACES: &[&str] = &["api", "proxy", "guard", "server", "config", "app"];
 
 /// Modules that stay synchronous: a runtime in them would bring waiting into pure decisions.
-pub(crate) const WITHOUT_TOKIO: &[&str] = &[
-    "types", "model", "rules", "policy", "tokens", "crypto", "control",
-];
+pub(crate) const WITHOUT_TOKIO: &[&str] =
+    &["types", "model", "rules", "policy", "tokens", "crypto"];
 
 /// All breaches of one file, in the order they are looked for. `path` is below `src`.
 pub(crate) fn breaches(law: &Law, path: &str, source: &str) -> Vec<String> {
@@ -64,41 +63,37 @@ pub(crate) fn layer_breaches(law: &Law, path: &str, module: &str, code: &str) ->
         }
         let item = segments.next().unwrap_or_default();
         let place = format!("src/{path}:{}", line_of(code, at));
-        match &row.may {
-            May::Everything => {}
-            May::Settings => {
-                let is_settings = import
-                    .split("::")
-                    .any(|s| s == "settings" || s == "Settings");
-                let is_part = SETTINGS_PARTS.contains(&import.as_str());
-                if target != "types" && !is_settings && !is_part {
-                    found.push(format!(
-                        "{place}: {module} imports {import}; may import {}",
-                        row.text
-                    ));
-                }
-            }
-            May::List(list) => match list.iter().find(|(name, _)| name == target) {
-                None => found.push(format!(
-                    "{place}: {module} imports {target}; may import {}",
-                    row.text
-                )),
-                Some((_, items)) => {
-                    let named = items.iter().any(|i| i.eq_ignore_ascii_case(item));
-                    if !items.is_empty() && !named {
-                        found.push(format!(
-                            "{place}: {module} imports {import}; may import only {} of it",
-                            items.join(", ")
-                        ));
-                    }
-                }
-            },
+        let May::List { settings, modules } = &row.may else {
+            continue;
+        };
+        if *settings && is_setting(&import) {
+            continue;
+        }
+        let permitted = modules.iter().find(|(name, _)| name == target);
+        let Some((_, items)) = permitted else {
+            let what = if *settings { import.as_str() } else { target };
+            found.push(format!(
+                "{place}: {module} imports {what}; may import {}",
+                row.text
+            ));
+            continue;
+        };
+        if !items.is_empty() && !items.iter().any(|i| i.eq_ignore_ascii_case(item)) {
+            let items = items.join(", ");
+            found.push(format!(
+                "{place}: {module} imports {import}; may import only {items} of it"
+            ));
         }
     }
     found
 }
 
-pub(crate) fn fence_breaches(path: &str, module: &str, code: &str) -> Vec<String> {
+pub(crate) fn is_setting(import: &str) -> bool {
+    let mut segments = import.split("::");
+    segments.any(|s| s == "settings" || s == "Settings") || SETTINGS_PARTS.contains(&import)
+}
+
+fn fence_breaches(path: &str, module: &str, code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let place = |at| format!("src/{path}:{}", line_of(code, at));
     for (name, places) in FENCES {

@@ -11,16 +11,16 @@ pub(crate) const TABLE: &str = "
 | 1 | model, policy, limits | types, telemetry |
 | 2 | crypto | types, model, telemetry |
 | 2 | rules, control | types, model |
-| 3 | tokens | types, model, crypto |
+| 3 | tokens | types, model, rules, crypto |
 | 3 | store | types, model, rules, crypto, telemetry |
 | 4 | service | store, rules, tokens, crypto, limits, model, types, telemetry |
 | 5 | guard | service (liveness), tokens, policy, model, types, telemetry |
 | 6 | proxy | guard (Permit, Identity), types, telemetry |
-| 6 | api | service, guard, tokens (jwks), model, types, telemetry |
-| 7 | server | proxy, api, guard, service, limits, control, types, telemetry |
+| 6 | api | service, guard, tokens (jwks, keys), model, types, telemetry |
+| 7 | server | proxy, api, guard, service, tokens (keys), limits, control, model, types, telemetry |
 | 8 | config | settings of any module, types |
 | 8 | app | everything |
-| 9 | cli | config, control, types |
+| 9 | cli | config, control, settings of any module, types |
 | 9 | main | everything |
 ";
 
@@ -36,8 +36,12 @@ pub(crate) struct Row {
 
 pub(crate) enum May {
     Everything,
-    Settings,
-    List(Vec<(String, Vec<String>)>),
+    /// Modules with the items that are permitted of each; none = all.
+    List {
+        /// Also the `settings` of every module, and the values they are made of.
+        settings: bool,
+        modules: Vec<(String, Vec<String>)>,
+    },
 }
 
 impl Law {
@@ -71,13 +75,11 @@ impl Law {
 
 impl May {
     pub(crate) fn parse(text: &str) -> Self {
-        match text {
-            "everything" => return Self::Everything,
-            "settings of any module, types" => return Self::Settings,
-            "nothing of ours" => return Self::List(Vec::new()),
-            _ => {}
+        if text == "everything" {
+            return Self::Everything;
         }
-        let mut list = Vec::new();
+        let mut settings = false;
+        let mut modules = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
             let end = rest.find([',', '(']).unwrap_or(rest.len());
@@ -93,8 +95,12 @@ impl May {
                 rest = &inner[close + 1..];
             }
             rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
-            list.push((module, items));
+            match module.as_str() {
+                "nothing of ours" => {}
+                "settings of any module" => settings = true,
+                _ => modules.push((module, items)),
+            }
         }
-        Self::List(list)
+        Self::List { settings, modules }
     }
 }
