@@ -120,7 +120,7 @@ step "sidegate starts"
 start_gate
 
 step "the operator adds an administrator; the password comes from standard input"
-printf 'a root passphrase\n' | "$sidegate" users add root --roles admin --config "$work/sidegate.toml" \
+printf 'a root passphrase\n' | "$sidegate" users add root --role admin --config "$work/sidegate.toml" \
   > "$work/body" 2>&1 || fail "users add"
 
 # ---- the story ---------------------------------------------------------------------------------
@@ -247,13 +247,20 @@ done
 # ---- the demo ----------------------------------------------------------------------------------
 
 step "the demo prints curl lines that work as pasted"
-demo_port=$(free_port)
-"$sidegate" demo --listen "127.0.0.1:$demo_port" > "$work/demo" 2>&1 &
+# In a folder of its own: it must leave nothing behind there.
+mkdir "$work/empty"
+(cd "$work/empty" && exec "$sidegate" demo) > "$work/demo" 2>&1 &
 demo_id=$!
-until_ready "http://127.0.0.1:$demo_port/auth/health" "$demo_id"
-grep -E '^[[:space:]]*([A-Za-z_]+=\$\()?curl ' "$work/demo" | sed 's/^[[:space:]]*//' > "$work/lines"
-lines=$(wc -l < "$work/lines")
-((lines >= 5)) || { cat "$work/demo" >&2; fail "the demo prints $lines curl lines"; }
+demo_lines() { grep -E '^[[:space:]]*([A-Za-z_]+=[$"(]*)?curl ' "$work/demo" | sed 's/^[[:space:]]*//'; }
+deadline=$((SECONDS + 20))
+until (($(demo_lines | wc -l) >= 5)); do
+  kill -0 "$demo_id" 2>/dev/null || { cat "$work/demo" >&2; fail "the demo ended"; }
+  ((SECONDS < deadline)) || { cat "$work/demo" >&2; fail "the demo prints too few curl lines"; }
+  sleep 0.05
+done
+demo_lines > "$work/lines"
 (cd "$work" && bash -euo pipefail "$work/lines" > "$work/pasted" 2>&1) || { cat "$work/pasted" >&2; fail "a line of the demo"; }
+kill "$demo_id"; wait "$demo_id" || fail "the demo ends with exit code 0"; demo_id=""
+[[ -z $(ls -A "$work/empty") ]] || fail "the demo leaves files behind: $(ls -A "$work/empty")"
 
 echo "quickstart: $steps steps passed"

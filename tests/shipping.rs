@@ -121,7 +121,7 @@ HEALTHCHECK --interval=1s CMD [\"/sidegate\", \"healthcheck\"]\n\
 CMD [\"serve\"]\n\
           args: [\"serve\", \"--config\", \"/etc/x.toml\"]\n\
 ```sh\n\
-printf 'x' | sidegate users add ann --roles admin\n\
+printf 'x' | sidegate users add ann --role admin\n\
 cargo run --release -- demo\n\
 ```\n";
     let found: Vec<String> = lines_of(text).into_iter().map(|w| w.join(" ")).collect();
@@ -132,7 +132,7 @@ cargo run --release -- demo\n\
             "healthcheck",
             "serve",
             "serve --config /etc/x.toml",
-            "users add ann --roles admin",
+            "users add ann --role admin",
             "demo",
         ]
     );
