@@ -150,26 +150,18 @@ pub(crate) fn habit_breaches(path: &str, code: &str) -> Vec<String> {
             add(at, "`super::` reaches the crate root here: write `crate::`");
         }
     }
-    for name in [
-        "OnceLock",
-        "LazyLock",
-        "OnceCell",
-        "LazyCell",
-        "lazy_static",
-        "thread_local",
-    ] {
-        if let Some(at) = words(code, name).first() {
-            let shown = match name {
-                "thread_local" | "lazy_static" => format!("{name}!"),
-                _ => name.to_owned(),
-            };
-            add(*at, &format!("{shown}: no ambient state"));
+    for name in ["thread_local!", "lazy_static!"] {
+        for (at, _) in code.match_indices(name) {
+            add(at, &format!("{name}: no ambient state"));
         }
     }
     for at in words(code, "static") {
         let is_lifetime = code[..at].ends_with('\'');
         let statement = &code[at..at + code[at..].find('=').unwrap_or(code.len() - at)];
-        let changes = ["mut ", "Mutex", "RwLock", "Atomic", "Cell<"];
+        // A `OnceLock` in a field is a part like any other; in a static it is a hidden one.
+        let changes = [
+            "mut ", "Mutex", "RwLock", "Atomic", "Cell<", "OnceLock", "LazyLock",
+        ];
         if !is_lifetime && changes.iter().any(|c| statement.contains(c)) {
             add(at, "a static that changes: no ambient state");
         }
