@@ -170,7 +170,7 @@ impl Operator {
         };
         let roles = Roles::new(roles).map_err(|error| error.to_string())?;
         let user = self.service.operator_add(request, roles).await.map_err(words)?;
-        Ok(Reply::User(self.view(&user).await?))
+        Ok(Reply::User(Box::new(self.view(&user).await?)))
     }
 
     async fn list(&self, after: Option<String>, limit: u32) -> Result<Reply, String> {
@@ -190,7 +190,7 @@ impl Operator {
 
     async fn show(&self, user: &UserRef) -> Result<Reply, String> {
         let found = self.find(user).await?;
-        Ok(Reply::User(self.view(&found).await?))
+        Ok(Reply::User(Box::new(self.view(&found).await?)))
     }
 
     async fn set_password(&self, user: &UserRef, password: SecretText) -> Result<Reply, String> {
@@ -276,7 +276,7 @@ impl Operator {
         outcome: Result<Option<User>, AuthError>,
     ) -> Result<Reply, String> {
         let changed = outcome.map_err(words)?.ok_or_else(|| nobody(user))?;
-        Ok(Reply::User(self.view(&changed).await?))
+        Ok(Reply::User(Box::new(self.view(&changed).await?)))
     }
 
     async fn view(&self, user: &User) -> Result<UserView, String> {

@@ -17,7 +17,7 @@ pub mod problem;
 pub mod record;
 pub mod settings;
 pub mod signals;
-mod tasks;
+pub(crate) mod tasks;
 pub mod worker;
 
 pub use lifecycle::{Lifecycle, Phase};

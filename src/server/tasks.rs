@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 /// Starts a task on this thread's runtime.
 #[expect(clippy::disallowed_methods, reason = "the one place that starts tasks")]
-pub(super) fn spawn<F>(future: F) -> JoinHandle<F::Output>
+pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
-use crate::config;
 use crate::config::build::desk::{Desk, HOUR, MINUTE, secs};
 use crate::config::build::names;
 use crate::config::hint::nearest;
@@ -16,6 +15,7 @@ use crate::config::raw::{Log, Paths, Raw, Server};
 use crate::server::settings::{AccessLogTarget, Listen, Settings};
 use crate::store::settings::Engine;
 use crate::store::settings::Settings as StoreSettings;
+use crate::telemetry::logging;
 use crate::types::net::TrustedProxies;
 use crate::types::path::{Allow, Allowances};
 
