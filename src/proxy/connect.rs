@@ -143,13 +143,18 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
 
     #[tokio::test]
     async fn the_next_address_is_tried_when_one_refuses() {
-        let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let refusing = closed.local_addr().unwrap();
-        drop(closed);
+        // Bound and not listening: the port refuses, and no other test can get it.
+        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        bound
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        let refusing = bound.local_addr().unwrap().as_socket().unwrap();
         let open = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let good = open.local_addr().unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);

@@ -154,7 +154,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let bytes = response.into_body().collect().await?.to_bytes();
-    Ok(String::from_utf8(bytes.to_vec()).unwrap())
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A request body of given frames, with or without a declared size; perhaps it never ends, or ends
