@@ -8,7 +8,8 @@
 //!                     connection back to the pool, or closed ←────┘
 //! ```
 //!
-//! Every wait has an end: the upstream's time for its head, or the limit of silence.
+//! Every wait has an end: the upstream's time for its head (unless the settings give it all the time
+//! there is), or the limit of silence.
 
 use std::io;
 use std::pin::Pin;
