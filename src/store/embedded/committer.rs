@@ -6,16 +6,19 @@
 //! success.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::model::revocation::Revocation;
 use crate::store::StoreError;
-use crate::store::embedded::keys::META_TOTALS;
+use crate::store::codec;
+use crate::store::embedded::keys::{self, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
+use crate::store::embedded::records::StoredRevocation;
 use crate::store::embedded::touches::Touches;
 use crate::store::embedded::transaction::{Lives, Transaction};
 use crate::types::time::Clock;
@@ -69,6 +72,9 @@ impl Job {
     }
 }
 
+/// Hears of every revocation once it is durable and before anybody is answered.
+pub(crate) struct Listener(pub(crate) Box<dyn Fn(Revocation) + Send + Sync>);
+
 /// The thread's belongings.
 pub(crate) struct Committer {
     /// Where everything is stored.
@@ -81,6 +87,8 @@ pub(crate) struct Committer {
     pub(crate) lives: Lives,
     /// What others may know.
     pub(crate) numbers: Arc<Numbers>,
+    /// Who wants to hear of revocations.
+    pub(crate) listener: Arc<OnceLock<Listener>>,
     /// Activity that is not written yet.
     pub(crate) touches: Touches,
 }
@@ -101,6 +109,8 @@ impl Committer {
                     self.run_group(jobs);
                     if let Some(caller) = close {
                         let closed = self.close();
+                        // With the ledger goes its lock: whoever hears the answer may open again.
+                        drop(self);
                         let _gone = caller.send(closed);
                         return;
                     }
@@ -214,12 +224,26 @@ impl Committer {
         if let Err(error) = &outcome {
             tracing::error!(%error, operations, "a batch could not be made durable");
         } else {
+            self.tell_revocations(group);
             self.numbers.disk(self.ledger.disk_bytes());
             if let Some(Some(bytes)) = group.writes.get(META_TOTALS) {
                 self.numbers.totals(META_TOTALS, bytes);
             }
         }
         outcome
+    }
+
+    /// Whether or not its caller still listens, a revocation holds from here on.
+    fn tell_revocations(&self, group: &Batch) {
+        let Some(Listener(hear)) = self.listener.get() else {
+            return;
+        };
+        for (key, write) in group.within(&keys::revocations()) {
+            let Some(bytes) = write else { continue };
+            if let Ok(stored) = codec::decode::<StoredRevocation>(key, bytes) {
+                hear(stored.revocation);
+            }
+        }
     }
 
     /// Writes what is noted and releases the files.

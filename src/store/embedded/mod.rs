@@ -32,15 +32,16 @@ mod upkeep;
 use std::fmt;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::model::revocation::Revocation;
 use crate::store::StoreError;
 use crate::store::codec;
-use crate::store::embedded::committer::{Committer, Job, Message};
+use crate::store::embedded::committer::{Committer, Job, Listener, Message};
 use crate::store::embedded::keys::{META_FORMAT, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
@@ -60,6 +61,7 @@ pub struct Embedded {
     /// `None` once closing has begun.
     queue: Mutex<Option<Sender<Message>>>,
     numbers: Arc<Numbers>,
+    listener: Arc<OnceLock<Listener>>,
     clock: Arc<dyn Clock>,
     deadline: Duration,
 }
@@ -109,6 +111,14 @@ impl Embedded {
         Ok((Self::start(settings, Box::new(ledger), clock)?, faults))
     }
 
+    /// Has every revocation told to `hear`, once it is durable and before its caller is answered;
+    /// also when that caller has gone away, or has stopped waiting, and would never tell anybody.
+    /// It runs on the store's thread and must not wait for anything. The first listener stays;
+    /// `false` when there is one already.
+    pub fn on_revocation(&self, hear: impl Fn(Revocation) + Send + Sync + 'static) -> bool {
+        self.listener.set(Listener(Box::new(hear))).is_ok()
+    }
+
     /// A store on disk whose commits are not made durable. It exists so that the torture test can
     /// show that it would notice.
     #[doc(hidden)]
@@ -141,6 +151,7 @@ impl Embedded {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let numbers = Arc::new(Numbers::default());
+        let listener = Arc::new(OnceLock::new());
         settle_format(ledger.as_mut())?;
         if let Some(bytes) = ledger.get(META_TOTALS)? {
             numbers.totals(META_TOTALS, &bytes);
@@ -156,6 +167,7 @@ impl Embedded {
                 audit: settings.audit_life,
             },
             numbers: Arc::clone(&numbers),
+            listener: Arc::clone(&listener),
             touches: Touches::default(),
         };
         thread::Builder::new()
@@ -165,6 +177,7 @@ impl Embedded {
         Ok(Self {
             queue: Mutex::new(Some(sender)),
             numbers,
+            listener,
             clock,
             deadline: settings.deadline,
         })

@@ -1,6 +1,6 @@
 //! How the store fails: at once, honestly, and not for longer than it must.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::session::{EndReason, Session, SessionKey};
@@ -141,6 +141,35 @@ fn a_store_that_hangs_answers_at_the_deadline() {
         while s.store.check().await.is_err() {}
         // Taken before the deadline, so it was applied.
         assert_eq!(s.store.session(&session.key).await, Ok(Some(session)));
+    });
+}
+
+#[test]
+fn a_revocation_is_heard_of_though_its_caller_has_gone() {
+    run(LONG, async |s| {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ear = Arc::clone(&heard);
+        let hear = move |revocation| ear.lock().unwrap().push(revocation);
+        assert!(s.store.on_revocation(hear));
+        assert!(!s.store.on_revocation(|_| {}), "the first one stays");
+        let session = s.draft();
+        s.store.create(session.clone(), CAP, None).await.unwrap();
+
+        s.faults.fail_writes(true);
+        let one = Scope::One(session.key.clone());
+        assert!(s.store.end(&one, EndReason::LoggedOut).await.is_err());
+        assert_eq!(*heard.lock().unwrap(), [], "it does not hold");
+        s.faults.fail_writes(false);
+
+        s.faults.stall(true);
+        let end = s.store.end(&one, EndReason::LoggedOut);
+        let gone = tokio::time::timeout(Duration::ZERO, end).await;
+        assert!(gone.is_err());
+        s.faults.stall(false);
+        s.store.check().await.unwrap();
+        let log = s.store.revocations().await.unwrap();
+        assert_eq!(log.len(), 1);
+        assert_eq!(*heard.lock().unwrap(), log);
     });
 }
 
