@@ -70,11 +70,11 @@ const SIGNATURE_EXCEPTIONS: [(u64, &str); 5] = [
     ),
     (
         367,
-        "labelled invalid for its padding, which this copy of the token does not have",
+        "labelled invalid, yet byte for byte vector 357, which is labelled valid",
     ),
     (
         370,
-        "labelled invalid for its padding, which this copy of the token does not have",
+        "labelled invalid, yet byte for byte vector 357, which is labelled valid",
     ),
     (
         372,
