@@ -2,19 +2,62 @@
 
 use http::{HeaderName, HeaderValue};
 
+use crate::guard::headers::{IdentityHeaders, TooLong, method};
 use crate::model::session::{Generation, SessionKey};
+use crate::tokens::AccessClaims;
+use crate::types::ids::TokenId;
 use crate::types::role::Roles;
+use crate::types::time::Timestamp;
 
 /// A verified caller. Made once per token and kept with it, so that a repeated token costs no
 /// formatting.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The user and the session.
+    /// The user, the tenant and the session.
     pub session: SessionKey,
     /// The generation the access token was issued at.
     pub generation: Generation,
+    /// The access token's own id.
+    pub token: TokenId,
+    /// The name the user goes by.
+    pub username: String,
+    /// The e-mail address, when there is one.
+    pub email: Option<String>,
     /// The roles the token carries.
     pub roles: Roles,
+    /// How the user proved who they are, e.g. `password`.
+    pub method: String,
+    /// When they did.
+    pub auth_time: Timestamp,
+    /// Until when the access token is good.
+    pub expires_at: Timestamp,
     /// The identity headers, ready to be written: each name once.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Identity {
+    /// The identity a token speaks of, with its headers rendered.
+    pub(super) fn new(claims: AccessClaims, headers: &IdentityHeaders) -> Result<Self, TooLong> {
+        Ok(Self {
+            headers: headers.render(&claims)?,
+            method: method(&claims.amr),
+            session: claims.session,
+            generation: claims.generation,
+            token: claims.id,
+            username: claims.username,
+            email: claims.email,
+            roles: claims.roles,
+            auth_time: claims.auth_time,
+            expires_at: claims.expires_at,
+        })
+    }
+
+    /// About how many bytes this takes.
+    pub(super) fn bytes(&self) -> usize {
+        let header = |(_, value): &(HeaderName, HeaderValue)| value.len() + 96;
+        let headers: usize = self.headers.iter().map(header).sum();
+        let roles: usize = self.roles.iter().map(|role| role.as_str().len() + 32).sum();
+        let texts = self.username.len() + self.email.as_ref().map_or(0, String::len);
+        size_of::<Self>() + headers + roles + texts + self.method.len()
+    }
 }

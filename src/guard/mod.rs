@@ -1,7 +1,15 @@
 //! May this request pass? One question, one answer: a [`Permit`] or a [`Denial`].
+pub mod denial;
+pub mod extract;
+pub mod headers;
 pub mod identity;
+pub mod judge;
 pub mod permit;
+mod presets;
 pub mod settings;
 
+pub use denial::{Denial, Reason};
+pub use headers::IdentityHeaders;
 pub use identity::Identity;
+pub use judge::{Guard, Verdict};
 pub use permit::Permit;

@@ -1,0 +1,162 @@
+//! Why a request may not pass, and what its answer has to say (RFC 6750, 3).
+
+use crate::guard::extract::BadCredential;
+use crate::guard::headers::TooLong;
+use crate::tokens::Refusal;
+
+/// A refused request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a denial has to be answered"]
+pub struct Denial {
+    reason: Reason,
+    detail: &'static str,
+}
+
+/// What stands in the way. A caller may learn this much and no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// There is no token, and one is needed.
+    Missing,
+    /// There is a token or a cookie of ours that is none.
+    Invalid,
+    /// The token was good and its time is over: refresh.
+    Expired,
+    /// The session is over: log in.
+    Ended,
+    /// The account's claims changed since the token was issued: refresh.
+    Stale,
+    /// Two different tokens in one request.
+    TwoCredentials,
+    /// Who is calling has none of the roles that are needed.
+    MissingRole,
+    /// Nobody may pass here.
+    Forbidden,
+}
+
+impl Denial {
+    pub(super) const fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            detail: reason.as_str(),
+        }
+    }
+
+    /// What stands in the way.
+    pub const fn reason(self) -> Reason {
+        self.reason
+    }
+
+    /// The precise cause, one word, for logs and numbers. Callers are not told.
+    pub const fn detail(self) -> &'static str {
+        self.detail
+    }
+
+    /// The status of a plain answer. A browser's navigation may be redirected instead when
+    /// [`Denial::is_about_login`].
+    pub const fn status(self) -> u16 {
+        match self.reason {
+            Reason::Missing | Reason::Invalid | Reason::Expired | Reason::Ended | Reason::Stale => {
+                401
+            }
+            Reason::TwoCredentials => 400,
+            Reason::MissingRole | Reason::Forbidden => 403,
+        }
+    }
+
+    /// Whether logging in or refreshing could help.
+    pub const fn is_about_login(self) -> bool {
+        self.status() == 401
+    }
+
+    /// The `error` of `WWW-Authenticate: Bearer`; none when no token was shown, and none when no
+    /// token could help.
+    pub const fn error(self) -> Option<&'static str> {
+        match self.reason {
+            Reason::Missing | Reason::Forbidden => None,
+            Reason::Invalid | Reason::Expired | Reason::Ended | Reason::Stale => {
+                Some("invalid_token")
+            }
+            Reason::TwoCredentials => Some("invalid_request"),
+            Reason::MissingRole => Some("insufficient_scope"),
+        }
+    }
+
+    /// The whole value of `WWW-Authenticate`; none for an answer that is not about a token.
+    pub const fn challenge(self) -> Option<&'static str> {
+        match self.reason {
+            Reason::Missing => Some("Bearer"),
+            Reason::Invalid => Some(r#"Bearer error="invalid_token""#),
+            Reason::Expired => {
+                Some(r#"Bearer error="invalid_token", error_description="the token expired""#)
+            }
+            Reason::Ended => {
+                Some(r#"Bearer error="invalid_token", error_description="the session ended""#)
+            }
+            Reason::Stale => {
+                Some(r#"Bearer error="invalid_token", error_description="refresh the token""#)
+            }
+            Reason::TwoCredentials => Some(r#"Bearer error="invalid_request""#),
+            Reason::MissingRole => Some(r#"Bearer error="insufficient_scope""#),
+            Reason::Forbidden => None,
+        }
+    }
+}
+
+impl Reason {
+    /// The stable code of the reason, for answers, logs and numbers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "token_missing",
+            Self::Invalid => "token_invalid",
+            Self::Expired => "token_expired",
+            Self::Ended => "session_ended",
+            Self::Stale => "token_stale",
+            Self::TwoCredentials => "two_credentials",
+            Self::MissingRole => "role_missing",
+            Self::Forbidden => "forbidden",
+        }
+    }
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        let reason = match refusal {
+            Refusal::Expired => Reason::Expired,
+            Refusal::TooLong
+            | Refusal::Malformed
+            | Refusal::Header
+            | Refusal::Key
+            | Refusal::Signature
+            | Refusal::Claims
+            | Refusal::Issuer
+            | Refusal::Audience
+            | Refusal::Lifetime
+            | Refusal::NotYet => Reason::Invalid,
+        };
+        Self {
+            reason,
+            detail: refusal.as_str(),
+        }
+    }
+}
+
+impl From<BadCredential> for Denial {
+    fn from(bad: BadCredential) -> Self {
+        let (reason, detail) = match bad {
+            BadCredential::Two => (Reason::TwoCredentials, "two_credentials"),
+            BadCredential::Authorization => (Reason::Invalid, "authorization"),
+            BadCredential::Cookie => (Reason::Invalid, "cookie"),
+            BadCredential::TooMany => (Reason::Invalid, "cookie_limit"),
+        };
+        Self { reason, detail }
+    }
+}
+
+impl From<TooLong> for Denial {
+    fn from(_: TooLong) -> Self {
+        Self {
+            reason: Reason::Invalid,
+            detail: "identity_too_long",
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The judgement: rule, token, session, role. Synchronous, without a look at any store or clock.
+//!
+//! What always holds: a request passes only by a rule that lets everybody in, or by a token that
+//! verified, whose session is alive at this moment, and whose roles the rule asks for. Every other
+//! way out of these functions is a denial. A token seen before costs one look-up and one comparison
+//! of two numbers.
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, Method};
+
+use crate::guard::denial::{Denial, Reason};
+use crate::guard::extract::credential;
+use crate::guard::headers::{BadPreset, IdentityHeaders};
+use crate::guard::identity::Identity;
+use crate::guard::permit::Permit;
+use crate::guard::settings::Settings;
+use crate::model::revocation::Verdict as Revoked;
+use crate::policy::settings::Access;
+use crate::policy::{Decision, RouteTable};
+use crate::service::liveness::Liveness;
+use crate::tokens::cache::CachedToken;
+use crate::tokens::{TokenCache, Verifier};
+use crate::types::path::CleanPath;
+use crate::types::random::Random;
+use crate::types::time::Timestamp;
+
+/// Judges the requests of one worker.
+#[derive(Debug)]
+pub struct Guard {
+    cookie: String,
+    headers: IdentityHeaders,
+    verifier: Arc<Verifier>,
+    liveness: Arc<Liveness>,
+    rules: Arc<ArcSwap<RouteTable>>,
+    cache: Mutex<TokenCache<Identity>>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+#[must_use]
+pub enum Verdict {
+    /// It may be forwarded.
+    Allow(Permit),
+    /// It may not.
+    Deny(Denial),
+}
+
+impl Guard {
+    /// A guard with a cache of its own. The rules can be exchanged while it works; whoever judges
+    /// next goes by the new ones.
+    pub fn new(
+        settings: &Settings,
+        verifier: Arc<Verifier>,
+        liveness: Arc<Liveness>,
+        rules: Arc<ArcSwap<RouteTable>>,
+        random: &dyn Random,
+    ) -> Result<Self, BadPreset> {
+        Ok(Self {
+            cookie: settings.access_cookie.clone(),
+            headers: IdentityHeaders::new(&settings.headers)?,
+            verifier,
+            liveness,
+            rules,
+            cache: Mutex::new(TokenCache::new(settings.cache_bytes, random)),
+        })
+    }
+
+    /// Judges a request at `now`. `host` is the one the request names, with a port or without.
+    pub fn judge(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        host: &str,
+        path: &CleanPath<'_>,
+        now: Timestamp,
+    ) -> Verdict {
+        let rules = self.rules.load();
+        let rule = rules.find(method.as_str(), host, path);
+        match self.permit(&rule, headers, now) {
+            Ok(permit) => Verdict::Allow(permit),
+            Err(denial) => Verdict::Deny(denial),
+        }
+    }
+
+    /// Who is calling, for our own routes; none when no token is shown. A bad token is a denial.
+    pub fn identify(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Identity>>, Denial> {
+        match credential(headers, &self.cookie)? {
+            Some(token) => self.recognise(token, now).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The identity headers in use.
+    pub const fn identity_headers(&self) -> &IdentityHeaders {
+        &self.headers
+    }
+
+    /// How many tokens the cache holds, and their bytes.
+    pub fn cached(&self) -> (usize, u64) {
+        let cache = self.cache();
+        (cache.len(), cache.bytes())
+    }
+
+    fn permit(
+        &self,
+        rule: &Decision<'_>,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Permit, Denial> {
+        match rule.access {
+            Access::Public => Ok(Permit::anonymous()),
+            Access::Deny => Err(Denial::new(Reason::Forbidden)),
+            Access::Optional => {
+                let identity = self.identify(headers, now)?;
+                Ok(identity.map_or_else(Permit::anonymous, Permit::identified))
+            }
+            Access::User => {
+                let identity = self.identify(headers, now)?;
+                let identity = identity.ok_or(Denial::new(Reason::Missing))?;
+                let fits = rule.roles.iter().any(|role| identity.roles.has(role));
+                if fits || rule.roles.is_empty() {
+                    Ok(Permit::identified(identity))
+                } else {
+                    Err(Denial::new(Reason::MissingRole))
+                }
+            }
+        }
+    }
+
+    /// The caller a token speaks of, if it may speak.
+    fn recognise(&self, token: &[u8], now: Timestamp) -> Result<Arc<Identity>, Denial> {
+        match self.remembered(token, now) {
+            Some(answer) => answer,
+            None => self.verify(token, now),
+        }
+    }
+
+    /// The answer for a token that was verified before, by the keys of this moment.
+    fn remembered(&self, token: &[u8], now: Timestamp) -> Option<Result<Arc<Identity>, Denial>> {
+        let mut cache = self.cache();
+        let entry = cache.get(token, self.verifier.epoch())?;
+        let time = self
+            .verifier
+            .check_time(entry.not_before, entry.expires_at, now);
+        if let Err(refusal) = time {
+            cache.remove(token);
+            return Some(Err(refusal.into()));
+        }
+        // Read before the set is: what comes in meanwhile is then seen by the next judgement.
+        let epoch = self.liveness.epoch();
+        if entry.alive_at.get() != epoch {
+            if let Err(denial) = self.check_alive(&entry.value) {
+                return Some(Err(denial));
+            }
+            entry.alive_at.set(epoch);
+        }
+        Some(Ok(Arc::clone(&entry.value)))
+    }
+
+    fn verify(&self, token: &[u8], now: Timestamp) -> Result<Arc<Identity>, Denial> {
+        let verified = self.verifier.verify(token, now)?;
+        let (not_before, expires_at) = (verified.claims.not_before, verified.claims.expires_at);
+        let identity = Arc::new(Identity::new(verified.claims, &self.headers)?);
+        let epoch = self.liveness.epoch();
+        self.check_alive(&identity)?;
+        let entry = CachedToken {
+            value_bytes: identity.bytes(),
+            value: Arc::clone(&identity),
+            not_before,
+            expires_at,
+            keys_epoch: verified.epoch,
+            alive_at: Cell::new(epoch),
+        };
+        self.cache().insert(token, entry);
+        Ok(identity)
+    }
+
+    fn check_alive(&self, identity: &Identity) -> Result<(), Denial> {
+        match self.liveness.verdict(identity.session.id) {
+            None => Ok(()),
+            Some(verdict) if verdict.admits(identity.generation) => Ok(()),
+            Some(Revoked::Ended) => Err(Denial::new(Reason::Ended)),
+            Some(Revoked::Stale(_)) => Err(Denial::new(Reason::Stale)),
+        }
+    }
+
+    /// Entries are whole at any moment, so a poisoned lock still guards a sound cache.
+    fn cache(&self) -> MutexGuard<'_, TokenCache<Identity>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

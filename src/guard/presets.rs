@@ -1,0 +1,149 @@
+//! The named sets of identity headers, as the applications that read them expect them.
+
+use crate::guard::headers::Claim;
+
+/// One header of a preset.
+pub(super) type Entry = (&'static str, Claim);
+
+/// A preset: its names, what it writes, and what it never writes although the same application
+/// reads it, so that a client's copy is taken away all the same.
+pub(super) struct PresetTable {
+    pub(super) names: &'static [&'static str],
+    pub(super) writes: &'static [Entry],
+    pub(super) strips: &'static [&'static str],
+}
+
+/// All presets.
+pub(super) const PRESETS: &[PresetTable] = &[
+    PresetTable {
+        names: &["native"],
+        writes: &[
+            ("x-user-id", Claim::UserId),
+            ("x-user-name", Claim::Username),
+            ("x-user-email", Claim::Email),
+            ("x-user-role", Claim::Roles(',')),
+            ("x-tenant-id", Claim::Tenant),
+            ("x-session-id", Claim::Session),
+            ("x-auth-method", Claim::Method),
+        ],
+        strips: &[],
+    },
+    PresetTable {
+        names: &["oauth2-proxy"],
+        writes: &[
+            ("x-forwarded-user", Claim::UserId),
+            ("x-forwarded-email", Claim::Email),
+            ("x-forwarded-preferred-username", Claim::Username),
+            ("x-forwarded-groups", Claim::Roles(',')),
+        ],
+        strips: &["x-forwarded-access-token"],
+    },
+    PresetTable {
+        names: &["auth-request"],
+        writes: &[
+            ("x-auth-request-user", Claim::UserId),
+            ("x-auth-request-email", Claim::Email),
+            ("x-auth-request-preferred-username", Claim::Username),
+            ("x-auth-request-groups", Claim::Roles(',')),
+        ],
+        strips: &["x-auth-request-access-token"],
+    },
+    PresetTable {
+        names: &["remote-user"],
+        writes: &[
+            ("remote-user", Claim::Username),
+            ("remote-email", Claim::Email),
+            ("remote-name", Claim::Username),
+            ("remote-groups", Claim::Roles(',')),
+        ],
+        strips: &[],
+    },
+    PresetTable {
+        names: &["authentik"],
+        writes: &[
+            ("x-authentik-username", Claim::Username),
+            ("x-authentik-email", Claim::Email),
+            ("x-authentik-name", Claim::Username),
+            ("x-authentik-uid", Claim::UserId),
+            ("x-authentik-groups", Claim::Roles('|')),
+        ],
+        strips: &["x-authentik-entitlements", "x-authentik-jwt"],
+    },
+    PresetTable {
+        names: &["pomerium"],
+        writes: &[
+            ("x-pomerium-claim-user", Claim::UserId),
+            ("x-pomerium-claim-email", Claim::Email),
+            ("x-pomerium-claim-groups", Claim::Roles(',')),
+        ],
+        strips: &["x-pomerium-jwt-assertion"],
+    },
+    PresetTable {
+        names: &["cloudflare"],
+        writes: &[("cf-access-authenticated-user-email", Claim::Email)],
+        strips: &["cf-access-jwt-assertion"],
+    },
+    PresetTable {
+        names: &["grafana"],
+        writes: &[
+            ("x-webauth-user", Claim::Username),
+            ("x-webauth-email", Claim::Email),
+            ("x-webauth-name", Claim::Username),
+            ("x-webauth-role", Claim::Role),
+            ("x-webauth-groups", Claim::Roles(',')),
+        ],
+        strips: &[],
+    },
+    PresetTable {
+        names: &["gitea"],
+        writes: &[
+            ("x-webauth-user", Claim::Username),
+            ("x-webauth-email", Claim::Email),
+            ("x-webauth-fullname", Claim::Username),
+        ],
+        strips: &[],
+    },
+    PresetTable {
+        names: &["jenkins"],
+        writes: &[
+            ("x-forwarded-user", Claim::Username),
+            ("x-forwarded-mail", Claim::Email),
+            ("x-forwarded-displayname", Claim::Username),
+            ("x-forwarded-groups", Claim::Roles('|')),
+        ],
+        strips: &[],
+    },
+    PresetTable {
+        names: &["django"],
+        writes: &[("remote-user", Claim::Username)],
+        strips: &[],
+    },
+    PresetTable {
+        names: &["spring"],
+        writes: &[("sm_user", Claim::Username), ("sm_role", Claim::Roles(','))],
+        strips: &[],
+    },
+    PresetTable {
+        names: &["php", "nextcloud"],
+        writes: &[("x-remote-user", Claim::Username)],
+        strips: &[],
+    },
+    PresetTable {
+        names: &["rails"],
+        writes: &[
+            ("x-remote-user", Claim::Username),
+            ("x-remote-email", Claim::Email),
+            ("x-remote-groups", Claim::Roles(',')),
+        ],
+        strips: &[],
+    },
+    PresetTable {
+        names: &["cloudbeaver"],
+        writes: &[("x-user", Claim::Username), ("x-role", Claim::Roles('|'))],
+        strips: &["x-first-name", "x-last-name", "x-team"],
+    },
+];
+
+/// Ours whatever the preset: the signed assertion, and `Proxy`, which CGI programs take for a
+/// setting of their own.
+pub(super) const ALWAYS: &[&str] = &["x-sidegate-assertion", "proxy"];

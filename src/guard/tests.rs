@@ -1,0 +1,356 @@
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, COOKIE};
+
+use super::*;
+use crate::guard::settings::Preset;
+use crate::model::revocation::Revocation;
+use crate::model::session::{Generation, Session};
+use crate::model::user::{PasswordHash, User, UserStatus};
+use crate::policy::settings::{Rule, Settings as Policy};
+use crate::rules::session::sample;
+use crate::tokens::settings::{Algorithm, Settings as TokenSettings};
+use crate::tokens::{Issuer, Keys};
+use crate::types::login::LoginName;
+use crate::types::path::Allowances;
+use crate::types::random::SeededRandom;
+use crate::types::role::Roles;
+
+const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+const TTL: Duration = Duration::from_mins(15);
+const COOKIE_NAME: &str = "sidegate_access";
+
+struct Gate {
+    guard: Guard,
+    issuer: Issuer,
+    keys: Arc<Keys>,
+    liveness: Arc<Liveness>,
+    rules: Arc<ArcSwap<RouteTable>>,
+    random: Arc<SeededRandom>,
+    session: Session,
+    _directory: tempfile::TempDir,
+}
+
+impl Gate {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = TokenSettings {
+            issuer: "sidegate".to_owned(),
+            audience: Vec::new(),
+            algorithm: Algorithm::EdDSA,
+            keys_dir: directory.path().to_owned(),
+            secret: None,
+            access_ttl: TTL,
+            leeway: Duration::from_secs(5),
+        };
+        let random = Arc::new(SeededRandom::new(3));
+        let keys = Arc::new(Keys::open(&settings, NOW, &*random).unwrap().0);
+        let liveness = Arc::new(Liveness::new());
+        let rules = Arc::new(ArcSwap::from_pointee(rules(Access::User)));
+        let guard_settings = Settings {
+            access_cookie: COOKIE_NAME.to_owned(),
+            headers: Preset::Named("native".to_owned()),
+            cache_bytes: 1 << 20,
+        };
+        let guard = Guard::new(
+            &guard_settings,
+            Arc::new(Verifier::new(Arc::clone(&keys), &settings)),
+            Arc::clone(&liveness),
+            Arc::clone(&rules),
+            &*random,
+        );
+        Self {
+            guard: guard.unwrap(),
+            issuer: Issuer::new(Arc::clone(&keys), settings, random.clone()),
+            keys,
+            liveness,
+            rules,
+            random,
+            session: sample(NOW),
+            _directory: directory,
+        }
+    }
+
+    fn token_of(&self, session: &Session, username: &str) -> String {
+        let user = User {
+            key: session.key.owner.clone(),
+            username: Some(LoginName::username(username).unwrap()),
+            email: None,
+            mobile: None,
+            name: None,
+            roles: Roles::new(["user".parse().unwrap()]).unwrap(),
+            password: PasswordHash::new("x"),
+            status: UserStatus::Enabled,
+            created_at: NOW,
+            updated_at: NOW,
+            version: 1,
+        };
+        let issued = self.issuer.issue(session, &user, NOW).unwrap();
+        issued.0.expose().to_owned()
+    }
+
+    fn token(&self) -> String {
+        self.token_of(&self.session, "ann")
+    }
+
+    fn judge_at(&self, path: &str, headers: &HeaderMap, now: Timestamp) -> Verdict {
+        let none = Allowances::default();
+        let path = CleanPath::parse(path, &none).unwrap();
+        self.guard.judge(&Method::GET, headers, "h", &path, now)
+    }
+
+    /// Who passed, or the reason why not.
+    fn ask(&self, path: &str, headers: &HeaderMap) -> Result<Option<String>, Reason> {
+        match self.judge_at(path, headers, NOW) {
+            Verdict::Allow(permit) => Ok(permit.identity().map(|i| i.username.clone())),
+            Verdict::Deny(denial) => Err(denial.reason()),
+        }
+    }
+
+    fn revoke(&self, verdict: Revoked) {
+        self.liveness.apply(&[Revocation {
+            session: self.session.key.id,
+            verdict,
+            until: Timestamp::MAX,
+        }]);
+    }
+}
+
+fn rules(default: Access) -> RouteTable {
+    let rule = |path: &str, access, roles: &[&str]| Rule {
+        path: path.to_owned(),
+        methods: Vec::new(),
+        host: String::new(),
+        access,
+        roles: roles.iter().map(|r| r.parse().unwrap()).collect(),
+    };
+    let rules = vec![
+        rule("/public/**", Access::Public, &[]),
+        rule("/maybe/**", Access::Optional, &[]),
+        rule("/admin/**", Access::User, &["admin", "root"]),
+        rule("/staff/**", Access::User, &["user"]),
+        rule("/never/**", Access::Deny, &[]),
+    ];
+    RouteTable::new(Policy { rules, default }).unwrap()
+}
+
+fn bearer(token: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+    headers
+}
+
+fn cookie(token: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(COOKIE, format!("{COOKIE_NAME}={token}").parse().unwrap());
+    headers
+}
+
+#[test]
+fn each_access_asks_for_what_it_says() {
+    let gate = Gate::new();
+    let (none, good, bad) = (HeaderMap::new(), bearer(&gate.token()), bearer("x.y.z"));
+    let ann = Ok(Some("ann".to_owned()));
+    // path, without a token, with a good one, with a bad one
+    let table = [
+        ("/public/a", Ok(None), Ok(None), Ok(None)),
+        ("/maybe/a", Ok(None), ann.clone(), Err(Reason::Invalid)),
+        (
+            "/a",
+            Err(Reason::Missing),
+            ann.clone(),
+            Err(Reason::Invalid),
+        ),
+        ("/staff/a", Err(Reason::Missing), ann, Err(Reason::Invalid)),
+        (
+            "/admin/a",
+            Err(Reason::Missing),
+            Err(Reason::MissingRole),
+            Err(Reason::Invalid),
+        ),
+        (
+            "/never/a",
+            Err(Reason::Forbidden),
+            Err(Reason::Forbidden),
+            Err(Reason::Forbidden),
+        ),
+    ];
+    for (path, without, with_good, with_bad) in table {
+        assert_eq!(gate.ask(path, &none), without, "{path}");
+        for _ in 0..2 {
+            assert_eq!(gate.ask(path, &good), with_good, "{path}");
+        }
+        assert_eq!(gate.ask(path, &bad), with_bad, "{path}");
+    }
+}
+
+#[test]
+fn a_token_is_taken_from_the_header_or_the_cookie_and_two_refuse() {
+    let gate = Gate::new();
+    let (token, other) = (gate.token(), gate.token_of(&sample(NOW), "bob"));
+    assert_eq!(gate.ask("/a", &cookie(&token)), Ok(Some("ann".to_owned())));
+    let mut both = bearer(&token);
+    both.extend(cookie(&token));
+    assert_eq!(gate.ask("/a", &both), Ok(Some("ann".to_owned())));
+    let mut differ = bearer(&token);
+    differ.extend(cookie(&other));
+    assert_eq!(gate.ask("/a", &differ), Err(Reason::TwoCredentials));
+    assert_eq!(gate.ask("/public/a", &differ), Ok(None));
+    let mut basic = HeaderMap::new();
+    basic.insert(AUTHORIZATION, "Basic YTpi".parse().unwrap());
+    assert_eq!(gate.ask("/a", &basic), Err(Reason::Missing));
+}
+
+#[test]
+fn an_ended_session_is_refused_by_the_next_judgement_cached_or_not() {
+    let gate = Gate::new();
+    let headers = bearer(&gate.token());
+    assert!(gate.ask("/a", &headers).is_ok());
+    assert_eq!(gate.guard.cached().0, 1);
+    gate.revoke(Revoked::Ended);
+    for _ in 0..3 {
+        assert_eq!(gate.ask("/a", &headers), Err(Reason::Ended));
+    }
+    // A token of the same session that this guard has never seen.
+    let again = bearer(&gate.token());
+    assert_eq!(gate.ask("/a", &again), Err(Reason::Ended));
+    assert_eq!(gate.ask("/maybe/a", &again), Err(Reason::Ended));
+    let other = bearer(&gate.token_of(&sample(NOW.plus(TTL)), "bob"));
+    assert_eq!(gate.ask("/a", &other), Ok(Some("bob".to_owned())));
+}
+
+#[test]
+fn an_end_from_another_thread_is_seen_by_the_next_judgement() {
+    let gate = Gate::new();
+    let headers = bearer(&gate.token());
+    assert!(gate.ask("/a", &headers).is_ok());
+    std::thread::scope(|scope| {
+        scope.spawn(|| gate.revoke(Revoked::Ended)).join().unwrap();
+    });
+    assert_eq!(gate.ask("/a", &headers), Err(Reason::Ended));
+}
+
+#[test]
+fn changed_claims_ask_for_a_refresh_and_the_next_generation_passes() {
+    let gate = Gate::new();
+    let headers = bearer(&gate.token());
+    assert!(gate.ask("/a", &headers).is_ok());
+    gate.revoke(Revoked::Stale(Generation(0)));
+    assert_eq!(gate.ask("/a", &headers), Err(Reason::Stale));
+    let mut next = gate.session.clone();
+    next.generation = Generation(1);
+    let refreshed = bearer(&gate.token_of(&next, "ann"));
+    for _ in 0..2 {
+        assert_eq!(gate.ask("/a", &refreshed), Ok(Some("ann".to_owned())));
+    }
+}
+
+#[test]
+fn a_remembered_token_expires_and_is_forgotten() {
+    let gate = Gate::new();
+    let headers = bearer(&gate.token());
+    assert!(gate.ask("/a", &headers).is_ok());
+    let late = NOW.plus(TTL).plus(Duration::from_secs(5));
+    let reason = |verdict| match verdict {
+        Verdict::Deny(denial) => denial.reason(),
+        Verdict::Allow(permit) => panic!("{permit:?}"),
+    };
+    assert_eq!(reason(gate.judge_at("/a", &headers, late)), Reason::Expired);
+    assert_eq!(gate.guard.cached(), (0, 0));
+    assert_eq!(reason(gate.judge_at("/a", &headers, late)), Reason::Expired);
+    let early = NOW.minus(Duration::from_mins(1));
+    assert!(gate.ask("/a", &headers).is_ok());
+    assert_eq!(
+        reason(gate.judge_at("/a", &headers, early)),
+        Reason::Invalid
+    );
+}
+
+#[test]
+fn a_key_that_is_gone_is_not_believed_from_memory() {
+    let gate = Gate::new();
+    let headers = bearer(&gate.token());
+    assert!(gate.ask("/a", &headers).is_ok());
+    gate.keys
+        .rotate(NOW, Duration::ZERO, &*gate.random)
+        .unwrap();
+    assert!(gate.ask("/a", &headers).is_ok());
+    let retired = NOW.plus(Duration::from_hours(1));
+    gate.keys.reload(retired, &*gate.random).unwrap();
+    assert_eq!(gate.ask("/a", &headers), Err(Reason::Invalid));
+}
+
+#[test]
+fn exchanged_rules_hold_for_the_next_judgement() {
+    let gate = Gate::new();
+    assert_eq!(gate.ask("/a", &HeaderMap::new()), Err(Reason::Missing));
+    gate.rules.store(Arc::new(rules(Access::Public)));
+    assert_eq!(gate.ask("/a", &HeaderMap::new()), Ok(None));
+}
+
+#[test]
+fn our_own_routes_learn_who_is_calling() {
+    let gate = Gate::new();
+    assert!(
+        gate.guard
+            .identify(&HeaderMap::new(), NOW)
+            .unwrap()
+            .is_none()
+    );
+    let found = gate.guard.identify(&cookie(&gate.token()), NOW).unwrap();
+    let identity = found.unwrap();
+    assert_eq!(identity.session, gate.session.key);
+    assert_eq!(identity.expires_at, NOW.plus(TTL));
+    assert_eq!(identity.method, "password");
+    let bad = gate.guard.identify(&bearer("x"), NOW).unwrap_err();
+    assert_eq!((bad.reason(), bad.detail()), (Reason::Invalid, "malformed"));
+}
+
+#[test]
+fn s14_two_callers_are_never_mixed_up() {
+    let gate = Gate::new();
+    let names: Vec<_> = (0..40).map(|n| format!("user{n}")).collect();
+    let tokens: Vec<_> = names
+        .iter()
+        .zip(0..)
+        .map(|(name, n)| {
+            let mut session = sample(NOW.plus(Duration::from_secs(n)));
+            session.created_at = NOW;
+            bearer(&gate.token_of(&session, name))
+        })
+        .collect();
+    for _ in 0..3 {
+        for (name, headers) in names.iter().zip(&tokens) {
+            assert_eq!(gate.ask("/a", headers), Ok(Some(name.clone())));
+        }
+    }
+}
+
+#[test]
+fn every_denial_has_an_answer_of_its_own() {
+    let all = [
+        (Reason::Missing, 401, Some("Bearer"), None),
+        (Reason::Invalid, 401, None, Some("invalid_token")),
+        (Reason::Expired, 401, None, Some("invalid_token")),
+        (Reason::Ended, 401, None, Some("invalid_token")),
+        (Reason::Stale, 401, None, Some("invalid_token")),
+        (Reason::TwoCredentials, 400, None, Some("invalid_request")),
+        (Reason::MissingRole, 403, None, Some("insufficient_scope")),
+        (Reason::Forbidden, 403, None, None),
+    ];
+    for (reason, status, challenge, error) in all {
+        let denial = Denial::new(reason);
+        assert_eq!(denial.status(), status);
+        assert_eq!(denial.error(), error);
+        match error {
+            Some(word) => assert!(denial.challenge().unwrap().contains(word)),
+            None => assert_eq!(denial.challenge(), challenge),
+        }
+    }
+}
+
+#[test]
+fn a_guard_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Guard>();
+}
