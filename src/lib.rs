@@ -22,7 +22,6 @@ pub mod proxy;
 
 pub mod server;
 
-
 pub mod control;
 
 pub mod config;

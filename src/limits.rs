@@ -79,7 +79,10 @@ impl Limits {
     /// Empty buckets for the given quotas.
     pub fn new(settings: &Settings, clock: &Arc<dyn Clock>) -> Self {
         let ten_times = Quota {
-            count: settings.login.count.saturating_mul(NonZeroU32::MIN.saturating_add(9)),
+            count: settings
+                .login
+                .count
+                .saturating_mul(NonZeroU32::MIN.saturating_add(9)),
             period: settings.login.period,
         };
         Self {
@@ -115,7 +118,13 @@ impl Limits {
 
     /// Forgets keys whose buckets are full again. Call it every few seconds.
     pub fn housekeep(&self) {
-        for limiter in [&self.login, &self.address, &self.signup, &self.refresh, &self.sessions] {
+        for limiter in [
+            &self.login,
+            &self.address,
+            &self.signup,
+            &self.refresh,
+            &self.sessions,
+        ] {
             limiter.buckets.retain_recent();
             limiter.buckets.shrink_to_fit();
         }
@@ -123,10 +132,16 @@ impl Limits {
 
     /// How many keys are remembered.
     pub fn keys(&self) -> usize {
-        [&self.login, &self.address, &self.signup, &self.refresh, &self.sessions]
-            .iter()
-            .map(|limiter| limiter.buckets.len())
-            .sum()
+        [
+            &self.login,
+            &self.address,
+            &self.signup,
+            &self.refresh,
+            &self.sessions,
+        ]
+        .iter()
+        .map(|limiter| limiter.buckets.len())
+        .sum()
     }
 }
 
@@ -146,7 +161,11 @@ impl Limiter {
             .allow_burst(quota.count);
         let store = DashMapStateStore::default();
         let buckets = RateLimiter::new(bucket, store, InjectedClock(Arc::clone(clock)));
-        Self { quota, seed: std::hash::RandomState::new(), buckets }
+        Self {
+            quota,
+            seed: std::hash::RandomState::new(),
+            buckets,
+        }
     }
 
     fn check(&self, key: &impl Hash) -> Result<(), Exceeded> {
@@ -160,7 +179,10 @@ impl Limiter {
             Ok(()) => Ok(()),
             Err(until) => {
                 let wait = until.wait_time_from(self.buckets.clock().now());
-                Err(Exceeded { retry_after: wait, quota: self.quota })
+                Err(Exceeded {
+                    retry_after: wait,
+                    quota: self.quota,
+                })
             }
         }
     }
@@ -168,7 +190,9 @@ impl Limiter {
 
 impl std::fmt::Debug for Limiter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Limiter").field("quota", &self.quota).finish_non_exhaustive()
+        f.debug_struct("Limiter")
+            .field("quota", &self.quota)
+            .finish_non_exhaustive()
     }
 }
 
@@ -214,7 +238,10 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3_600);
 
     fn quota(count: u32) -> Quota {
-        Quota { count: NonZeroU32::new(count).unwrap(), period: HOUR }
+        Quota {
+            count: NonZeroU32::new(count).unwrap(),
+            period: HOUR,
+        }
     }
 
     fn limits() -> (Limits, Arc<ManualClock>) {
@@ -274,7 +301,10 @@ mod tests {
         limits.signup(ip("2001:db8:0:1::1")).unwrap();
         limits.signup(ip("::ffff:192.0.2.1")).unwrap();
         limits.signup(ip("192.0.2.1")).unwrap();
-        assert!(limits.signup(ip("192.0.2.1")).is_err(), "mapped and plain are one address");
+        assert!(
+            limits.signup(ip("192.0.2.1")).is_err(),
+            "mapped and plain are one address"
+        );
     }
 
     #[test]

@@ -53,7 +53,11 @@ pub struct Api {
 impl Api {
     /// The API of these parts.
     pub fn new(service: Arc<Service>, keys: Arc<Keys>, settings: Settings) -> Self {
-        Self { service, keys, settings }
+        Self {
+            service,
+            keys,
+            settings,
+        }
     }
 
     /// The mount a path belongs to, and the rest of the path. A prefix ends at a segment border.
@@ -94,7 +98,9 @@ impl Api {
     pub fn well_known_jwks(&self, method: &Method) -> Result<Answer, ApiError> {
         match *method {
             Method::GET | Method::HEAD => Ok(self.jwks()),
-            _ => Err(ApiError::MethodNotAllowed { allow: "GET, HEAD".to_owned() }),
+            _ => Err(ApiError::MethodNotAllowed {
+                allow: "GET, HEAD".to_owned(),
+            }),
         }
     }
 

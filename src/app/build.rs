@@ -10,10 +10,10 @@ use http::Method;
 use crate::api::Api;
 use crate::app::error::StartError;
 use crate::config::Config;
-use crate::guard::{Guard, IdentityHeaders};
+use crate::guard::Guard;
 use crate::limits::Limits;
 use crate::policy::RouteTable;
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 use crate::server::access_log::AccessLog;
 use crate::server::context::RequestIds;
 use crate::server::intake::Intake;
@@ -33,6 +33,7 @@ use crate::telemetry::metrics::{Events, WorkerMetrics};
 use crate::tokens::issue::Issuer;
 use crate::tokens::keys::Keys;
 use crate::tokens::verify::Verifier;
+use crate::types::net::Scheme;
 use crate::types::random::{Random, SystemRandom};
 use crate::types::time::{Clock, SystemClock};
 
@@ -73,17 +74,28 @@ pub(super) struct Shared {
 
 /// Opens keys and store and builds what knows no sockets.
 pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Shared, StartError> {
-    let Surroundings { clock, random, store } = &surroundings;
+    let Surroundings {
+        clock,
+        random,
+        store,
+    } = &surroundings;
     let (keys, warnings) = Keys::open(&config.tokens, clock.now(), &**random)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let keys = Arc::new(keys);
-    let rules = Arc::new(ArcSwap::from_pointee(RouteTable::new(config.policy.clone())?));
+    let rules = Arc::new(ArcSwap::from_pointee(RouteTable::new(
+        config.policy.clone(),
+    )?));
     let store = match store {
         Some(store) => Arc::clone(store),
         None => Arc::new(Embedded::open(&config.store, Arc::clone(clock))?),
     };
+    let liveness = Arc::new(Liveness::new());
+    let enforced = Arc::clone(&liveness);
+    // A revocation holds on this process before its caller is answered, and also when its caller
+    // has hung up.
+    store.on_revocation(move |revocation| enforced.apply(&[revocation]));
     let (audit, audit_queue) = Audit::new();
     let (activity, activity_queue) = Activity::new();
     let events = Arc::new(Events::default());
@@ -95,7 +107,7 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         passwords: PasswordPool::start(config.crypto, Arc::clone(random))?,
         issuer: Arc::new(issuer),
         keys: Arc::clone(&keys),
-        liveness: Arc::new(Liveness::new()),
+        liveness,
         limits: Limits::new(&config.limits, clock),
         audit,
         events: Arc::clone(&events),
@@ -105,7 +117,10 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         keys,
         service: Arc::new(service),
         activity,
-        queues: Queues { activity: activity_queue, audit: audit_queue },
+        queues: Queues {
+            activity: activity_queue,
+            audit: audit_queue,
+        },
         events,
         rules,
         surroundings,
@@ -143,28 +158,31 @@ pub(super) fn worker(
     alive: Arc<AtomicU64>,
 ) -> Result<Worker, StartError> {
     let config = &shared.config;
-    let headers = IdentityHeaders::new(&config.guard.headers)
-        .map_err(|error| StartError::Headers(error.to_string()))?;
-    let mut carried = config.proxy.clone();
-    carried.managed = headers.managed();
     let verifier = Verifier::new(Arc::clone(&shared.keys), &config.tokens);
     let guard = Guard::new(
         &config.guard,
         Arc::new(verifier),
         Arc::clone(shared.service.liveness()),
         Arc::clone(&shared.rules),
-        headers,
         &*shared.surroundings.random,
-    );
+    )?;
+    let managed = guard.identity_headers().managed();
+    let carried = proxy::Settings {
+        managed,
+        ..config.proxy.clone()
+    };
     let log = AccessLog::new(parts.outbox.cloned(), config.server.json_logs);
     let pipeline = Pipeline {
         api: Arc::clone(parts.api),
         guard,
         proxy: Proxy::new(carried),
-        intake: Intake { hosts: config.server.hosts.clone(), methods: methods() },
+        intake: Intake {
+            hosts: config.server.hosts.clone(),
+            methods: methods(),
+        },
         paths: config.server.paths.clone(),
         trusted: config.server.trusted_proxies.clone(),
-        public_scheme: config.api.public_scheme(),
+        public_scheme: public_scheme(config),
         clock: Arc::clone(&shared.surroundings.clock),
         ids: RequestIds::new(&*shared.surroundings.random),
         metrics,
@@ -173,7 +191,23 @@ pub(super) fn worker(
     };
     let header_timeout = config.server.header_timeout;
     let doorman = Arc::clone(parts.doorman);
-    Ok(Worker::new(pipeline, doorman, parts.lifecycle.clone(), header_timeout, alive))
+    Ok(Worker::new(
+        pipeline,
+        doorman,
+        parts.lifecycle.clone(),
+        header_timeout,
+        alive,
+    ))
+}
+
+/// What clients speak to the public address, when one is configured.
+fn public_scheme(config: &Config) -> Option<Scheme> {
+    let origin = config.api.public_origin.as_deref()?;
+    Some(if origin.starts_with("https:") {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    })
 }
 
 /// The methods that are served (RFC 9110, 9; RFC 5789).

@@ -67,7 +67,9 @@ pub fn run(
         Ok::<_, String>(())
     })?;
     let words = explain(listen, admin, &ann, &root);
-    out.write_all(words.as_bytes()).and_then(|()| out.flush()).map_err(|e| e.to_string())?;
+    out.write_all(words.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| e.to_string())?;
     runtime.block_on(async {
         tasks::spawn(application.serve());
         signals.next().await;

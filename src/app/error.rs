@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::control::listener::BindError;
+use crate::guard::headers::BadPreset;
 use crate::policy::PolicyError;
 use crate::service::AuthError;
 use crate::service::password;
@@ -27,7 +28,7 @@ pub enum StartError {
     Passwords(#[from] password::StartError),
     /// The identity headers.
     #[error("headers: {0}")]
-    Headers(String),
+    Headers(#[from] BadPreset),
     /// What is remembered about ended sessions could not be read; without it nothing is judged.
     #[error("the ended sessions cannot be read from the store: {0}")]
     Revocations(#[source] AuthError),

@@ -124,16 +124,23 @@ impl Keeper {
         let mut beside = JoinSet::new();
         let pulse = Arc::clone(&self.admin.pulse);
         start(&mut beside, async move { pulse.look().await });
-        start(&mut beside, check_store(Arc::clone(&self.service), Arc::clone(&self.admin.pulse)));
+        start(
+            &mut beside,
+            check_store(Arc::clone(&self.service), Arc::clone(&self.admin.pulse)),
+        );
         if let Some(socket) = self.admin_socket.take() {
             let admin = Arc::clone(&self.admin);
-            start(&mut beside, async move { told(admin::serve(socket, admin).await) });
+            start(&mut beside, async move {
+                told(admin::serve(socket, admin).await)
+            });
         }
         let mut control_path = None;
         if let Some((socket, path)) = self.control.take() {
             let operator = Arc::clone(&self.operator);
             control_path = Some(path);
-            start(&mut beside, async move { told(control::serve(socket, operator).await) });
+            start(&mut beside, async move {
+                told(control::serve(socket, operator).await)
+            });
         }
         tokio::select! {
             () = self.service.upkeep(&mut self.queues, &self.upkeep) => {}
@@ -157,7 +164,10 @@ impl Keeper {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the keeper waits for what it starts")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the keeper waits for what it starts"
+)]
 fn start(beside: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
     beside.spawn(task);
 }
@@ -247,19 +257,36 @@ fn running_server(admin: &Arc<Admin>, lifecycle: Lifecycle, reload: Reload) -> R
 fn readings(service: &Arc<Service>, upkeep: &Arc<Upkeep>, writer: Option<&Writer>) -> Vec<Reading> {
     let of_store = |name, help, kind, pick: fn(crate::store::Stats) -> u64| {
         let service = Arc::clone(service);
-        Reading { name, help, kind, read: Box::new(move || pick(service.store().stats())) }
+        Reading {
+            name,
+            help,
+            kind,
+            read: Box::new(move || pick(service.store().stats())),
+        }
     };
     let revocations = Arc::clone(service.liveness());
     let passwords = Arc::clone(service);
     let upkeep = Arc::clone(upkeep);
     let mut readings = vec![
-        of_store("sessions", "Live sessions", Kind::Gauge, |stats| stats.sessions),
-        of_store("users", "Accounts", Kind::Gauge, |stats| stats.users),
-        of_store("store_bytes", "Bytes of the store on disk", Kind::Gauge, |s| s.disk_bytes),
-        of_store("store_commits", "Durable commits", Kind::Counter, |stats| stats.commits),
-        of_store("store_operations", "Operations in those commits", Kind::Counter, |s| {
-            s.operations
+        of_store("sessions", "Live sessions", Kind::Gauge, |stats| {
+            stats.sessions
         }),
+        of_store("users", "Accounts", Kind::Gauge, |stats| stats.users),
+        of_store(
+            "store_bytes",
+            "Bytes of the store on disk",
+            Kind::Gauge,
+            |s| s.disk_bytes,
+        ),
+        of_store("store_commits", "Durable commits", Kind::Counter, |stats| {
+            stats.commits
+        }),
+        of_store(
+            "store_operations",
+            "Operations in those commits",
+            Kind::Counter,
+            |s| s.operations,
+        ),
         of_store(
             "store_slowest_commit_milliseconds",
             "The slowest recent commit",

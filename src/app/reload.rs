@@ -67,7 +67,10 @@ impl Reload {
         Ok(if waiting.is_empty() {
             "rules and keys are reloaded".to_owned()
         } else {
-            format!("rules and keys are reloaded; a restart is needed for {}", waiting.join(", "))
+            format!(
+                "rules and keys are reloaded; a restart is needed for {}",
+                waiting.join(", ")
+            )
         })
     }
 
@@ -86,6 +89,10 @@ impl Reload {
             ("passwords", old.crypto != new.crypto),
             ("limits", old.limits != new.limits),
         ];
-        sections.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+        sections
+            .into_iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(name, _)| name)
+            .collect()
     }
 }

@@ -39,7 +39,9 @@ pub fn start(
     let shared = build::shared(config, surroundings)?;
     let service = Arc::clone(&shared.service);
     let keys = Arc::clone(&shared.keys);
-    runtime.block_on(service.load_revocations()).map_err(StartError::Revocations)?;
+    runtime
+        .block_on(service.load_revocations())
+        .map_err(StartError::Revocations)?;
     let sockets = runtime.block_on(Sockets::bind(&shared))?;
     let (address, admin) = (sockets.public.address(), sockets.admin_address());
     let lifecycle = Lifecycle::new();
@@ -50,7 +52,15 @@ pub fn start(
         .name("keeper".to_owned())
         .spawn(move || runtime.block_on(keeper.keep()))
         .map_err(StartError::System)?;
-    Ok(Running { address, admin, lifecycle, service, keys, reload, keeper })
+    Ok(Running {
+        address,
+        admin,
+        lifecycle,
+        service,
+        keys,
+        reload,
+        keeper,
+    })
 }
 
 impl Running {
@@ -98,7 +108,9 @@ impl Running {
     pub fn wait(self) -> Result<(), StartError> {
         match self.keeper.join() {
             Ok(outcome) => outcome,
-            Err(_) => Err(StartError::System(std::io::Error::other("the keeper panicked"))),
+            Err(_) => Err(StartError::System(std::io::Error::other(
+                "the keeper panicked",
+            ))),
         }
     }
 }

@@ -28,7 +28,9 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     let upstream = config.proxy.upstream.to_string();
     let listen = config.server.listen.to_string();
     let running = running::start(config, Surroundings::real(), reread)?;
-    let listen = running.address().map_or(listen, |address| address.to_string());
+    let listen = running
+        .address()
+        .map_or(listen, |address| address.to_string());
     let admin = running.admin_address().map(tracing::field::display);
     tracing::info!(%listen, admin, %upstream, "serving");
     runtime.block_on(obey(&mut signals, &running));

@@ -11,7 +11,6 @@ use crate::app::error::StartError;
 use crate::control::listener as control_listener;
 use crate::server::admin;
 use crate::server::listener::Bound;
-use crate::server::settings::Listen;
 
 /// Bound sockets.
 #[derive(Debug)]
@@ -26,11 +25,12 @@ impl Sockets {
     pub(super) async fn bind(shared: &Shared) -> Result<Self, StartError> {
         let settings = &shared.config.server;
         let public = Bound::bind(&settings.listen, settings.threads).map_err(|error| {
-            let address = match &settings.listen {
-                Listen::Tcp(address) => address.to_string(),
-                Listen::Unix(path) => format!("unix:{}", path.display()),
-            };
-            StartError::Listen { address, key: "server.listen", error }
+            let address = settings.listen.to_string();
+            StartError::Listen {
+                address,
+                key: "server.listen",
+                error,
+            }
         })?;
         let admin = settings.admin.map(bind_admin).transpose()?;
         let control = match &settings.control {
@@ -40,11 +40,17 @@ impl Sockets {
             }
             None => None,
         };
-        Ok(Self { public, admin, control })
+        Ok(Self {
+            public,
+            admin,
+            control,
+        })
     }
 
     pub(super) fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().and_then(|socket| socket.local_addr().ok())
+        self.admin
+            .as_ref()
+            .and_then(|socket| socket.local_addr().ok())
     }
 }
 

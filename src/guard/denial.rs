@@ -34,6 +34,11 @@ pub enum Reason {
 }
 
 impl Denial {
+    /// A refusal for want of any token, for our own routes.
+    pub const fn missing() -> Self {
+        Self::new(Reason::Missing)
+    }
+
     pub(super) const fn new(reason: Reason) -> Self {
         Self {
             reason,

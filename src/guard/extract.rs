@@ -54,6 +54,16 @@ pub fn bearer<'a>(
     Ok(Some(token))
 }
 
+/// The value of one of our cookies as text; none when it is not sent.
+pub fn cookie(headers: &HeaderMap, name: &str) -> Result<Option<String>, BadCredential> {
+    let lines = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(http::HeaderValue::as_bytes);
+    let value = our_cookie(lines, name)?;
+    Ok(value.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+}
+
 /// The value of our cookie in the `Cookie` lines (RFC 6265bis). Names are compared byte for byte;
 /// quotes mean nothing. A second copy, or one that no browser could have been given, refuses.
 pub fn our_cookie<'a>(

@@ -1,5 +1,8 @@
 //! Who is calling, as the upstream is told: the verified claims and the headers made from them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue};
 
 use crate::guard::headers::{IdentityHeaders, TooLong, method};
@@ -11,7 +14,7 @@ use crate::types::time::Timestamp;
 
 /// A verified caller. Made once per token and kept with it, so that a repeated token costs no
 /// formatting.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Identity {
     /// The user, the tenant and the session.
     pub session: SessionKey,
@@ -33,9 +36,22 @@ pub struct Identity {
     pub expires_at: Timestamp,
     /// The identity headers, ready to be written: each name once.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// When this worker last told that the session is active.
+    pub(super) noted: AtomicU64,
 }
 
 impl Identity {
+    /// Whether activity is to be told again: at most once in `every`, per worker. Saying yes counts
+    /// as telling.
+    pub fn is_due(&self, now: Timestamp, every: Duration) -> bool {
+        let last = Timestamp::from_millis(self.noted.load(Ordering::Relaxed));
+        let due = now.since(last) >= every;
+        if due {
+            self.noted.store(now.as_millis(), Ordering::Relaxed);
+        }
+        due
+    }
+
     /// The identity a token speaks of, with its headers rendered.
     pub(super) fn new(claims: AccessClaims, headers: &IdentityHeaders) -> Result<Self, TooLong> {
         Ok(Self {
@@ -49,6 +65,7 @@ impl Identity {
             roles: claims.roles,
             auth_time: claims.auth_time,
             expires_at: claims.expires_at,
+            noted: AtomicU64::new(0),
         })
     }
 

@@ -57,7 +57,11 @@ pub struct AccessLog {
 impl AccessLog {
     /// A log that writes to this outbox, or none at all.
     pub fn new(outbox: Option<Outbox>, json: bool) -> Self {
-        Self { outbox, json, buffer: Mutex::new(String::new()) }
+        Self {
+            outbox,
+            json,
+            buffer: Mutex::new(String::new()),
+        }
     }
 
     /// Writes one line.
@@ -87,11 +91,19 @@ impl AccessLog {
 // Writing to a string cannot fail, hence the ignored results below.
 
 fn text(out: &mut String, line: &Line<'_>) {
-    let _ = write!(out, "{} {} {} {} ", line.at, line.client, line.request_id, line.method);
+    let _ = write!(
+        out,
+        "{} {} {} {} ",
+        line.at, line.client, line.request_id, line.method
+    );
     escape(out, cut(line.path));
     let millis = line.micros / 1000;
     let rest = line.micros % 1000;
-    let _ = write!(out, " {} {} {millis}.{rest:03}ms {}", line.status, line.bytes, line.route);
+    let _ = write!(
+        out,
+        " {} {} {millis}.{rest:03}ms {}",
+        line.status, line.bytes, line.route
+    );
     if let Some(refusal) = line.refusal {
         let _ = write!(out, " {refusal}");
     }
@@ -105,12 +117,28 @@ fn text(out: &mut String, line: &Line<'_>) {
 }
 
 fn json(out: &mut String, line: &Line<'_>) {
-    let _ = write!(out, "{{\"at\":\"{}\",\"client\":\"{}\"", line.at, line.client);
-    let _ = write!(out, ",\"requestId\":\"{}\",\"method\":\"{}\"", line.request_id, line.method);
+    let _ = write!(
+        out,
+        "{{\"at\":\"{}\",\"client\":\"{}\"",
+        line.at, line.client
+    );
+    let _ = write!(
+        out,
+        ",\"requestId\":\"{}\",\"method\":\"{}\"",
+        line.request_id, line.method
+    );
     out.push_str(",\"path\":\"");
     escape(out, cut(line.path));
-    let _ = write!(out, "\",\"status\":{},\"bytes\":{}", line.status, line.bytes);
-    let _ = write!(out, ",\"micros\":{},\"route\":\"{}\"", line.micros, line.route);
+    let _ = write!(
+        out,
+        "\",\"status\":{},\"bytes\":{}",
+        line.status, line.bytes
+    );
+    let _ = write!(
+        out,
+        ",\"micros\":{},\"route\":\"{}\"",
+        line.micros, line.route
+    );
     if let Some(refusal) = line.refusal {
         let _ = write!(out, ",\"refusal\":\"{refusal}\"");
     }
@@ -195,7 +223,10 @@ mod tests {
             assert_eq!(value["path"], path);
             let mut out = String::new();
             text(&mut out, &line(path));
-            assert!(out.trim_end().bytes().all(|b| (0x20..0x7f).contains(&b)), "{out:?}");
+            assert!(
+                out.trim_end().bytes().all(|b| (0x20..0x7f).contains(&b)),
+                "{out:?}"
+            );
         }
     }
 }

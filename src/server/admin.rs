@@ -40,13 +40,20 @@ pub struct Pulse {
 impl Pulse {
     /// Over the workers' tick counters.
     pub fn new(ticks: Vec<Arc<AtomicU64>>) -> Self {
-        Self { ticks, stuck: AtomicBool::new(false), store_fails: AtomicBool::new(false) }
+        Self {
+            ticks,
+            stuck: AtomicBool::new(false),
+            store_fails: AtomicBool::new(false),
+        }
     }
 
     /// Watches the workers until dropped.
     pub async fn look(&self) {
         let read = || -> Vec<u64> {
-            self.ticks.iter().map(|ticks| ticks.load(Ordering::Relaxed)).collect()
+            self.ticks
+                .iter()
+                .map(|ticks| ticks.load(Ordering::Relaxed))
+                .collect()
         };
         let mut before = read();
         let mut every = tokio::time::interval(STUCK);
@@ -116,7 +123,9 @@ impl Admin {
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            refused
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refused;
         }
         match request.uri().path() {
@@ -144,7 +153,11 @@ impl Admin {
     fn ready(&self) -> Response<Full<Bytes>> {
         let readiness = self.readiness();
         let serving = matches!(readiness.status, "ready" | "degraded");
-        let status = if serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let status = if serving {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
         let body = serde_json::to_vec(&readiness).unwrap_or_default();
         let mut answer = Response::new(Full::new(Bytes::from(body)));
         *answer.status_mut() = status;
@@ -174,7 +187,9 @@ pub async fn serve(listener: std::net::TcpListener, admin: Arc<Admin>) -> io::Re
     let listener = TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return Ok(());
+        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -190,9 +205,14 @@ pub async fn serve(listener: std::net::TcpListener, admin: Arc<Admin>) -> io::Re
                 async move { Ok::<_, Infallible>(admin.answer(&request)) }
             });
             let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(10));
             builder.max_headers(64).max_buf_size(16 * 1024);
-            if let Err(error) = builder.serve_connection(TokioIo::new(stream), answering).await {
+            if let Err(error) = builder
+                .serve_connection(TokioIo::new(stream), answering)
+                .await
+            {
                 tracing::debug!(%error, "an admin connection ended early");
             }
             drop(place);

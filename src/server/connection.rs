@@ -120,7 +120,11 @@ impl Vigil {
 
 /// Serves one connection until it ends.
 pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vigil: Arc<Vigil>) {
-    let io = TokioIo::new(Watched { stream, vigil: Arc::clone(&vigil), worker: Arc::clone(&worker) });
+    let io = TokioIo::new(Watched {
+        stream,
+        vigil: Arc::clone(&vigil),
+        worker: Arc::clone(&worker),
+    });
     let answering = {
         let vigil = Arc::clone(&vigil);
         service_fn(move |request| {
@@ -129,12 +133,19 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vig
             async move {
                 vigil.enter(BUSY, worker.tick());
                 let answer = worker.pipeline().handle(request, peer).await;
-                Ok::<_, Infallible>(answer.map(|body| Sent { body, vigil, worker }))
+                Ok::<_, Infallible>(answer.map(|body| Sent {
+                    body,
+                    vigil,
+                    worker,
+                }))
             }
         })
     };
     let mut builder = http1::Builder::new();
-    builder.max_headers(MAX_HEADERS).max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD);
+    builder
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(MAX_HEAD);
     builder.keep_alive(true).half_close(false);
     let mut connection = pin!(builder.serve_connection(io, answering));
     let mut heard = GO_ON;

@@ -55,7 +55,10 @@ impl Context {
                 scheme: Scheme::Http,
             };
         }
-        let chain = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+        let chain = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .map(HeaderValue::as_bytes);
         let client = net::client_address(peer, chain, trusted).address;
         let earlier = Earlier {
             chain: joined(headers, "x-forwarded-for"),
@@ -64,7 +67,10 @@ impl Context {
             prefix: single(headers, "x-forwarded-prefix"),
             port: single(headers, "x-forwarded-port"),
         };
-        let secure = earlier.proto.as_ref().is_some_and(|p| p.as_bytes() == b"https");
+        let secure = earlier
+            .proto
+            .as_ref()
+            .is_some_and(|p| p.as_bytes() == b"https");
         let kept = single(headers, "x-request-id").filter(is_request_id);
         Self {
             at,
@@ -105,7 +111,11 @@ fn single(headers: &HeaderMap, name: &str) -> Option<HeaderValue> {
 
 /// All lines of a list header as one.
 fn joined(headers: &HeaderMap, name: &str) -> Option<HeaderValue> {
-    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let lines: Vec<&[u8]> = headers
+        .get_all(name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     match lines.as_slice() {
         [] => None,
         [one] => HeaderValue::from_bytes(one).ok(),
@@ -130,7 +140,10 @@ pub struct RequestIds {
 impl RequestIds {
     /// A fresh series.
     pub fn new(random: &dyn Random) -> Self {
-        Self { prefix: random.bytes(), count: AtomicU64::new(0) }
+        Self {
+            prefix: random.bytes(),
+            count: AtomicU64::new(0),
+        }
     }
 
     /// The next id: 32 hexadecimal digits.
@@ -159,7 +172,13 @@ mod tests {
         }
         let trusted = TrustedProxies::try_new(vec!["10.0.0.0/8".parse().unwrap()]).unwrap();
         let ids = RequestIds::new(&SeededRandom::new(1));
-        Context::of(&map, peer.parse().unwrap(), &trusted, &ids, Timestamp::from_secs(1))
+        Context::of(
+            &map,
+            peer.parse().unwrap(),
+            &trusted,
+            &ids,
+            Timestamp::from_secs(1),
+        )
     }
 
     #[test]
@@ -192,7 +211,10 @@ mod tests {
         assert_eq!(context.client.to_string(), "198.51.100.7");
         assert_eq!(context.scheme, Scheme::Https);
         assert_eq!(context.request_id(), "edge-42");
-        assert_eq!(context.earlier.chain.unwrap(), "6.6.6.6, 198.51.100.7, 10.9.9.9");
+        assert_eq!(
+            context.earlier.chain.unwrap(),
+            "6.6.6.6, 198.51.100.7, 10.9.9.9"
+        );
     }
 
     #[test]

@@ -56,7 +56,9 @@ pub struct RunningServer {
 
 impl std::fmt::Debug for Operator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Operator").field("running", &self.server.is_some()).finish_non_exhaustive()
+        f.debug_struct("Operator")
+            .field("running", &self.server.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -64,7 +66,9 @@ impl std::fmt::Debug for Operator {
 pub async fn serve(listener: UnixListener, operator: Arc<Operator>) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(MAX_CALLS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return Ok(());
+        };
         let mut stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -94,8 +98,19 @@ impl Operator {
             Request::Health => return self.health(),
             Request::Drain => return self.drain(),
             Request::Reload => return self.reload(),
-            Request::UsersAdd { username, email, mobile, name, roles, password } => {
-                let logins = Logins { username, email, mobile };
+            Request::UsersAdd {
+                username,
+                email,
+                mobile,
+                name,
+                roles,
+                password,
+            } => {
+                let logins = Logins {
+                    username,
+                    email,
+                    mobile,
+                };
                 self.add(logins, name, roles, password).await
             }
             Request::UsersList { after, limit } => self.list(after, limit).await,
@@ -105,10 +120,12 @@ impl Operator {
             }
             Request::UsersSetRoles { user, roles } => self.set_roles(&user, roles).await,
             Request::UsersEnable { user } => {
-                self.changed(&user, self.service.operator_enable(&named(&user)).await).await
+                self.changed(&user, self.service.operator_enable(&named(&user)).await)
+                    .await
             }
             Request::UsersDisable { user } => {
-                self.changed(&user, self.service.operator_disable(&named(&user)).await).await
+                self.changed(&user, self.service.operator_disable(&named(&user)).await)
+                    .await
             }
             Request::UsersUnlock { user } => self.unlock(&user).await,
             Request::UsersDelete { user } => self.delete(&user).await,
@@ -163,13 +180,25 @@ impl Operator {
         let text = |error: crate::types::login::BadLogin| error.to_string();
         let request = SignupRequest {
             username: LoginName::username(&logins.username).map_err(text)?,
-            email: logins.email.map(|e| LoginName::email(&e)).transpose().map_err(text)?,
-            mobile: logins.mobile.map(|m| LoginName::mobile(&m)).transpose().map_err(text)?,
+            email: logins
+                .email
+                .map(|e| LoginName::email(&e))
+                .transpose()
+                .map_err(text)?,
+            mobile: logins
+                .mobile
+                .map(|m| LoginName::mobile(&m))
+                .transpose()
+                .map_err(text)?,
             name,
             password: secret(&password)?,
         };
         let roles = Roles::new(roles).map_err(|error| error.to_string())?;
-        let user = self.service.operator_add(request, roles).await.map_err(words)?;
+        let user = self
+            .service
+            .operator_add(request, roles)
+            .await
+            .map_err(words)?;
         Ok(Reply::User(Box::new(self.view(&user).await?)))
     }
 
@@ -178,9 +207,16 @@ impl Operator {
             .map(|id| id.parse().map_err(|_| "after: not a user id".to_owned()))
             .transpose()?;
         let limit = page(limit);
-        let users = self.service.operator_users(after, limit).await.map_err(words)?;
+        let users = self
+            .service
+            .operator_users(after, limit)
+            .await
+            .map_err(words)?;
         let full = users.len() == limit;
-        let next = users.last().filter(|_| full).map(|user| user.key.user.to_string());
+        let next = users
+            .last()
+            .filter(|_| full)
+            .map(|user| user.key.user.to_string());
         let mut views = Vec::with_capacity(users.len());
         for user in &users {
             views.push(self.view(user).await?);
@@ -195,18 +231,31 @@ impl Operator {
 
     async fn set_password(&self, user: &UserRef, password: SecretText) -> Result<Reply, String> {
         let password = secret(&password)?;
-        let set = self.service.operator_set_password(&named(user), password).await;
+        let set = self
+            .service
+            .operator_set_password(&named(user), password)
+            .await;
         set.map_err(words)?.ok_or_else(|| nobody(user))?;
-        Ok(Reply::Done(format!("{user} has a new password; all its sessions have ended")))
+        Ok(Reply::Done(format!(
+            "{user} has a new password; all its sessions have ended"
+        )))
     }
 
     async fn set_roles(&self, user: &UserRef, roles: Vec<Role>) -> Result<Reply, String> {
         let roles = Roles::new(roles).map_err(|error| error.to_string())?;
-        self.changed(user, self.service.operator_set_roles(&named(user), roles).await).await
+        self.changed(
+            user,
+            self.service.operator_set_roles(&named(user), roles).await,
+        )
+        .await
     }
 
     async fn unlock(&self, user: &UserRef) -> Result<Reply, String> {
-        let any = self.service.operator_unlock(&named(user)).await.map_err(words)?;
+        let any = self
+            .service
+            .operator_unlock(&named(user))
+            .await
+            .map_err(words)?;
         Ok(Reply::Done(match any.ok_or_else(|| nobody(user))? {
             true => format!("{user} can log in again"),
             false => format!("{user} was not locked"),
@@ -214,8 +263,15 @@ impl Operator {
     }
 
     async fn delete(&self, user: &UserRef) -> Result<Reply, String> {
-        match self.service.operator_delete(&named(user)).await.map_err(words)? {
-            true => Ok(Reply::Done(format!("{user} is deleted and all its sessions have ended"))),
+        match self
+            .service
+            .operator_delete(&named(user))
+            .await
+            .map_err(words)?
+        {
+            true => Ok(Reply::Done(format!(
+                "{user} is deleted and all its sessions have ended"
+            ))),
             false => Err(nobody(user)),
         }
     }
@@ -226,7 +282,10 @@ impl Operator {
             None => None,
         };
         let limit = page(limit);
-        let asked = self.service.operator_sessions(owner.as_ref(), None, limit + 1).await;
+        let asked = self
+            .service
+            .operator_sessions(owner.as_ref(), None, limit + 1)
+            .await;
         let mut sessions = asked.map_err(words)?;
         let more = sessions.len() > limit;
         sessions.truncate(limit);
@@ -236,7 +295,10 @@ impl Operator {
             let user = self.service.operator_find(&owner).await.map_err(words)?;
             views.push(session_view(session, user.as_ref()));
         }
-        Ok(Reply::Sessions { sessions: views, more })
+        Ok(Reply::Sessions {
+            sessions: views,
+            more,
+        })
     }
 
     async fn end(&self, which: SessionsToEnd) -> Result<Reply, String> {
@@ -262,11 +324,17 @@ impl Operator {
             None => None,
         };
         let records = self.service.operator_audit(key.as_ref(), page(limit)).await;
-        Ok(Reply::Audit(records.map_err(words)?.iter().map(audit_view).collect()))
+        Ok(Reply::Audit(
+            records.map_err(words)?.iter().map(audit_view).collect(),
+        ))
     }
 
     async fn find(&self, user: &UserRef) -> Result<User, String> {
-        let found = self.service.operator_find(&named(user)).await.map_err(words)?;
+        let found = self
+            .service
+            .operator_find(&named(user))
+            .await
+            .map_err(words)?;
         found.ok_or_else(|| nobody(user))
     }
 
@@ -280,7 +348,11 @@ impl Operator {
     }
 
     async fn view(&self, user: &User) -> Result<UserView, String> {
-        let locked = self.service.operator_locked_until(user).await.map_err(words)?;
+        let locked = self
+            .service
+            .operator_locked_until(user)
+            .await
+            .map_err(words)?;
         Ok(UserView {
             id: user.key.user.to_string(),
             tenant: user.key.tenant.to_string(),
@@ -361,7 +433,9 @@ fn secret(password: &SecretText) -> Result<Password, String> {
 }
 
 fn page(limit: u32) -> usize {
-    usize::try_from(limit).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE)
+    usize::try_from(limit)
+        .unwrap_or(MAX_PAGE)
+        .clamp(1, MAX_PAGE)
 }
 
 fn session_view(session: &Session, user: Option<&User>) -> SessionView {
@@ -370,7 +444,10 @@ fn session_view(session: &Session, user: Option<&User>) -> SessionView {
         user_id: session.key.owner.user.to_string(),
         username: user.map(|user| user.handle().to_owned()),
         device_type: session.device.kind.as_str().to_owned(),
-        device_name: session.device_label.clone().or_else(|| session.device.label()),
+        device_name: session
+            .device_label
+            .clone()
+            .or_else(|| session.device.label()),
         ip_address: session.last_address.map(|address| address.to_string()),
         auth_method: session.proof.method.clone(),
         remembered: session.remembered,

@@ -83,9 +83,14 @@ impl Intake {
             return Err(BadRequest::Host);
         };
         let text = value.to_str().map_err(|_| BadRequest::Host)?;
-        let name = host_name(text).ok_or(BadRequest::Host)?.to_ascii_lowercase();
+        let name = host_name(text)
+            .ok_or(BadRequest::Host)?
+            .to_ascii_lowercase();
         if self.hosts.is_empty() || self.hosts.contains(&name) {
-            Ok(Host { value: value.clone(), name: HostName(name) })
+            Ok(Host {
+                value: value.clone(),
+                name: HostName(name),
+            })
         } else {
             Err(BadRequest::Host)
         }
@@ -95,7 +100,9 @@ impl Intake {
 /// Origin form; or absolute form that names the very host of the `Host` header, so that there is
 /// one reading of where the request goes.
 fn target(uri: &Uri, host: &HeaderValue) -> Result<(), BadRequest> {
-    let Some(path) = uri.path_and_query() else { return Err(BadRequest::Target) };
+    let Some(path) = uri.path_and_query() else {
+        return Err(BadRequest::Target);
+    };
     if path.as_str().len() > MAX_TARGET {
         return Err(BadRequest::TargetTooLong);
     }
@@ -105,7 +112,10 @@ fn target(uri: &Uri, host: &HeaderValue) -> Result<(), BadRequest> {
     match (uri.scheme_str(), uri.authority()) {
         (None, None) => Ok(()),
         (Some("http" | "https"), Some(authority))
-            if authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
+            if authority
+                .as_str()
+                .as_bytes()
+                .eq_ignore_ascii_case(host.as_bytes()) =>
         {
             Ok(())
         }
@@ -136,8 +146,8 @@ fn host_name(text: &str) -> Option<&str> {
         }
     };
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    let name_ok = name.starts_with('[')
-        || (!name.is_empty() && name.len() <= 253 && name.bytes().all(plain));
+    let name_ok =
+        name.starts_with('[') || (!name.is_empty() && name.len() <= 253 && name.bytes().all(plain));
     (port_ok && name_ok).then_some(name)
 }
 
@@ -163,13 +173,22 @@ mod tests {
     use proptest::prelude::*;
 
     fn intake() -> Intake {
-        Intake { hosts: Vec::new(), methods: vec![Method::GET, Method::POST] }
+        Intake {
+            hosts: Vec::new(),
+            methods: vec![Method::GET, Method::POST],
+        }
     }
 
     fn request(method: &str, target: &str, headers: &[(&'static str, &str)]) -> Request<()> {
-        let mut request = Request::builder().method(method).uri(target).body(()).unwrap();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .body(())
+            .unwrap();
         for (name, value) in headers {
-            request.headers_mut().append(*name, HeaderValue::from_str(value).unwrap());
+            request
+                .headers_mut()
+                .append(*name, HeaderValue::from_str(value).unwrap());
         }
         request
     }
@@ -189,10 +208,24 @@ mod tests {
     fn odd_methods_and_targets_are_refused() {
         let host = [("host", "app")];
         for method in ["CONNECT", "TRACE", "get", "BREW"] {
-            assert_eq!(judged(method, "/", &host), Some(BadRequest::Method), "{method}");
+            assert_eq!(
+                judged(method, "/", &host),
+                Some(BadRequest::Method),
+                "{method}"
+            );
         }
-        for target in ["*", "app:80", "http://other/", "ftp://app/", "http://u@app/"] {
-            assert_eq!(judged("GET", target, &host), Some(BadRequest::Target), "{target}");
+        for target in [
+            "*",
+            "app:80",
+            "http://other/",
+            "ftp://app/",
+            "http://u@app/",
+        ] {
+            assert_eq!(
+                judged("GET", target, &host),
+                Some(BadRequest::Target),
+                "{target}"
+            );
         }
         let long = format!("/{}", "a".repeat(MAX_TARGET));
         assert_eq!(judged("GET", &long, &host), Some(BadRequest::TargetTooLong));
@@ -201,18 +234,38 @@ mod tests {
     #[test]
     fn there_is_exactly_one_valid_host() {
         assert_eq!(judged("GET", "/", &[]), Some(BadRequest::Host));
-        assert_eq!(judged("GET", "/", &[("host", "a"), ("host", "a")]), Some(BadRequest::Host));
-        for bad in ["", "a@b", "a, b", "a b", "a\\c", "a:b", "a:", "a:99999", "[::1", "[g]", "ü"] {
+        assert_eq!(
+            judged("GET", "/", &[("host", "a"), ("host", "a")]),
+            Some(BadRequest::Host)
+        );
+        for bad in [
+            "", "a@b", "a, b", "a b", "a\\c", "a:b", "a:", "a:99999", "[::1", "[g]", "ü",
+        ] {
             let refused = judged("GET", "/", &[("host", bad)]);
-            let expected = if bad == "a:" { None } else { Some(BadRequest::Host) };
-            assert_eq!(refused.is_some(), expected.is_some() || bad == "a:", "{bad}");
+            let expected = if bad == "a:" {
+                None
+            } else {
+                Some(BadRequest::Host)
+            };
+            assert_eq!(
+                refused.is_some(),
+                expected.is_some() || bad == "a:",
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn a_list_of_hosts_shuts_out_the_rest() {
-        let intake = Intake { hosts: vec!["app.example.org".to_owned()], ..intake() };
-        let asked = |host| intake.admit(&request("GET", "/", &[("host", host)])).is_ok();
+        let intake = Intake {
+            hosts: vec!["app.example.org".to_owned()],
+            ..intake()
+        };
+        let asked = |host| {
+            intake
+                .admit(&request("GET", "/", &[("host", host)]))
+                .is_ok()
+        };
         assert!(asked("App.Example.org:8080"));
         assert!(!asked("evil.example.org"));
     }
@@ -221,19 +274,37 @@ mod tests {
     fn framing_has_one_reading() {
         let with = |value| judged("POST", "/", &[("host", "a"), ("transfer-encoding", value)]);
         assert_eq!(with("chunked"), None);
-        for bad in ["chunked, chunked", ",chunked", "xchunked", "gzip, chunked", "identity", ""] {
+        for bad in [
+            "chunked, chunked",
+            ",chunked",
+            "xchunked",
+            "gzip, chunked",
+            "identity",
+            "",
+        ] {
             assert_eq!(with(bad), Some(BadRequest::Framing), "{bad}");
         }
-        let twice = [("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "x")];
+        let twice = [
+            ("host", "a"),
+            ("transfer-encoding", "chunked"),
+            ("transfer-encoding", "x"),
+        ];
         assert_eq!(judged("POST", "/", &twice), Some(BadRequest::Framing));
-        let mut old = request("POST", "/", &[("host", "a"), ("transfer-encoding", "chunked")]);
+        let mut old = request(
+            "POST",
+            "/",
+            &[("host", "a"), ("transfer-encoding", "chunked")],
+        );
         *old.version_mut() = Version::HTTP_10;
         assert_eq!(intake().admit(&old).err(), Some(BadRequest::Framing));
     }
 
     #[test]
     fn only_100_continue_can_be_expected() {
-        assert_eq!(judged("POST", "/", &[("host", "a"), ("expect", "100-Continue")]), None);
+        assert_eq!(
+            judged("POST", "/", &[("host", "a"), ("expect", "100-Continue")]),
+            None
+        );
         let odd = [("host", "a"), ("expect", "200-maybe")];
         assert_eq!(judged("POST", "/", &odd), Some(BadRequest::Expectation));
     }

@@ -56,12 +56,17 @@ impl Bound {
         match listen {
             Listen::Tcp(address) => {
                 let mut sockets = vec![tcp(*address)?];
-                let address = sockets.first().map_or(Ok(*address), std::net::TcpListener::local_addr)?;
+                let address = sockets
+                    .first()
+                    .map_or(Ok(*address), std::net::TcpListener::local_addr)?;
                 for _ in 1..count {
                     sockets.push(tcp(address)?);
                 }
                 let sockets = sockets.into_iter().map(BoundSocket::Tcp).collect();
-                Ok(Self { sockets, address: Some(address) })
+                Ok(Self {
+                    sockets,
+                    address: Some(address),
+                })
             }
             Listen::Unix(path) => {
                 let first = unix(path)?;
@@ -70,7 +75,10 @@ impl Bound {
                     sockets.push(BoundSocket::Unix(first.try_clone()?));
                 }
                 sockets.push(BoundSocket::Unix(first));
-                Ok(Self { sockets, address: None })
+                Ok(Self {
+                    sockets,
+                    address: None,
+                })
             }
         }
     }
@@ -115,7 +123,11 @@ impl Listener {
 }
 
 fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;

@@ -43,11 +43,19 @@ pub fn start(target: &AccessLogTarget) -> io::Result<(Outbox, Writer)> {
 fn start_with(sink: Box<dyn Write + Send>) -> io::Result<(Outbox, Writer)> {
     let (sender, receiver) = sync_channel(QUEUE);
     let lost = Arc::new(AtomicU64::new(0));
-    let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn({
-        let lost = Arc::clone(&lost);
-        move || write_all(&receiver, sink, &lost)
-    })?;
-    Ok((Outbox { buffers: sender, lost: Arc::clone(&lost) }, Writer { thread, lost }))
+    let thread = std::thread::Builder::new()
+        .name("access-log".to_owned())
+        .spawn({
+            let lost = Arc::clone(&lost);
+            move || write_all(&receiver, sink, &lost)
+        })?;
+    Ok((
+        Outbox {
+            buffers: sender,
+            lost: Arc::clone(&lost),
+        },
+        Writer { thread, lost },
+    ))
 }
 
 fn write_all(buffers: &Receiver<Vec<u8>>, mut sink: Box<dyn Write + Send>, lost: &AtomicU64) {

@@ -22,9 +22,9 @@ use crate::server::record::{Body, Outgoing, Record, accept_lines};
 use crate::service::Caller;
 use crate::service::activity::{self, Activity};
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
+use crate::types::device::MAX_USER_AGENT;
 use crate::types::net::{Scheme, TrustedProxies};
 use crate::types::path::{Allowances, CleanPath};
-use crate::types::device::MAX_USER_AGENT;
 use crate::types::time::{Clock, Stopwatch};
 
 /// One worker's way of answering requests.
@@ -69,7 +69,9 @@ impl Pipeline {
             Err(fault) => {
                 let problem = problem(&fault); // 7 answer
                 record.refused(&problem, &fault);
-                problem.respond(&accept, record.request_id()).map(Body::Whole)
+                problem
+                    .respond(&accept, record.request_id())
+                    .map(Body::Whole)
             }
         };
         record.finish(response) // 8 record
@@ -86,9 +88,12 @@ impl Pipeline {
         if let Some(target) = self.own_route(uri.path()) {
             return self.answer(target, request, &host, record).await; // 4 route
         }
-        let (method, headers) = (request.method().as_str(), request.headers());
+        let (method, headers) = (request.method(), request.headers());
         let now = record.context().at;
-        match self.guard.judge(method, headers, host.name.as_str(), &path, now) {
+        match self
+            .guard
+            .judge(method, headers, host.name.as_str(), &path, now)
+        {
             Verdict::Allow(permit) => self.forward(permit, request, &host, record).await, // 5, 6
             Verdict::Deny(denial) => Err(Fault::Denied(denial)),
         }
@@ -99,7 +104,9 @@ impl Pipeline {
         if path == "/.well-known/jwks.json" {
             return Some(Own::Jwks);
         }
-        self.api.mount(path).map(|(mount, path)| Own::Mount { mount, path })
+        self.api
+            .mount(path)
+            .map(|(mount, path)| Own::Mount { mount, path })
     }
 
     async fn answer(
@@ -144,7 +151,9 @@ impl Pipeline {
                 self.activity.note(activity::Note { session, address });
             }
         }
-        let via = record.context_mut().via(Some(host.value.clone()), self.public_scheme);
+        let via = record
+            .context_mut()
+            .via(Some(host.value.clone()), self.public_scheme);
         let watch = Stopwatch::start();
         let answered = self.proxy.forward(permit, request, &via).await;
         record.upstream_took(watch.elapsed());
@@ -152,8 +161,13 @@ impl Pipeline {
     }
 
     fn caller(&self, headers: &HeaderMap, context: &Context) -> Caller {
-        let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
-        let agent = agent.get(..agent.len().min(MAX_USER_AGENT)).unwrap_or_default();
+        let agent = headers
+            .get(header::USER_AGENT)
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default();
+        let agent = agent
+            .get(..agent.len().min(MAX_USER_AGENT))
+            .unwrap_or_default();
         let device = extract::cookie(headers, &self.api.settings().cookies.device);
         Caller {
             address: Some(context.client),

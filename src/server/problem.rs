@@ -197,18 +197,23 @@ fn denied(denial: &Denial) -> Problem {
     const SCOPE: Extra = Extra::Authenticate("Bearer error=\"insufficient_scope\"");
     match denial.reason() {
         Reason::Missing => say(401, Code::MissingToken, "an access token is needed").with(PLAIN),
-        Reason::Invalid(_) => {
-            say(401, Code::InvalidToken, "the access token is not valid").with(BAD)
-        }
+        Reason::Invalid => say(401, Code::InvalidToken, "the access token is not valid").with(BAD),
         Reason::Expired => say(401, Code::TokenExpired, "the access token has expired").with(BAD),
         Reason::Ended => say(401, Code::SessionEnded, "the session is over").with(BAD),
-        Reason::Stale => {
-            say(401, Code::TokenStale, "the account has changed: refresh the token").with(BAD)
-        }
+        Reason::Stale => say(
+            401,
+            Code::TokenStale,
+            "the account has changed: refresh the token",
+        )
+        .with(BAD),
         Reason::TwoCredentials => {
             let extra = Extra::Authenticate("Bearer error=\"invalid_request\"");
-            say(401, Code::TwoCredentials, "the request carries more than one credential")
-                .with(extra)
+            say(
+                400,
+                Code::TwoCredentials,
+                "the request carries more than one credential",
+            )
+            .with(extra)
         }
         Reason::MissingRole => {
             say(403, Code::MissingRole, "a role that this needs is missing").with(SCOPE)
@@ -229,9 +234,7 @@ fn api(error: &ApiError) -> Problem {
         ApiError::MalformedBody(_) => say(400, Code::MalformedBody, detail),
         ApiError::UnknownField(field) => say(400, Code::UnknownField, detail).about(field),
         ApiError::MissingField(field) => say(400, Code::MissingField, detail).about(field),
-        ApiError::InvalidField { field, .. } => {
-            say(400, Code::InvalidField, detail).about(field)
-        }
+        ApiError::InvalidField { field, .. } => say(400, Code::InvalidField, detail).about(field),
         ApiError::CrossSite => say(403, Code::CrossSite, detail),
         ApiError::Denied(denial) => denied(denial),
         ApiError::Auth(error) => auth(error),
@@ -241,49 +244,65 @@ fn api(error: &ApiError) -> Problem {
 fn auth(error: &AuthError) -> Problem {
     let detail = error.to_string();
     match error {
-        AuthError::InvalidCredentials => {
-            say(401, Code::InvalidCredentials, "the log-in name or the password is wrong")
-        }
-        AuthError::InvalidRefreshToken => {
-            say(401, Code::InvalidRefreshToken, "the refresh token is not valid: log in again")
-        }
+        AuthError::InvalidCredentials => say(
+            401,
+            Code::InvalidCredentials,
+            "the log-in name or the password is wrong",
+        ),
+        AuthError::InvalidRefreshToken => say(
+            401,
+            Code::InvalidRefreshToken,
+            "the refresh token is not valid: log in again",
+        ),
         AuthError::SignupClosed => say(403, Code::SignupClosed, detail),
         AuthError::LoginTaken(kind) => say(409, Code::LoginTaken, detail).about(&kind.to_string()),
         AuthError::WeakPassword(_) => say(400, Code::WeakPassword, detail),
         AuthError::TooManySessions => say(409, Code::TooManySessions, detail),
         AuthError::SessionNotFound => say(404, Code::SessionNotFound, detail),
-        AuthError::AccountClosed => {
-            say(401, Code::SessionEnded, "the session is over")
-                .with(Extra::Authenticate("Bearer error=\"invalid_token\""))
-        }
+        AuthError::AccountClosed => say(401, Code::SessionEnded, "the session is over")
+            .with(Extra::Authenticate("Bearer error=\"invalid_token\"")),
         AuthError::RateLimited(exceeded) => {
             say(429, Code::RateLimited, detail).with(Extra::Limited(*exceeded))
         }
-        AuthError::Busy { retry_after } => {
-            say(503, Code::Busy, "too many passwords are being checked: try again")
-                .with(Extra::RetryAfter(*retry_after))
-        }
-        AuthError::Store(_) => say(503, Code::StoreUnavailable, "the session store has no answer")
-            .with(Extra::RetryAfter(Duration::from_secs(1))),
+        AuthError::Busy { retry_after } => say(
+            503,
+            Code::Busy,
+            "too many passwords are being checked: try again",
+        )
+        .with(Extra::RetryAfter(*retry_after)),
+        AuthError::Store(_) => say(
+            503,
+            Code::StoreUnavailable,
+            "the session store has no answer",
+        )
+        .with(Extra::RetryAfter(Duration::from_secs(1))),
         AuthError::Internal(_) => say(500, Code::Internal, "something went wrong"),
     }
 }
 
 fn upstream(error: &UpstreamError) -> Problem {
     match error {
-        UpstreamError::Unreachable(_) => {
-            say(502, Code::UpstreamUnreachable, "the application cannot be reached")
-        }
-        UpstreamError::BadResponse(_) => {
-            say(502, Code::UpstreamBadResponse, "the application's answer cannot be used")
-        }
-        UpstreamError::Timeout => {
-            say(504, Code::UpstreamTimeout, "the application did not answer in time")
-        }
-        UpstreamError::Overloaded { retry_after } => {
-            say(503, Code::UpstreamOverloaded, "too many requests are waiting for the application")
-                .with(Extra::RetryAfter(*retry_after))
-        }
+        UpstreamError::Unreachable(_) => say(
+            502,
+            Code::UpstreamUnreachable,
+            "the application cannot be reached",
+        ),
+        UpstreamError::BadResponse(_) => say(
+            502,
+            Code::UpstreamBadResponse,
+            "the application's answer cannot be used",
+        ),
+        UpstreamError::Timeout => say(
+            504,
+            Code::UpstreamTimeout,
+            "the application did not answer in time",
+        ),
+        UpstreamError::Overloaded { retry_after } => say(
+            503,
+            Code::UpstreamOverloaded,
+            "too many requests are waiting for the application",
+        )
+        .with(Extra::RetryAfter(*retry_after)),
         UpstreamError::ClientBody(fault) => {
             say(400, Code::BadRequest, fault.to_string()).with(Extra::Close)
         }
@@ -316,7 +335,11 @@ impl Problem {
         let id = request_id.to_str().unwrap_or_default();
         let title = self.status.canonical_reason().unwrap_or("Error");
         let (kind, body) = if wants_text(asked) {
-            let text = format!("{} {title}: {}\n(request {id})\n", self.status.as_u16(), self.detail);
+            let text = format!(
+                "{} {title}: {}\n(request {id})\n",
+                self.status.as_u16(),
+                self.detail
+            );
             ("text/plain; charset=utf-8", text.into_bytes())
         } else {
             let document = Document {
@@ -328,7 +351,10 @@ impl Problem {
                 field: self.field.as_deref(),
                 request_id: id,
             };
-            ("application/problem+json", serde_json::to_vec(&document).unwrap_or_default())
+            (
+                "application/problem+json",
+                serde_json::to_vec(&document).unwrap_or_default(),
+            )
         };
         let mut answer = Response::new(Full::new(Bytes::from(body)));
         *answer.status_mut() = self.status;
@@ -348,16 +374,31 @@ impl Problem {
             }
             Extra::Allow(methods) => put(headers, header::ALLOW, methods),
             Extra::Authenticate(challenge) => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static(challenge),
+                );
             }
             Extra::RetryAfter(wait) => put(headers, header::RETRY_AFTER, &up(*wait)),
             Extra::Limited(exceeded) => {
                 let wait = up(exceeded.retry_after);
                 put(headers, header::RETRY_AFTER, &wait);
                 let limit = exceeded.quota.count.to_string();
-                put(headers, http::HeaderName::from_static("ratelimit-limit"), &limit);
-                put(headers, http::HeaderName::from_static("ratelimit-remaining"), "0");
-                put(headers, http::HeaderName::from_static("ratelimit-reset"), &wait);
+                put(
+                    headers,
+                    http::HeaderName::from_static("ratelimit-limit"),
+                    &limit,
+                );
+                put(
+                    headers,
+                    http::HeaderName::from_static("ratelimit-remaining"),
+                    "0",
+                );
+                put(
+                    headers,
+                    http::HeaderName::from_static("ratelimit-reset"),
+                    &wait,
+                );
             }
         }
     }

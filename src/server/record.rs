@@ -197,9 +197,9 @@ impl http_body::Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let this = self.get_mut();
         let polled = match &mut this.body {
-            Body::Whole(body) => {
-                Pin::new(body).poll_frame(task).map_err(|never| match never {})
-            }
+            Body::Whole(body) => Pin::new(body)
+                .poll_frame(task)
+                .map_err(|never| match never {}),
             Body::Upstream(body) => Pin::new(body).poll_frame(task),
         };
         match &polled {
@@ -237,4 +237,3 @@ impl Drop for Outgoing {
         self.record.leave();
     }
 }
-

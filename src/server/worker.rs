@@ -52,20 +52,29 @@ impl Doorman {
     /// for many clients: a trusted proxy, a Unix socket.
     fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Admitted> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let place = Admitted { doorman: Arc::clone(self), address };
+        let place = Admitted {
+            doorman: Arc::clone(self),
+            address,
+        };
         let from_here = address.map_or(0, |address| self.count_in(address));
         (before < self.max && from_here <= self.max_per_address).then_some(place)
     }
 
     fn count_in(&self, address: IpAddr) -> usize {
-        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_insert(0);
         *count += 1;
         *count
     }
 
     fn count_out(&self, address: IpAddr) {
-        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -126,10 +135,16 @@ impl Worker {
     }
 
     /// Starts the worker's thread. It ends when the lifecycle is over and nothing is in flight.
-    pub fn start(self, index: usize, socket: BoundSocket) -> io::Result<JoinHandle<io::Result<()>>> {
+    pub fn start(
+        self,
+        index: usize,
+        socket: BoundSocket,
+    ) -> io::Result<JoinHandle<io::Result<()>>> {
         let name = format!("worker-{index}");
         std::thread::Builder::new().name(name).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(Arc::new(self).run(socket))
         })
     }
@@ -161,8 +176,8 @@ impl Worker {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let one_client = matches!(stream, Stream::Tcp(_))
-                        && !self.pipeline.trusted.trust(peer);
+                    let one_client =
+                        matches!(stream, Stream::Tcp(_)) && !self.pipeline.trusted.trust(peer);
                     match self.doorman.enter(one_client.then_some(peer)) {
                         Some(place) => self.serve(stream, peer, place),
                         None => turn_away(stream),
@@ -188,7 +203,11 @@ impl Worker {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, Arc::clone(&vigil));
         self.pipeline.metrics.connected();
-        let open = Open { worker: Arc::clone(self), id, _place: place };
+        let open = Open {
+            worker: Arc::clone(self),
+            id,
+            _place: place,
+        };
         let worker = Arc::clone(self);
         tasks::spawn(async move {
             let _open = open;
@@ -222,7 +241,10 @@ impl Worker {
     }
 
     fn each(&self, tell: impl Fn(&Vigil)) {
-        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for vigil in connections.values() {
             tell(vigil);
         }
@@ -234,7 +256,11 @@ impl Worker {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            let open = self.connections.lock().unwrap_or_else(PoisonError::into_inner).len();
+            let open = self
+                .connections
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .len();
             if open == 0 {
                 return;
             }

@@ -7,11 +7,11 @@ use crate::crypto::password::Verified;
 use crate::model::audit::{AuditAction, AuditRecord};
 use crate::model::session::{EndReason, Session, SessionKey};
 use crate::model::user::{User, UserKey, UserStatus};
+use crate::service::Service;
 use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
 use crate::service::signup::SignupRequest;
-use crate::service::Service;
 use crate::store::{
     AccountStore as _, AuditStore as _, Effect, LockoutStore as _, LoginKey, Scope,
     SessionStore as _, UserUpdated,
@@ -55,11 +55,16 @@ impl Service {
         new: Password,
         caller: &Caller,
     ) -> Result<(), AuthError> {
-        self.parts.limits.login(caller.address, &session.owner.user.to_string())?;
+        self.parts
+            .limits
+            .login(caller.address, &session.owner.user.to_string())?;
         let (user, _) = self.me(session).await?;
         self.judge_new_password(&new, user.logins())?;
-        let verified =
-            self.parts.passwords.verify(current, Some(user.password.clone())).await?;
+        let verified = self
+            .parts
+            .passwords
+            .verify(current, Some(user.password.clone()))
+            .await?;
         if verified == Verified::Mismatch {
             let action = AuditAction::PasswordChange;
             let entry = Entry::by_caller(self.now(), action, "wrong_password", caller);
@@ -69,9 +74,13 @@ impl Service {
         let hash = self.parts.passwords.hash(new).await?;
         let effect = Effect::EndOthers(session.id, EndReason::PasswordChanged);
         // The version that was verified is the one replaced: a change in between is not overwritten.
-        let changed = User { password: hash, updated_at: self.now(), ..user };
+        let changed = User {
+            password: hash,
+            updated_at: self.now(),
+            ..user
+        };
         match self.parts.store.update_user(changed, effect).await? {
-            UserUpdated::Stored(revocations) => self.enforce(&revocations),
+            UserUpdated::Stored(_) => {}
             UserUpdated::Stale | UserUpdated::Gone => return Err(AuthError::InvalidCredentials),
             UserUpdated::LoginTaken(kind) => return Err(AuthError::LoginTaken(kind)),
         }
@@ -96,9 +105,20 @@ impl Service {
     pub async fn operator_find(&self, named: &Named) -> Result<Option<User>, AuthError> {
         let tenant = TenantId::default();
         Ok(match named {
-            Named::Id(user) => self.parts.store.user(&UserKey { tenant, user: *user }).await?,
+            Named::Id(user) => {
+                self.parts
+                    .store
+                    .user(&UserKey {
+                        tenant,
+                        user: *user,
+                    })
+                    .await?
+            }
             Named::Login(login) => {
-                let key = LoginKey { tenant, login: login.clone() };
+                let key = LoginKey {
+                    tenant,
+                    login: login.clone(),
+                };
                 self.parts.store.user_by_login(&key).await?
             }
         })
@@ -110,7 +130,11 @@ impl Service {
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Vec<User>, AuthError> {
-        Ok(self.parts.store.users(&TenantId::default(), after, limit).await?)
+        Ok(self
+            .parts
+            .store
+            .users(&TenantId::default(), after, limit)
+            .await?)
     }
 
     /// Sets a password; all sessions of the account end. `None` when there is no such account.
@@ -119,12 +143,18 @@ impl Service {
         named: &Named,
         password: Password,
     ) -> Result<Option<User>, AuthError> {
-        let Some(user) = self.operator_find(named).await? else { return Ok(None) };
+        let Some(user) = self.operator_find(named).await? else {
+            return Ok(None);
+        };
         self.judge_new_password(&password, user.logins())?;
         let hash = self.parts.passwords.hash(password).await?;
         let effect = Effect::EndAll(EndReason::PasswordChanged);
-        let change = |user: User| User { password: hash.clone(), ..user };
-        self.change(named, change, effect, AuditAction::PasswordChange, "set").await
+        let change = |user: User| User {
+            password: hash.clone(),
+            ..user
+        };
+        self.change(named, change, effect, AuditAction::PasswordChange, "set")
+            .await
     }
 
     /// Sets the roles; access tokens with the old ones must be refreshed before they pass again.
@@ -134,30 +164,65 @@ impl Service {
         roles: Roles,
     ) -> Result<Option<User>, AuthError> {
         let outcome = roles.joined();
-        let change = |user: User| User { roles: roles.clone(), ..user };
-        self.change(named, change, Effect::StaleClaims, AuditAction::RolesChange, &outcome).await
+        let change = |user: User| User {
+            roles: roles.clone(),
+            ..user
+        };
+        self.change(
+            named,
+            change,
+            Effect::StaleClaims,
+            AuditAction::RolesChange,
+            &outcome,
+        )
+        .await
     }
 
     /// Enables an account.
     pub async fn operator_enable(&self, named: &Named) -> Result<Option<User>, AuthError> {
-        let change = |user: User| User { status: UserStatus::Enabled, ..user };
-        self.change(named, change, Effect::None, AuditAction::AccountEnable, "enabled").await
+        let change = |user: User| User {
+            status: UserStatus::Enabled,
+            ..user
+        };
+        self.change(
+            named,
+            change,
+            Effect::None,
+            AuditAction::AccountEnable,
+            "enabled",
+        )
+        .await
     }
 
     /// Disables an account; its sessions end.
     pub async fn operator_disable(&self, named: &Named) -> Result<Option<User>, AuthError> {
-        let change = |user: User| User { status: UserStatus::Disabled, ..user };
+        let change = |user: User| User {
+            status: UserStatus::Disabled,
+            ..user
+        };
         let effect = Effect::EndAll(EndReason::AccountClosed);
-        self.change(named, change, effect, AuditAction::AccountDisable, "disabled").await
+        self.change(
+            named,
+            change,
+            effect,
+            AuditAction::AccountDisable,
+            "disabled",
+        )
+        .await
     }
 
     /// Opens a locked account. `None` when there is no such account; else whether any failure was
     /// forgotten.
     pub async fn operator_unlock(&self, named: &Named) -> Result<Option<bool>, AuthError> {
-        let Some(user) = self.operator_find(named).await? else { return Ok(None) };
+        let Some(user) = self.operator_find(named).await? else {
+            return Ok(None);
+        };
         let mut any = false;
         for login in user.logins() {
-            let key = LoginKey { tenant: user.key.tenant.clone(), login: login.clone() };
+            let key = LoginKey {
+                tenant: user.key.tenant.clone(),
+                login: login.clone(),
+            };
             any |= self.parts.store.unlock(&key).await?;
         }
         self.note(AuditAction::Unlock, "unlocked", &user.key);
@@ -169,7 +234,10 @@ impl Service {
         let now = self.now();
         let mut until = None;
         for login in user.logins() {
-            let key = LoginKey { tenant: user.key.tenant.clone(), login: login.clone() };
+            let key = LoginKey {
+                tenant: user.key.tenant.clone(),
+                login: login.clone(),
+            };
             let lockout = self.parts.store.lockout(&key).await?;
             if lockout.is_locked(now) {
                 until = until.max(Some(lockout.locked_until));
@@ -181,7 +249,10 @@ impl Service {
     /// Makes a new signing key, which signs at once; the old one verifies until its last token has
     /// expired.
     pub fn operator_rotate_keys(&self) -> Result<(), AuthError> {
-        let rotated = self.parts.keys.rotate(self.now(), Duration::ZERO, &*self.parts.random);
+        let rotated = self
+            .parts
+            .keys
+            .rotate(self.now(), Duration::ZERO, &*self.parts.random);
         let id = rotated.map_err(|error| AuthError::Internal(error.to_string()))?;
         let entry = Entry::by_operator(self.now(), AuditAction::KeyRotate, &id);
         self.parts.audit.record(entry.done());
@@ -190,11 +261,12 @@ impl Service {
 
     /// Deletes an account and its sessions. `false` when there was none.
     pub async fn operator_delete(&self, named: &Named) -> Result<bool, AuthError> {
-        let Some(user) = self.operator_find(named).await? else { return Ok(false) };
+        let Some(user) = self.operator_find(named).await? else {
+            return Ok(false);
+        };
         let Some(ended) = self.parts.store.delete_user(&user.key).await? else {
             return Ok(false);
         };
-        self.enforce(&ended);
         self.note(AuditAction::AccountDelete, "deleted", &user.key);
         Ok(true)
     }
@@ -231,7 +303,9 @@ impl Service {
         let mut after: Option<SessionKey> = None;
         loop {
             let page = self.parts.store.all_sessions(after.take(), 500).await?;
-            let Some(last) = page.last() else { return Ok(ended) };
+            let Some(last) = page.last() else {
+                return Ok(ended);
+            };
             after = Some(last.key.clone());
             for session in page {
                 ended += self.operator_end(Scope::One(session.key)).await?;
@@ -250,13 +324,15 @@ impl Service {
 
     async fn operator_end(&self, scope: Scope) -> Result<usize, AuthError> {
         let ended = self.parts.store.end(&scope, EndReason::Operator).await?;
-        self.enforce(&ended);
         let owner = match &scope {
             Scope::One(key) => &key.owner,
             Scope::AllOf(owner) | Scope::AllExcept(owner, _) => owner,
         };
         for revocation in &ended {
-            let key = SessionKey { owner: owner.clone(), id: revocation.session };
+            let key = SessionKey {
+                owner: owner.clone(),
+                id: revocation.session,
+            };
             let why = EndReason::Operator.as_str();
             let entry = Entry::by_operator(self.now(), AuditAction::SessionEnd, why);
             self.parts.audit.record(entry.of(&key).done());
@@ -274,11 +350,20 @@ impl Service {
         outcome: &str,
     ) -> Result<Option<User>, AuthError> {
         for _ in 0..RETRIES {
-            let Some(user) = self.operator_find(named).await? else { return Ok(None) };
-            let changed = User { updated_at: self.now(), ..change(user) };
-            match self.parts.store.update_user(changed.clone(), effect).await? {
-                UserUpdated::Stored(revocations) => {
-                    self.enforce(&revocations);
+            let Some(user) = self.operator_find(named).await? else {
+                return Ok(None);
+            };
+            let changed = User {
+                updated_at: self.now(),
+                ..change(user)
+            };
+            match self
+                .parts
+                .store
+                .update_user(changed.clone(), effect)
+                .await?
+            {
+                UserUpdated::Stored(_) => {
                     self.note(action, outcome, &changed.key);
                     return Ok(Some(changed));
                 }
@@ -287,7 +372,9 @@ impl Service {
                 UserUpdated::Gone => return Ok(None),
             }
         }
-        Err(AuthError::Internal("the account kept changing; try again".to_owned()))
+        Err(AuthError::Internal(
+            "the account kept changing; try again".to_owned(),
+        ))
     }
 
     fn note(&self, action: AuditAction, outcome: &str, user: &UserKey) {

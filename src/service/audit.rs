@@ -32,7 +32,13 @@ impl Audit {
     /// Both ends.
     pub fn new() -> (Self, AuditQueue) {
         let (queue, records) = mpsc::channel(QUEUE);
-        (Self { queue, lost: AtomicU64::new(0) }, records)
+        (
+            Self {
+                queue,
+                lost: AtomicU64::new(0),
+            },
+            records,
+        )
     }
 
     /// Writes one record.

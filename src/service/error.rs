@@ -70,6 +70,8 @@ impl From<PasswordError> for AuthError {
 
 impl From<Busy> for AuthError {
     fn from(_: Busy) -> Self {
-        Self::Busy { retry_after: Duration::from_secs(1) }
+        Self::Busy {
+            retry_after: Duration::from_secs(1),
+        }
     }
 }

@@ -3,9 +3,9 @@
 use crate::model::session::{Generation, Proof, Session, SessionKey};
 use crate::model::user::User;
 use crate::rules::session as session_rules;
+use crate::service::Service;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
-use crate::service::Service;
 use crate::store::{Created, LoginKey, Route, SessionStore as _};
 use crate::types::device::Device;
 use crate::types::ids::SessionId;
@@ -74,9 +74,13 @@ impl Service {
             first_address: opening.caller.address,
             last_address: opening.caller.address,
         };
-        let stored = self.parts.store.create(session.clone(), settings.cap, opening.clears).await?;
+        let stored = self
+            .parts
+            .store
+            .create(session.clone(), settings.cap, opening.clears)
+            .await?;
         match stored {
-            Created::Stored { evicted } => self.enforce(&evicted),
+            Created::Stored { .. } => {}
             Created::Full => return Err(AuthError::TooManySessions),
         }
         self.tokens(session, user)
@@ -92,6 +96,12 @@ impl Service {
             .map_err(|error| AuthError::Internal(error.to_string()))?;
         let route = Route::of(&session.key.owner).0;
         let refresh = self.parts.keys.refresh().issue(&session, route);
-        Ok(Grant { session, user, access, access_expires_at, refresh })
+        Ok(Grant {
+            session,
+            user,
+            access,
+            access_expires_at,
+            refresh,
+        })
     }
 }

@@ -8,11 +8,11 @@ use crate::crypto::password::Verified;
 use crate::model::audit::AuditAction;
 use crate::model::session::Proof;
 use crate::model::user::{User, UserStatus};
+use crate::service::Service;
 use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
 use crate::service::grant::{Grant, Opening};
-use crate::service::Service;
 use crate::store::{
     AccountStore as _, Effect, LockoutStore as _, LoginKey, SessionStore as _, UserUpdated,
 };
@@ -41,7 +41,9 @@ impl Service {
         let login = LoginName::guess(&request.identifier)
             .ok()
             .filter(|login| self.parts.settings.identifiers.contains(&login.kind()));
-        let account = login.as_ref().map_or(request.identifier.trim(), LoginName::as_str);
+        let account = login
+            .as_ref()
+            .map_or(request.identifier.trim(), LoginName::as_str);
         if let Err(exceeded) = self.parts.limits.login(caller.address, account) {
             self.parts.events.count(Event::LoginLimited);
             return Err(exceeded.into());
@@ -55,7 +57,11 @@ impl Service {
         let user = self.parts.store.user_by_login(&key).await?;
         let lockout = self.parts.store.lockout(&key).await?;
         let hash = user.as_ref().map(|user| user.password.clone());
-        let verified = self.parts.passwords.verify(request.password.clone(), hash).await?;
+        let verified = self
+            .parts
+            .passwords
+            .verify(request.password.clone(), hash)
+            .await?;
 
         let refusal = match (&user, verified) {
             (None, _) => Some("unknown_account"),
@@ -68,7 +74,9 @@ impl Service {
         };
         let (Some(user), None) = (user.clone(), refusal) else {
             let reason = refusal.unwrap_or("unknown_account");
-            return Err(self.count_failure(&key, user.as_ref(), reason, caller).await?);
+            return Err(self
+                .count_failure(&key, user.as_ref(), reason, caller)
+                .await?);
         };
         let user = if verified == Verified::MatchButOutdated {
             self.rehash(user, request.password).await?
@@ -98,7 +106,11 @@ impl Service {
         caller: &Caller,
     ) -> Result<AuthError, AuthError> {
         let before = self.parts.store.lockout(key).await?;
-        let after = self.parts.store.fail_login(key, self.parts.settings.lock).await?;
+        let after = self
+            .parts
+            .store
+            .fail_login(key, self.parts.settings.lock)
+            .await?;
         let now = self.now();
         if after.is_locked(now) && !before.is_locked(now) {
             let mut entry = Entry::by_caller(now, AuditAction::Lock, "too_many_failures", caller);
@@ -123,9 +135,13 @@ impl Service {
     /// Whether the caller shows the device cookie of one of the user's live sessions. A lock keeps
     /// strangers out; it must not be a weapon against the owner.
     async fn knows_device(&self, user: &User, caller: &Caller) -> Result<bool, AuthError> {
-        let Some(device) = caller.device else { return Ok(false) };
+        let Some(device) = caller.device else {
+            return Ok(false);
+        };
         let sessions = self.parts.store.sessions(&user.key).await?;
-        Ok(sessions.iter().any(|session| session.device_id == Some(device)))
+        Ok(sessions
+            .iter()
+            .any(|session| session.device_id == Some(device)))
     }
 
     /// Stores the password under today's parameters. Losing a race is fine: the next log-in tries
@@ -133,7 +149,12 @@ impl Service {
     async fn rehash(&self, mut user: User, password: Password) -> Result<User, AuthError> {
         user.password = self.parts.passwords.hash(password).await?;
         user.updated_at = self.now();
-        match self.parts.store.update_user(user.clone(), Effect::None).await? {
+        match self
+            .parts
+            .store
+            .update_user(user.clone(), Effect::None)
+            .await?
+        {
             UserUpdated::Stored(_) => user.version = user.version.saturating_add(1),
             UserUpdated::Stale | UserUpdated::LoginTaken(_) | UserUpdated::Gone => {}
         }

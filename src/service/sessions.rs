@@ -2,8 +2,8 @@
 
 use crate::model::session::{Session, SessionKey};
 use crate::model::user::{User, UserStatus};
-use crate::service::error::AuthError;
 use crate::service::Service;
+use crate::service::error::AuthError;
 use crate::store::{AccountStore as _, SessionStore as _};
 
 impl Service {
@@ -12,7 +12,10 @@ impl Service {
         self.parts.limits.sessions(current.owner.user)?;
         let mut sessions = self.parts.store.sessions(&current.owner).await?;
         sessions.sort_by_key(|session| {
-            (session.key.id != current.id, std::cmp::Reverse(session.created_at))
+            (
+                session.key.id != current.id,
+                std::cmp::Reverse(session.created_at),
+            )
         });
         Ok(sessions)
     }

@@ -3,11 +3,11 @@
 use crate::model::audit::AuditAction;
 use crate::model::user::{User, UserKey, UserStatus};
 use crate::rules::password as password_rules;
+use crate::service::Service;
 use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
 use crate::service::settings::SignupMode;
-use crate::service::Service;
 use crate::store::{AccountStore as _, UserCreated};
 use crate::telemetry::metrics::Event;
 use crate::types::ids::{TenantId, UserId};
@@ -38,7 +38,9 @@ impl Service {
             SignupMode::Open => {}
         }
         self.parts.limits.signup(caller.address)?;
-        let user = self.add_user(request, self.parts.settings.signup_roles.clone()).await?;
+        let user = self
+            .add_user(request, self.parts.settings.signup_roles.clone())
+            .await?;
         let entry = Entry::by_caller(self.now(), AuditAction::SignUp, "created", caller);
         self.parts.events.count(Event::Signup);
         self.parts.audit.record(entry.about(&user.key).done());
@@ -51,7 +53,11 @@ impl Service {
         request: SignupRequest,
         roles: Roles,
     ) -> Result<User, AuthError> {
-        let logins = [Some(&request.username), request.email.as_ref(), request.mobile.as_ref()];
+        let logins = [
+            Some(&request.username),
+            request.email.as_ref(),
+            request.mobile.as_ref(),
+        ];
         self.judge_new_password(&request.password, logins.into_iter().flatten())?;
         let password = self.parts.passwords.hash(request.password).await?;
         let now = self.now();

@@ -6,10 +6,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::service::Service;
 use crate::service::activity::ActivityQueue;
 use crate::service::audit::AuditQueue;
 use crate::service::error::AuthError;
-use crate::service::Service;
 use crate::store::{AuditStore as _, Lifecycle as _, RevocationLog as _, Seen, SessionStore as _};
 
 /// How often expired records are looked for.
@@ -47,7 +47,7 @@ impl Service {
     /// Loads the revocations that still matter. Nothing may be judged before this succeeded.
     pub async fn load_revocations(&self) -> Result<usize, AuthError> {
         let revocations = self.parts.store.revocations().await?;
-        self.enforce(&revocations);
+        self.parts.liveness.load(&revocations);
         Ok(revocations.len())
     }
 

@@ -353,7 +353,7 @@ pub enum Effect {
     StaleClaims,
     /// All end.
     EndAll(EndReason),
-    /// All end but this one, whose access tokens become stale.
+    /// All end but this one.
     EndOthers(SessionId, EndReason),
 }
 

@@ -43,8 +43,9 @@ impl RouteClass {
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Upper bounds of the histograms' buckets, in microseconds.
-const BUCKETS: [u64; 12] =
-    [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 10_000_000];
+const BUCKETS: [u64; 12] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 10_000_000,
+];
 
 /// How many refusal reasons there can be.
 const MAX_REASONS: usize = 64;
@@ -133,7 +134,10 @@ impl WorkerMetrics {
 
 /// One writer: a load and a store instead of a locked instruction.
 fn add(counter: &AtomicU64, n: u64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(n),
+        Ordering::Relaxed,
+    );
 }
 
 #[derive(Debug, Default)]
@@ -145,7 +149,10 @@ struct Histogram {
 impl Histogram {
     fn observe(&self, span: Duration) {
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BUCKETS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS.len());
+        let bucket = BUCKETS
+            .iter()
+            .position(|bound| micros <= *bound)
+            .unwrap_or(BUCKETS.len());
         if let Some(counter) = self.buckets.get(bucket) {
             add(counter, 1);
         }
@@ -224,7 +231,9 @@ impl Events {
 
     /// How many so far.
     pub fn so_far(&self, event: Event) -> u64 {
-        self.0.get(event as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+        self.0
+            .get(event as usize)
+            .map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 }
 
@@ -242,7 +251,9 @@ pub struct Reading {
 
 impl fmt::Debug for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reading").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Reading")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -270,7 +281,12 @@ impl Metrics {
         readings: Vec<Reading>,
     ) -> Self {
         let mut registry = Registry::with_prefix("sidegate");
-        registry.register_collector(Box::new(Page { workers, reasons, events, readings }));
+        registry.register_collector(Box::new(Page {
+            workers,
+            reasons,
+            events,
+            readings,
+        }));
         Self { registry }
     }
 
@@ -342,7 +358,9 @@ impl Page {
         for index in 0..=BUCKETS.len() {
             let count = self.sum(|w| pick(w).buckets.get(index));
             total += count;
-            let bound = BUCKETS.get(index).map_or(f64::MAX, |micros| seconds(*micros));
+            let bound = BUCKETS
+                .get(index)
+                .map_or(f64::MAX, |micros| seconds(*micros));
             buckets.push((bound, count));
         }
         family.encode_histogram::<NoLabelSet>(seconds(micros), total, &buckets, None)
@@ -381,17 +399,43 @@ impl Collector for Page {
             ConstCounter::new(self.events.so_far(event)).encode(family.encode_family(&labels)?)?;
         }
         let own = [
-            ("response_bytes", "Response body bytes sent", Kind::Counter, self.sum(|w| Some(&w.bytes_out))),
-            ("connections", "Client connections open", Kind::Gauge, self.sum(|w| Some(&w.connections))),
-            ("accepted", "Client connections accepted", Kind::Counter, self.sum(|w| Some(&w.accepted))),
-            ("panics", "Requests cut by a panic", Kind::Counter, self.sum(|w| Some(&w.panics))),
+            (
+                "response_bytes",
+                "Response body bytes sent",
+                Kind::Counter,
+                self.sum(|w| Some(&w.bytes_out)),
+            ),
+            (
+                "connections",
+                "Client connections open",
+                Kind::Gauge,
+                self.sum(|w| Some(&w.connections)),
+            ),
+            (
+                "accepted",
+                "Client connections accepted",
+                Kind::Counter,
+                self.sum(|w| Some(&w.accepted)),
+            ),
+            (
+                "panics",
+                "Requests cut by a panic",
+                Kind::Counter,
+                self.sum(|w| Some(&w.panics)),
+            ),
         ];
         for (name, help, kind, value) in own {
             encode_number(&mut encoder, name, help, kind, value)?;
         }
         for reading in &self.readings {
             let value = (reading.read)();
-            encode_number(&mut encoder, reading.name, reading.help, reading.kind, value)?;
+            encode_number(
+                &mut encoder,
+                reading.name,
+                reading.help,
+                reading.kind,
+                value,
+            )?;
         }
         Ok(())
     }

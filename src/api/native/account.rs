@@ -40,7 +40,10 @@ where
 {
     let mut fields = asked.object(body, Presence::Required).await?;
     let login = |field, text: Result<LoginName, BadLogin>| {
-        text.map_err(|error| ApiError::InvalidField { field, detail: error.to_string() })
+        text.map_err(|error| ApiError::InvalidField {
+            field,
+            detail: error.to_string(),
+        })
     };
     let username = fields.text("username", MAX_LOGIN)?;
     let email = fields.optional_text("email", MAX_LOGIN)?;
@@ -48,21 +51,40 @@ where
     let name = fields.optional_text("name", MAX_NAME)?;
     let request = SignupRequest {
         username: login("username", LoginName::username(&username))?,
-        email: email.map(|text| login("email", LoginName::email(&text))).transpose()?,
-        mobile: mobile.map(|text| login("mobile", LoginName::mobile(&text))).transpose()?,
+        email: email
+            .map(|text| login("email", LoginName::email(&text)))
+            .transpose()?,
+        mobile: mobile
+            .map(|text| login("mobile", LoginName::mobile(&text)))
+            .transpose()?,
         name: display_text("name", name)?,
         password: password_field(&mut fields, "password")?,
     };
     fields.finish()?;
-    let user = asked.api.service.signup(request, &asked.call.caller).await?;
-    reply::json(StatusCode::CREATED, &UserReply { user: UserView::of(&user) })
+    let user = asked
+        .api
+        .service
+        .signup(request, &asked.call.caller)
+        .await?;
+    reply::json(
+        StatusCode::CREATED,
+        &UserReply {
+            user: UserView::of(&user),
+        },
+    )
 }
 
 pub(super) async fn me(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     let identity = asked.caller()?;
     let (user, session) = asked.api.service.me(&identity.session).await?;
     let view = SessionView::of(&session, identity.session.id, &asked.api.settings);
-    reply::json(StatusCode::OK, &MeReply { user: UserView::of(&user), session: view })
+    reply::json(
+        StatusCode::OK,
+        &MeReply {
+            user: UserView::of(&user),
+            session: view,
+        },
+    )
 }
 
 pub(super) async fn password<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
@@ -76,7 +98,11 @@ where
     let new = password_field(&mut fields, "new")?;
     fields.finish()?;
     let caller = &asked.call.caller;
-    asked.api.service.change_password(&identity.session, current, new, caller).await?;
+    asked
+        .api
+        .service
+        .change_password(&identity.session, current, new, caller)
+        .await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -87,8 +113,10 @@ pub(super) fn password_field(
 ) -> Result<Password, ApiError> {
     // NFKC can lengthen a text; the limit on the result is the one that counts.
     let text = fields.text(name, Password::MAX_BYTES)?;
-    Password::new(text)
-        .map_err(|error| ApiError::InvalidField { field: name, detail: error.to_string() })
+    Password::new(text).map_err(|error| ApiError::InvalidField {
+        field: name,
+        detail: error.to_string(),
+    })
 }
 
 /// Text that will be shown: trimmed, empty counts as missing, no control characters.

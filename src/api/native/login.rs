@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::Body;
 
+use crate::api::Answer;
 use crate::api::error::ApiError;
 use crate::api::native::Asked;
 use crate::api::native::account::{MAX_LOGIN, display_text, password_field};
@@ -11,7 +12,6 @@ use crate::api::native::view::{InBody, TokensView};
 use crate::api::settings::Delivery;
 use crate::api::wire::body::Presence;
 use crate::api::wire::{cookie, csrf, reply};
-use crate::api::Answer;
 use crate::guard::extract;
 use crate::service::{AuthError, Grant, LoginRequest};
 use crate::types::secret::SecretText;
@@ -34,11 +34,18 @@ where
     let remember = fields.flag("remember")?;
     fields.finish()?;
     let device_name = display_text("deviceName", device_name)?;
-    let request = LoginRequest { identifier, password, device_name, remember };
+    let request = LoginRequest {
+        identifier,
+        password,
+        device_name,
+        remember,
+    };
     let mut caller = asked.call.caller.clone();
     if asked.uses_cookies() {
         csrf::check_told(asked.call, asked.headers, &asked.api.settings)?;
-        caller.device.get_or_insert_with(|| asked.api.service.fresh_device());
+        caller
+            .device
+            .get_or_insert_with(|| asked.api.service.fresh_device());
     }
     let grant = asked.api.service.login(request, &caller).await?;
     tokens(asked, &grant)
@@ -50,18 +57,24 @@ where
     B::Error: std::fmt::Display,
 {
     let mut fields = asked.object(body, Presence::Optional).await?;
-    let shown = fields.optional_text("refreshToken", MAX_REFRESH)?.map(SecretText::new);
+    let shown = fields
+        .optional_text("refreshToken", MAX_REFRESH)?
+        .map(SecretText::new);
     fields.finish()?;
     let token = match shown {
         Some(token) => token,
         None => {
-            let cookie = refresh_cookie(asked)?
-                .ok_or(ApiError::Auth(AuthError::InvalidRefreshToken))?;
+            let cookie =
+                refresh_cookie(asked)?.ok_or(ApiError::Auth(AuthError::InvalidRefreshToken))?;
             csrf::check(asked.call, asked.headers, &asked.api.settings)?;
             cookie
         }
     };
-    let grant = asked.api.service.refresh(token.expose(), &asked.call.caller).await?;
+    let grant = asked
+        .api
+        .service
+        .refresh(token.expose(), &asked.call.caller)
+        .await?;
     tokens(asked, &grant)
 }
 
@@ -83,17 +96,31 @@ fn tokens(asked: &Asked<'_>, grant: &Grant) -> Result<Answer, ApiError> {
         Delivery::Hybrid => InBody::AccessOnly,
         Delivery::Cookies => InBody::Neither,
     };
-    let mut answer =
-        reply::json(StatusCode::OK, &TokensView::of(grant, in_body, now, settings))?;
+    let mut answer = reply::json(
+        StatusCode::OK,
+        &TokensView::of(grant, in_body, now, settings),
+    )?;
     let cookies = &settings.cookies;
     let headers = answer.headers_mut();
     if asked.call.mount.delivery == Delivery::Cookies {
         let life = grant.access_expires_at.since(now);
-        cookie::set(headers, cookies, &cookies.access, grant.access.expose(), life);
+        cookie::set(
+            headers,
+            cookies,
+            &cookies.access,
+            grant.access.expose(),
+            life,
+        );
     }
     if asked.uses_cookies() {
         let life = grant.session.ends_at().since(now);
-        cookie::set(headers, cookies, &cookies.refresh, grant.refresh.expose(), life);
+        cookie::set(
+            headers,
+            cookies,
+            &cookies.refresh,
+            grant.refresh.expose(),
+            life,
+        );
         if let Some(device) = grant.session.device_id {
             let id = device.to_string();
             cookie::set(headers, cookies, &cookies.device, &id, cookie::DEVICE_LIFE);

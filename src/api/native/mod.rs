@@ -52,7 +52,11 @@ enum Endpoint {
 }
 
 const fn route(method: &'static str, path: &'static str, endpoint: Endpoint) -> Route {
-    Route { method, path, endpoint }
+    Route {
+        method,
+        path,
+        endpoint,
+    }
 }
 
 /// Every route of the native dialect.
@@ -87,7 +91,12 @@ where
 {
     let endpoint = find(request.method(), call.path)?;
     let (parts, body) = request.into_parts();
-    let asked = Asked { api, guard, call, headers: &parts.headers };
+    let asked = Asked {
+        api,
+        guard,
+        call,
+        headers: &parts.headers,
+    };
     match endpoint {
         Endpoint::Signup => account::signup(&asked, body).await,
         Endpoint::Login => login::login(&asked, body).await,
@@ -129,7 +138,9 @@ impl Asked<'_> {
     /// Who is calling; refused when nobody good is.
     fn caller(&self) -> Result<Arc<Identity>, ApiError> {
         let now = self.api.service.now();
-        self.guard.identify(self.headers, now)?.ok_or(ApiError::Denied(Denial::missing()))
+        self.guard
+            .identify(self.headers, now)?
+            .ok_or(ApiError::Denied(Denial::missing()))
     }
 
     /// Who is calling, for a call that changes something: what a cookie carries needs proof that
@@ -164,8 +175,14 @@ impl Asked<'_> {
 
 fn find(method: &Method, path: &str) -> Result<Endpoint, ApiError> {
     // HEAD is answered like GET; hyper leaves the body out.
-    let asked = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    let found = ROUTES.iter().find(|route| route.method == asked && matches(route.path, path));
+    let asked = if *method == Method::HEAD {
+        "GET"
+    } else {
+        method.as_str()
+    };
+    let found = ROUTES
+        .iter()
+        .find(|route| route.method == asked && matches(route.path, path));
     match found {
         Some(route) => Ok(route.endpoint),
         None => match allow(path) {
@@ -177,8 +194,11 @@ fn find(method: &Method, path: &str) -> Result<Endpoint, ApiError> {
 
 /// What `Allow` says about a path; `None` when there is no such path.
 fn allow(path: &str) -> Option<String> {
-    let mut methods: Vec<&str> =
-        ROUTES.iter().filter(|route| matches(route.path, path)).map(|r| r.method).collect();
+    let mut methods: Vec<&str> = ROUTES
+        .iter()
+        .filter(|route| matches(route.path, path))
+        .map(|r| r.method)
+        .collect();
     if methods.is_empty() {
         return None;
     }
@@ -206,5 +226,6 @@ fn matches(pattern: &str, path: &str) -> bool {
 /// The id in `/sessions/{id}`. Something that is no id is nobody's session.
 fn session_id(path: &str) -> Result<SessionId, ApiError> {
     let last = path.rsplit('/').next().unwrap_or_default();
-    last.parse().map_err(|_| ApiError::Auth(AuthError::SessionNotFound))
+    last.parse()
+        .map_err(|_| ApiError::Auth(AuthError::SessionNotFound))
 }

@@ -34,7 +34,9 @@ where
     B::Error: std::fmt::Display,
 {
     let mut fields = asked.object(body, Presence::Optional).await?;
-    let shown = fields.optional_text("refreshToken", MAX_REFRESH)?.map(SecretText::new);
+    let shown = fields
+        .optional_text("refreshToken", MAX_REFRESH)?
+        .map(SecretText::new);
     fields.finish()?;
     let service = &asked.api.service;
     let caller = &asked.call.caller;
@@ -63,8 +65,13 @@ where
     asked.object(body, Presence::Optional).await?.finish()?;
     let caller = &asked.call.caller;
     let service = &asked.api.service;
-    let revoked = service.end_sessions(&identity.session, IncludeCurrent::Yes, caller).await?;
-    Ok(forget_cookies(asked, reply::json(StatusCode::OK, &RevokedReply { revoked })?))
+    let revoked = service
+        .end_sessions(&identity.session, IncludeCurrent::Yes, caller)
+        .await?;
+    Ok(forget_cookies(
+        asked,
+        reply::json(StatusCode::OK, &RevokedReply { revoked })?,
+    ))
 }
 
 pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, ApiError> {
@@ -78,9 +85,17 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, ApiError> {
 pub(super) async fn end(asked: &Asked<'_>, id: SessionId) -> Result<Answer, ApiError> {
     let identity = asked.writer()?;
     let owner = &identity.session.owner;
-    asked.api.service.end_session(owner, id, &asked.call.caller).await?;
+    asked
+        .api
+        .service
+        .end_session(owner, id, &asked.call.caller)
+        .await?;
     let answer = reply::empty(StatusCode::NO_CONTENT);
-    Ok(if id == identity.session.id { forget_cookies(asked, answer) } else { answer })
+    Ok(if id == identity.session.id {
+        forget_cookies(asked, answer)
+    } else {
+        answer
+    })
 }
 
 pub(super) async fn revoke_all<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
@@ -90,13 +105,22 @@ where
 {
     let identity = asked.writer()?;
     let mut fields = asked.object(body, Presence::Optional).await?;
-    let include =
-        if fields.flag("includeCurrent")? { IncludeCurrent::Yes } else { IncludeCurrent::No };
+    let include = if fields.flag("includeCurrent")? {
+        IncludeCurrent::Yes
+    } else {
+        IncludeCurrent::No
+    };
     fields.finish()?;
     let service = &asked.api.service;
-    let revoked = service.end_sessions(&identity.session, include, &asked.call.caller).await?;
+    let revoked = service
+        .end_sessions(&identity.session, include, &asked.call.caller)
+        .await?;
     let answer = reply::json(StatusCode::OK, &RevokedReply { revoked })?;
-    Ok(if include == IncludeCurrent::Yes { forget_cookies(asked, answer) } else { answer })
+    Ok(if include == IncludeCurrent::Yes {
+        forget_cookies(asked, answer)
+    } else {
+        answer
+    })
 }
 
 /// Tells the browser to drop our tokens. The device keeps its id: it is the same device.

@@ -80,7 +80,10 @@ impl SessionView {
             is_current: session.key.id == current,
             is_trusted_device: false,
             device_id: session.device_id.map(|id| id.to_string()),
-            device_name: session.device_label.clone().or_else(|| session.device.label()),
+            device_name: session
+                .device_label
+                .clone()
+                .or_else(|| session.device.label()),
             device_type: session.device.kind.as_str(),
             platform: session.device.system.clone(),
             browser: session.device.browser.clone(),

@@ -60,7 +60,13 @@ mod tests {
     fn a_cookie_carries_every_attribute_that_protects_it() {
         let mut headers = HeaderMap::new();
         let cookies = cookies();
-        set(&mut headers, &cookies, &cookies.access, "abc", Duration::from_secs(900));
+        set(
+            &mut headers,
+            &cookies,
+            &cookies.access,
+            "abc",
+            Duration::from_secs(900),
+        );
         assert_eq!(
             headers.get(header::SET_COOKIE).unwrap(),
             "__Host-sidegate_access=abc; Path=/; Max-Age=900; HttpOnly; Secure; SameSite=Lax"
@@ -70,7 +76,10 @@ mod tests {
     #[test]
     fn clearing_keeps_the_attributes_that_identify_the_cookie() {
         let mut headers = HeaderMap::new();
-        let cookies = Cookies { domain: Some("example.org".to_owned()), ..cookies() };
+        let cookies = Cookies {
+            domain: Some("example.org".to_owned()),
+            ..cookies()
+        };
         clear(&mut headers, &cookies, "sidegate_access");
         assert_eq!(
             headers.get(header::SET_COOKIE).unwrap(),

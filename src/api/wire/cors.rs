@@ -18,9 +18,16 @@ impl Cors {
         let allowed = &call.mount.allowed_origins;
         let origin = headers
             .get(header::ORIGIN)
-            .filter(|value| value.to_str().is_ok_and(|text| allowed.iter().any(|a| a == text)))
+            .filter(|value| {
+                value
+                    .to_str()
+                    .is_ok_and(|text| allowed.iter().any(|a| a == text))
+            })
             .cloned();
-        Self { origin, varies: !allowed.is_empty() }
+        Self {
+            origin,
+            varies: !allowed.is_empty(),
+        }
     }
 
     /// Lets an allowed origin read this answer.
@@ -42,7 +49,10 @@ impl Cors {
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
                 HeaderValue::from_static("authorization, content-type"),
             );
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+            headers.insert(
+                header::ACCESS_CONTROL_MAX_AGE,
+                HeaderValue::from_static("600"),
+            );
         }
         answer
     }

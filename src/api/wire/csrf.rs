@@ -6,9 +6,9 @@
 
 use http::HeaderMap;
 
+use crate::api::Call;
 use crate::api::error::ApiError;
 use crate::api::settings::Settings;
-use crate::api::Call;
 
 /// Refuses a cookie-borne write that cannot be shown to be ours.
 pub fn check(call: &Call<'_>, headers: &HeaderMap, settings: &Settings) -> Result<(), ApiError> {
@@ -44,7 +44,8 @@ fn judge(call: &Call<'_>, headers: &HeaderMap, settings: &Settings) -> Origin {
     if origins.next().is_some() {
         return Origin::Foreign;
     }
-    let allowed = origin.is_some_and(|origin| call.mount.allowed_origins.iter().any(|a| a == origin));
+    let allowed =
+        origin.is_some_and(|origin| call.mount.allowed_origins.iter().any(|a| a == origin));
     if allowed {
         return Origin::Ours;
     }

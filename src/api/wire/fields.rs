@@ -27,13 +27,16 @@ impl Fields {
         let fields = deserializer
             .deserialize_map(Object)
             .map_err(|error| ApiError::MalformedBody(plain(&error)))?;
-        deserializer.end().map_err(|error| ApiError::MalformedBody(plain(&error)))?;
+        deserializer
+            .end()
+            .map_err(|error| ApiError::MalformedBody(plain(&error)))?;
         Ok(fields)
     }
 
     /// A text that must be there, at most `max` bytes.
     pub fn text(&mut self, name: &'static str, max: usize) -> Result<String, ApiError> {
-        self.optional_text(name, max)?.ok_or(ApiError::MissingField(name))
+        self.optional_text(name, max)?
+            .ok_or(ApiError::MissingField(name))
     }
 
     /// A text that may be missing or `null`, at most `max` bytes.
@@ -45,10 +48,14 @@ impl Fields {
         match self.0.remove(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.len() <= max => Ok(Some(text)),
-            Some(Value::String(_)) => {
-                Err(ApiError::InvalidField { field: name, detail: format!("at most {max} bytes") })
-            }
-            Some(_) => Err(ApiError::InvalidField { field: name, detail: "must be text".to_owned() }),
+            Some(Value::String(_)) => Err(ApiError::InvalidField {
+                field: name,
+                detail: format!("at most {max} bytes"),
+            }),
+            Some(_) => Err(ApiError::InvalidField {
+                field: name,
+                detail: "must be text".to_owned(),
+            }),
         }
     }
 
@@ -179,10 +186,26 @@ mod tests {
     fn only_one_flat_object_without_repeats_is_read() {
         assert_eq!(refusal(r#"{"a":"b","c":null,"d":1,"e":true}"#), "accepted");
         for bad in [
-            "", "[]", "null", "\"a\"", "{", "{}{}", "{} x", r#"{"a":{}}"#, r#"{"a":[]}"#,
-            r#"{"a":1,"a":1}"#, r#"{"a":"\ud800"}"#, "\u{feff}{}", "{'a':1}", "{\"a\":1,}",
+            "",
+            "[]",
+            "null",
+            "\"a\"",
+            "{",
+            "{}{}",
+            "{} x",
+            r#"{"a":{}}"#,
+            r#"{"a":[]}"#,
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":"\ud800"}"#,
+            "\u{feff}{}",
+            "{'a':1}",
+            "{\"a\":1,}",
         ] {
-            assert!(refusal(bad).starts_with("malformed body: "), "{bad:?}: {}", refusal(bad));
+            assert!(
+                refusal(bad).starts_with("malformed body: "),
+                "{bad:?}: {}",
+                refusal(bad)
+            );
         }
     }
 
@@ -196,9 +219,18 @@ mod tests {
     fn a_field_is_named_when_it_is_wrong() {
         let mut fields = Fields::parse(br#"{"name":5,"long":"xxxx","extra":1}"#).unwrap();
         let said = |error: ApiError| error.to_string();
-        assert_eq!(said(fields.text("gone", 9).unwrap_err()), "missing field gone");
-        assert_eq!(said(fields.text("name", 9).unwrap_err()), "field name: must be text");
-        assert_eq!(said(fields.text("long", 3).unwrap_err()), "field long: at most 3 bytes");
+        assert_eq!(
+            said(fields.text("gone", 9).unwrap_err()),
+            "missing field gone"
+        );
+        assert_eq!(
+            said(fields.text("name", 9).unwrap_err()),
+            "field name: must be text"
+        );
+        assert_eq!(
+            said(fields.text("long", 3).unwrap_err()),
+            "field long: at most 3 bytes"
+        );
         assert_eq!(said(fields.finish().unwrap_err()), "unknown field extra");
     }
 

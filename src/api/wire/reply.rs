@@ -15,16 +15,19 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Answer, ApiErro
         .map_err(|error| ApiError::Auth(AuthError::Internal(error.to_string())))?;
     let mut answer = json_bytes(Bytes::from(bytes));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer)
 }
 
 /// A JSON document that is the same for everybody.
 pub fn json_bytes(body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
-    answer
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     answer
 }
 
@@ -32,6 +35,8 @@ pub fn json_bytes(body: Bytes) -> Answer {
 pub fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

@@ -101,13 +101,9 @@ impl Transaction<'_> {
         self.put(record, &user)?;
         let revocations = match effect {
             Effect::None => Vec::new(),
-            Effect::StaleClaims => self.make_stale(&user.key, None)?,
+            Effect::StaleClaims => self.make_stale(&user.key)?,
             Effect::EndAll(why) => self.end_user(&user.key, None, why)?,
-            Effect::EndOthers(kept, why) => {
-                let mut revocations = self.end_user(&user.key, Some(kept), why)?;
-                revocations.extend(self.make_stale(&user.key, Some(kept))?);
-                revocations
-            }
+            Effect::EndOthers(kept, why) => self.end_user(&user.key, Some(kept), why)?,
         };
         Ok(UserUpdated::Stored(revocations))
     }
@@ -149,16 +145,11 @@ impl Transaction<'_> {
     }
 
     /// Makes the access tokens of a user's live sessions, or of one of them, stale.
-    fn make_stale(
-        &mut self,
-        user: &UserKey,
-        only: Option<SessionId>,
-    ) -> Result<Vec<Revocation>, StoreError> {
+    fn make_stale(&mut self, user: &UserKey) -> Result<Vec<Revocation>, StoreError> {
         let mut revocations = Vec::new();
         for stored in self.sessions_of(Route::of(user))? {
             let session = stored.session;
-            let wanted = only.is_none_or(|id| id == session.key.id);
-            if wanted && !session.is_expired(self.now) {
+            if !session.is_expired(self.now) {
                 let verdict = Verdict::Stale(session.generation);
                 revocations.push(self.revoke(&session.key, verdict, None, None)?);
             }
