@@ -15,7 +15,7 @@ use crate::crypto::password::Memory;
 /// The most jobs that wait.
 pub const QUEUE_LENGTH: usize = 64;
 
-const IDLE: Duration = Duration::from_mins(1);
+const IDLE: Duration = Duration::from_secs(60);
 
 /// One piece of work. It is given the thread's memory and reports by whatever it holds. A job that
 /// finds nobody waiting any more should return at once. When the pool ends, jobs that still wait

@@ -36,7 +36,7 @@ enum Signer {
     Ed25519(Ed25519KeyPair),
     P256(EcdsaKeyPair),
     Rsa(Box<RsaKeyPair>),
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
 }
 
 impl SigningKey {
@@ -89,7 +89,8 @@ impl SigningKey {
 
     /// A key that signs and verifies by HMAC-SHA-256. `strength::check_secret` judges secrets.
     pub fn from_secret(secret: &[u8]) -> Self {
-        Self(Signer::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        Self(Signer::Hmac(Box::new(key)))
     }
 
     /// Signs a message.
@@ -219,7 +220,7 @@ pub struct VerifyingKey(Checker);
 #[derive(Debug, Clone)]
 enum Checker {
     Public(Box<ParsedPublicKey>),
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
 }
 
 impl VerifyingKey {

@@ -100,7 +100,7 @@ fn ours<'a>(pair: &'a [u8], name: &[u8]) -> Result<Option<&'a [u8]>, BadCredenti
         return Ok(None);
     };
     match rest {
-        [b'=', value @ ..] if !value.is_empty() && value.iter().all(is_cookie_octet) => {
+        [b'=', value @ ..] if !value.is_empty() && value.iter().copied().all(is_cookie_octet) => {
             Ok(Some(value))
         }
         // Our name with no value, a broken value, or space around it: not as we set it.
@@ -110,7 +110,7 @@ fn ours<'a>(pair: &'a [u8], name: &[u8]) -> Result<Option<&'a [u8]>, BadCredenti
 }
 
 /// RFC 6265, 4.1.1.
-const fn is_cookie_octet(byte: &u8) -> bool {
+const fn is_cookie_octet(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x2B | 0x2D..=0x3A | 0x3C..=0x5B | 0x5D..=0x7E)
 }
 

@@ -64,9 +64,8 @@ impl Pattern {
     pub(super) fn may_start_with(&self, first: Option<u8>) -> bool {
         match (self.pieces.first(), first) {
             (Some(Piece::Literal { folded, .. }), Some(byte)) => folded.first() == Some(&byte),
-            (Some(Piece::Any), Some(_)) => true,
+            (Some(Piece::Any), Some(_)) | (None, None) => true,
             (Some(_), None) => false,
-            (None, None) => true,
             (None, Some(_)) => self.tail == Tail::AnyDepth,
         }
     }

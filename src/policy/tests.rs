@@ -281,8 +281,7 @@ proptest! {
         path in "/([abAB]|/|;|%2F|%2f|%61|%20|%41){0,8}",
         is_open in any::<bool>(),
     ) {
-        let mut pattern: String = pieces.iter().map(|p| format!("/{p}")).collect();
-        pattern.push_str(tail);
+        let mut pattern = pieces.iter().fold(String::new(), |all, p| all + "/" + p) + tail;
         if pattern.is_empty() {
             pattern.push('/');
         }

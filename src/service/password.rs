@@ -29,6 +29,7 @@ pub struct PasswordPool {
     pool: Pool,
     hasher: Arc<Hasher>,
     random: Arc<dyn Random>,
+    patience: Duration,
 }
 
 impl PasswordPool {
@@ -38,6 +39,7 @@ impl PasswordPool {
             hasher: Arc::new(Hasher::new(settings)?),
             pool: Pool::start(settings.max_concurrent)?,
             random,
+            patience: PATIENCE,
         })
     }
 
@@ -87,7 +89,7 @@ impl PasswordPool {
             }
         };
         self.pool.submit(Box::new(job)).map_err(|_| Busy)?;
-        within(PATIENCE, begun).await?;
+        within(self.patience, begun).await?;
         within(LONGEST, answer).await
     }
 }
@@ -209,6 +211,17 @@ mod tests {
             let verdict = pool.verify(password("x"), None).await;
             assert_eq!(verdict, Err(PasswordError::Busy(Busy)));
         });
+    }
+
+    #[test]
+    fn s36_who_waits_too_long_for_a_turn_is_told_so() {
+        let mut pool = pool();
+        pool.patience = Duration::from_millis(1);
+        let hold = occupy(&pool);
+        // The thread stays taken until the answer is in, however slow this machine is.
+        let refused = block_on(pool.hash(password("x")));
+        assert_eq!(refused.unwrap_err(), Busy);
+        drop(hold);
     }
 
     #[test]

@@ -244,7 +244,7 @@ mod tests {
             assert!(cache.bytes() <= 10_000);
         }
         assert!(cache.len() > 5);
-        cache.insert(&[b'x'; 20_000], entry(&[], 0));
+        cache.insert(&vec![b'x'; 20_000], entry(&[], 0));
         assert!(cache.bytes() <= 10_000);
         let mut off = self::cache(0);
         off.insert(b"token", entry(b"v", 1));

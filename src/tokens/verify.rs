@@ -162,22 +162,25 @@ struct Header {
 
 fn find_key<'a>(ring: &'a Ring, header: &[u8], now: Timestamp) -> Result<&'a RingKey, Refusal> {
     let key = match ring.by_header(header) {
-        Some(key) => key,
-        None => {
-            let json = decode(header)?;
-            let header: Header = serde_json::from_slice(&json).map_err(|_| Refusal::Header)?;
-            let key = ring.by_id(&header.kid).ok_or(Refusal::Key)?;
-            if header.typ != TYP || header.alg != key.algorithm().as_str() {
-                return Err(Refusal::Header);
-            }
-            key
-        }
-    };
+        Some(key) => Ok(key),
+        None => read_header(ring, header),
+    }?;
     if key.validity().is_alive(now) {
         Ok(key)
     } else {
         Err(Refusal::Key)
     }
+}
+
+/// The key that a header names which holds our members in another order or spacing.
+fn read_header<'a>(ring: &'a Ring, header: &[u8]) -> Result<&'a RingKey, Refusal> {
+    let json = decode(header)?;
+    let header: Header = serde_json::from_slice(&json).map_err(|_| Refusal::Header)?;
+    let key = ring.by_id(&header.kid).ok_or(Refusal::Key)?;
+    if header.typ != TYP || header.alg != key.algorithm().as_str() {
+        return Err(Refusal::Header);
+    }
+    Ok(key)
 }
 
 /// Why a token is refused: for logs and numbers. A caller is told no more than whether it expired.

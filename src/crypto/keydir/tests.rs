@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::types::random::SeededRandom;
 
-const MINUTE: Duration = Duration::from_mins(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const ED: Option<KeyKind> = Some(KeyKind::Ed25519);
 
 fn at(secs: u64) -> Timestamp {
@@ -128,15 +128,15 @@ fn damage_is_an_error_and_never_a_fresh_key() {
     let table: [(&str, Damage); 7] = [
         ("index cut", |p, _| write(p, "keys.json", b"{")),
         ("index gone", |p, _| {
-            std::fs::remove_file(p.path().join("keys.json")).unwrap()
+            std::fs::remove_file(p.path().join("keys.json")).unwrap();
         }),
         ("key gone", |p, kid| {
-            std::fs::remove_file(p.path().join(kid)).unwrap()
+            std::fs::remove_file(p.path().join(kid)).unwrap();
         }),
         ("key cut", |p, kid| {
-            write(p, kid, b"-----BEGIN PRIVATE KEY-----")
+            write(p, kid, b"-----BEGIN PRIVATE KEY-----");
         }),
-        ("key huge", |p, kid| write(p, kid, &[b'A'; 70_000])),
+        ("key huge", |p, kid| write(p, kid, &vec![b'A'; 70_000])),
         ("refresh short", |p, _| write(p, "refresh-1.key", &[1; 31])),
         ("name that climbs", |p, _| {
             let text = std::fs::read_to_string(p.path().join("keys.json")).unwrap();

@@ -28,7 +28,7 @@ pub(super) const ALGORITHMS: [Algorithm; 4] = [
 ];
 pub(super) const SECRET: &[u8] = b"u7Yp2Qx9Lk4Vb8Nz1Rt6Wc3Hd5Jf0GmS";
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
-pub(super) const TTL: Duration = Duration::from_mins(15);
+pub(super) const TTL: Duration = Duration::from_secs(900);
 
 pub(super) fn settings(algorithm: Algorithm, keys_dir: &Path) -> Settings {
     Settings {

@@ -31,7 +31,7 @@ fn s24_rotation_loses_no_token_and_moves_the_epoch() {
 #[test]
 fn s24_a_key_that_is_to_sign_later_verifies_and_is_published_at_once() {
     let desk = Desk::new(Algorithm::EdDSA);
-    let minute = Duration::from_mins(1);
+    let minute = Duration::from_secs(60);
     let old = desk.keys.ring().signer(NOW).unwrap().id().to_owned();
     let kid = desk.keys.rotate(NOW, minute, &*desk.random).unwrap();
     let ring = desk.keys.ring();

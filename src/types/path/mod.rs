@@ -13,6 +13,10 @@ pub use bad::BadPath;
 
 /// Which otherwise refused things a path may hold, for an application that needs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four switches that have nothing to do with each other"
+)]
 pub struct Allow {
     /// `//` and a trailing empty segment in between.
     pub empty_segment: bool,
