@@ -1,5 +1,6 @@
 //! The only users of hash and cipher libraries. Everything here is synchronous and pure; waiting
-//! for it is the business of `service`.
+//! for it is the business of `service`. `digest` is plain hashing, and the one part that `store`
+//! may import.
 
 pub mod digest;
 pub mod keydir;
