@@ -187,7 +187,7 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         // Nobody misses what stays behind in the temporary folder.
-        let _ = std::fs::remove_dir_all(&self.0);
+        drop(std::fs::remove_dir_all(&self.0));
     }
 }
 
@@ -219,7 +219,7 @@ impl Application {
                 builder.timer(TokioTimer::new());
                 let io = TokioIo::new(stream);
                 // A client that goes away is no concern of a demonstration.
-                let _ = builder.serve_connection(io, service_fn(show)).await;
+                drop(builder.serve_connection(io, service_fn(show)).await);
             });
         }
     }

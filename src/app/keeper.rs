@@ -131,7 +131,7 @@ impl Keeper {
         if let Some(socket) = self.admin_socket.take() {
             let admin = Arc::clone(&self.admin);
             start(&mut beside, async move {
-                told(admin::serve(socket, admin).await)
+                told(admin::serve(socket, admin).await);
             });
         }
         let mut control_path = None;
@@ -139,7 +139,7 @@ impl Keeper {
             let operator = Arc::clone(&self.operator);
             control_path = Some(path);
             start(&mut beside, async move {
-                told(control::serve(socket, operator).await)
+                told(control::serve(socket, operator).await);
             });
         }
         tokio::select! {
@@ -151,11 +151,11 @@ impl Keeper {
         beside.shutdown().await;
         if let Some(path) = control_path {
             // Gone already is as good.
-            let _ = std::fs::remove_file(path);
+            drop(std::fs::remove_file(path));
         }
         drop(self.operator);
         if let Some(writer) = self.writer.take() {
-            let _ = spawn_blocking(move || writer.finish()).await;
+            drop(spawn_blocking(move || writer.finish()).await);
         }
         match closed {
             Ok(outcome) => outcome.map_err(StartError::Store),
@@ -164,10 +164,6 @@ impl Keeper {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the keeper waits for what it starts"
-)]
 fn start(beside: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
     beside.spawn(task);
 }
@@ -208,7 +204,7 @@ async fn end_of_requests(
         () = lifecycle.reached(Phase::Stopped) => {}
     }
     lifecycle.advance(Phase::Stopped);
-    let _ = all.await;
+    drop(all.await);
 }
 
 /// Asks the store, again and again, whether it can commit.

@@ -61,7 +61,7 @@ async fn obey(signals: &mut Signals, running: &Running) {
             }
             Asked::Reload => {
                 // The outcome is in the log.
-                let _ = running.reload();
+                drop(running.reload());
             }
         }
     }

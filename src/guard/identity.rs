@@ -37,17 +37,21 @@ pub struct Identity {
     /// The identity headers, ready to be written: each name once.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// When this worker last told that the session is active.
-    pub(super) noted: AtomicU64,
+    pub noted: LastNoted,
 }
+
+/// When something was last noted; the epoch when it never was.
+#[derive(Debug, Default)]
+pub struct LastNoted(AtomicU64);
 
 impl Identity {
     /// Whether activity is to be told again: at most once in `every`, per worker. Saying yes counts
     /// as telling.
     pub fn is_due(&self, now: Timestamp, every: Duration) -> bool {
-        let last = Timestamp::from_millis(self.noted.load(Ordering::Relaxed));
-        let due = now.since(last) >= every;
+        let LastNoted(noted) = &self.noted;
+        let due = now.since(Timestamp::from_millis(noted.load(Ordering::Relaxed))) >= every;
         if due {
-            self.noted.store(now.as_millis(), Ordering::Relaxed);
+            noted.store(now.as_millis(), Ordering::Relaxed);
         }
         due
     }
@@ -65,7 +69,7 @@ impl Identity {
             roles: claims.roles,
             auth_time: claims.auth_time,
             expires_at: claims.expires_at,
-            noted: AtomicU64::new(0),
+            noted: LastNoted::default(),
         })
     }
 

@@ -70,7 +70,8 @@ fn is_port(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::via::{Earlier, Scheme};
+    use crate::proxy::via::Earlier;
+    use crate::types::net::Scheme;
 
     fn via(host: &'static str) -> Via {
         Via {

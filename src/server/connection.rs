@@ -30,10 +30,10 @@ use crate::server::listener::Stream;
 use crate::server::worker::Worker;
 
 /// How long a connection may wait between two requests.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// How long a client may take nothing of an answer that is ready for it.
-pub const WRITE_STALL: Duration = Duration::from_secs(60);
+const WRITE_STALL: Duration = Duration::from_secs(60);
 
 /// The most header lines of a request.
 const MAX_HEADERS: usize = 100;

@@ -54,6 +54,12 @@ pub struct RunningServer {
     pub reload: Arc<dyn Fn() -> Result<String, String> + Send + Sync>,
 }
 
+impl std::fmt::Debug for RunningServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningServer").finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Operator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Operator")
@@ -256,23 +262,25 @@ impl Operator {
             .operator_unlock(&named(user))
             .await
             .map_err(words)?;
-        Ok(Reply::Done(match any.ok_or_else(|| nobody(user))? {
-            true => format!("{user} can log in again"),
-            false => format!("{user} was not locked"),
+        Ok(Reply::Done(if any.ok_or_else(|| nobody(user))? {
+            format!("{user} can log in again")
+        } else {
+            format!("{user} was not locked")
         }))
     }
 
     async fn delete(&self, user: &UserRef) -> Result<Reply, String> {
-        match self
+        if self
             .service
             .operator_delete(&named(user))
             .await
             .map_err(words)?
         {
-            true => Ok(Reply::Done(format!(
+            Ok(Reply::Done(format!(
                 "{user} is deleted and all its sessions have ended"
-            ))),
-            false => Err(nobody(user)),
+            )))
+        } else {
+            Err(nobody(user))
         }
     }
 

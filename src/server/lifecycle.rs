@@ -55,7 +55,7 @@ impl Lifecycle {
     pub async fn reached(&self, phase: Phase) {
         let mut changes = self.0.subscribe();
         // An error means that nobody can advance the phase any more: the process is going.
-        let _ = changes.wait_for(|at| *at >= phase).await;
+        drop(changes.wait_for(|at| *at >= phase).await);
     }
 
     /// Watches the phase.

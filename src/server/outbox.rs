@@ -75,7 +75,10 @@ fn write_all(buffers: &Receiver<Vec<u8>>, mut sink: Box<dyn Write + Send>, lost:
 }
 
 fn lines(buffer: &[u8]) -> u64 {
-    buffer.iter().filter(|byte| **byte == b'\n').count() as u64
+    buffer
+        .split(|byte| *byte == b'\n')
+        .count()
+        .saturating_sub(1) as u64
 }
 
 impl Outbox {

@@ -21,6 +21,10 @@ use crate::types::ids::{SessionId, UserId};
 
 /// A response body.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one; a box would cost it"
+)]
 pub enum Body {
     /// Ours.
     Whole(Full<Bytes>),

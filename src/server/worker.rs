@@ -299,7 +299,7 @@ fn turn_away(stream: Stream) {
             }
         };
         // Whether the client hears it is the client's business.
-        let _ = timeout(REST, told).await;
+        drop(timeout(REST, told).await);
     });
 }
 

@@ -264,9 +264,9 @@ impl Service {
         let Some(user) = self.operator_find(named).await? else {
             return Ok(false);
         };
-        let Some(ended) = self.parts.store.delete_user(&user.key).await? else {
+        if self.parts.store.delete_user(&user.key).await?.is_none() {
             return Ok(false);
-        };
+        }
         self.note(AuditAction::AccountDelete, "deleted", &user.key);
         Ok(true)
     }

@@ -50,7 +50,7 @@ impl Service {
         }
         let Some(login) = login else {
             // Nobody can be called this; the work is done all the same.
-            self.parts.passwords.verify(request.password, None).await?;
+            let _mismatch = self.parts.passwords.verify(request.password, None).await?;
             return Err(self.refuse_login("no_such_name", None, caller));
         };
         let key = LoginKey { tenant, login };

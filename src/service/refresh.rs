@@ -41,7 +41,7 @@ impl Service {
                 tracing::warn!(session = %session.key.id, lost, "the store had lost rotations");
                 (session, "ahead", Event::RefreshAhead)
             }
-            Rotation::Reused(revocation) => {
+            Rotation::Reused(_) => {
                 self.parts.events.count(Event::RefreshReused);
                 let entry = Entry::by_caller(self.now(), AuditAction::Reuse, "ended", caller);
                 self.parts.audit.record(entry.of(&session.key).done());
@@ -85,7 +85,7 @@ impl Service {
             // Closing an account ends its sessions in the same step, so this is a race at most.
             Some(_) | None => {
                 let scope = Scope::One(session.key);
-                let ended = self
+                let _ended = self
                     .parts
                     .store
                     .end(&scope, EndReason::AccountClosed)

@@ -61,14 +61,13 @@ where
         .optional_text("refreshToken", MAX_REFRESH)?
         .map(SecretText::new);
     fields.finish()?;
-    let token = match shown {
-        Some(token) => token,
-        None => {
-            let cookie =
-                refresh_cookie(asked)?.ok_or(ApiError::Auth(AuthError::InvalidRefreshToken))?;
-            csrf::check(asked.call, asked.headers, &asked.api.settings)?;
-            cookie
-        }
+    let token = if let Some(token) = shown {
+        token
+    } else {
+        let cookie =
+            refresh_cookie(asked)?.ok_or(ApiError::Auth(AuthError::InvalidRefreshToken))?;
+        csrf::check(asked.call, asked.headers, &asked.api.settings)?;
+        cookie
     };
     let grant = asked
         .api

@@ -17,7 +17,7 @@ use http_body_util::Full;
 use crate::api::error::ApiError;
 use crate::api::settings::Delivery;
 use crate::api::wire::fields::Fields;
-use crate::api::wire::{body, csrf, reply};
+use crate::api::wire::{body, csrf};
 use crate::api::{Answer, Api, Call};
 use crate::guard::{Denial, Guard, Identity};
 use crate::service::AuthError;

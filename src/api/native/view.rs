@@ -43,7 +43,6 @@ impl UserView {
 /// A session.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_excessive_bools, reason = "the shape is the public one")]
 pub(super) struct SessionView {
     id: String,
     status: &'static str,
@@ -150,6 +149,10 @@ pub(super) enum InBody {
     Neither,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over references"
+)]
 fn iso<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(moment)
 }

@@ -49,7 +49,10 @@ fn judge(call: &Call<'_>, headers: &HeaderMap, settings: &Settings) -> Origin {
     if allowed {
         return Origin::Ours;
     }
-    match headers.get("sec-fetch-site").map(|value| value.as_bytes()) {
+    match headers
+        .get("sec-fetch-site")
+        .map(http::HeaderValue::as_bytes)
+    {
         Some(b"same-origin") => return Origin::Ours,
         Some(_) => return Origin::Foreign,
         None => {}

@@ -22,12 +22,15 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
 
+use crate::guard::identity::LastNoted;
 use crate::guard::{Identity, Permit};
 use crate::model::session::{Generation, SessionKey};
 use crate::model::user::UserKey;
-use crate::proxy::{Address, Body, Earlier, Proxy, Scheme, Settings, UpstreamError, Via};
-use crate::types::ids::{SessionId, TenantId, UserId};
+use crate::proxy::{Address, Body, Earlier, Proxy, Settings, UpstreamError, Via};
+use crate::types::ids::{SessionId, TenantId, TokenId, UserId};
+use crate::types::net::Scheme;
 use crate::types::role::Roles;
+use crate::types::time::Timestamp;
 
 const MANAGED: [&str; 4] = ["x-user-id", "x-user-role", "x-tenant-id", "remote-user"];
 
@@ -75,7 +78,14 @@ fn ann() -> Arc<Identity> {
             id: SessionId::from_bytes([2; 16]),
         },
         generation: Generation(0),
+        token: TokenId::from_bytes([3; 16]),
+        username: "ann".to_owned(),
+        email: None,
         roles: Roles::default(),
+        method: "password".to_owned(),
+        auth_time: Timestamp::from_secs(1),
+        expires_at: Timestamp::MAX,
+        noted: LastNoted::default(),
         headers: vec![header("x-user-id", "ann"), header("x-user-role", "user")],
     })
 }

@@ -10,7 +10,7 @@ use crate::store::embedded::transaction::Transaction;
 use crate::store::{
     AccountStore, Effect, LoginKey, Route, StoreError, UserCreated, UserUpdated, codec,
 };
-use crate::types::ids::{SessionId, TenantId, UserId};
+use crate::types::ids::{TenantId, UserId};
 use crate::types::login::LoginKind;
 
 impl AccountStore for Embedded {
