@@ -1,4 +1,4 @@
-//! Why a request may not pass, and what its answer has to say (RFC 6750, 3).
+//! Why a request may not pass. What its answer says is decided in one place, with all others.
 
 use crate::guard::extract::BadCredential;
 use crate::guard::headers::TooLong;
@@ -39,6 +39,12 @@ impl Denial {
         Self::new(Reason::Missing)
     }
 
+    /// A refusal for this reason, where no guard is at hand.
+    #[cfg(test)]
+    pub(crate) const fn for_tests(reason: Reason) -> Self {
+        Self::new(reason)
+    }
+
     pub(super) const fn new(reason: Reason) -> Self {
         Self {
             reason,
@@ -54,56 +60,6 @@ impl Denial {
     /// The precise cause, one word, for logs and numbers. Callers are not told.
     pub const fn detail(self) -> &'static str {
         self.detail
-    }
-
-    /// The status of a plain answer. A browser's navigation may be redirected instead when
-    /// [`Denial::is_about_login`].
-    pub const fn status(self) -> u16 {
-        match self.reason {
-            Reason::Missing | Reason::Invalid | Reason::Expired | Reason::Ended | Reason::Stale => {
-                401
-            }
-            Reason::TwoCredentials => 400,
-            Reason::MissingRole | Reason::Forbidden => 403,
-        }
-    }
-
-    /// Whether logging in or refreshing could help.
-    pub const fn is_about_login(self) -> bool {
-        self.status() == 401
-    }
-
-    /// The `error` of `WWW-Authenticate: Bearer`; none when no token was shown, and none when no
-    /// token could help.
-    pub const fn error(self) -> Option<&'static str> {
-        match self.reason {
-            Reason::Missing | Reason::Forbidden => None,
-            Reason::Invalid | Reason::Expired | Reason::Ended | Reason::Stale => {
-                Some("invalid_token")
-            }
-            Reason::TwoCredentials => Some("invalid_request"),
-            Reason::MissingRole => Some("insufficient_scope"),
-        }
-    }
-
-    /// The whole value of `WWW-Authenticate`; none for an answer that is not about a token.
-    pub const fn challenge(self) -> Option<&'static str> {
-        match self.reason {
-            Reason::Missing => Some("Bearer"),
-            Reason::Invalid => Some(r#"Bearer error="invalid_token""#),
-            Reason::Expired => {
-                Some(r#"Bearer error="invalid_token", error_description="the token expired""#)
-            }
-            Reason::Ended => {
-                Some(r#"Bearer error="invalid_token", error_description="the session ended""#)
-            }
-            Reason::Stale => {
-                Some(r#"Bearer error="invalid_token", error_description="refresh the token""#)
-            }
-            Reason::TwoCredentials => Some(r#"Bearer error="invalid_request""#),
-            Reason::MissingRole => Some(r#"Bearer error="insufficient_scope""#),
-            Reason::Forbidden => None,
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use http::{HeaderName, HeaderValue};
 
 use crate::guard::presets::{ALWAYS, Entry, PRESETS};
-use crate::guard::settings::Preset;
+use crate::guard::settings::{Preset, RESERVED};
 use crate::tokens::AccessClaims;
 
 /// What is written for each caller, made from the configured preset.
@@ -33,11 +33,6 @@ impl IdentityHeaders {
             Preset::Custom(list) => custom(list)?,
         };
         Ok(Self { entries })
-    }
-
-    /// The names of all presets.
-    pub fn preset_names() -> impl Iterator<Item = &'static str> {
-        PRESETS.iter().flat_map(|table| table.names).copied()
     }
 
     /// Every name that no client may send: all that any preset may write, the custom ones, the
@@ -176,24 +171,6 @@ fn encode(text: &str) -> String {
 /// The longest value of an identity header, in bytes.
 pub const MAX_VALUE: usize = 256;
 
-/// Headers that steer the message or carry credentials: no claim may be written there.
-const RESERVED: [&str; 14] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 /// A value that does not fit into a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an identity header would be longer than {MAX_VALUE} bytes")]
@@ -223,6 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::guard::settings::CLAIMS;
     use crate::model::session::{Generation, SessionKey};
     use crate::model::user::UserKey;
     use crate::types::ids::{SessionId, TenantId, TokenId, UserId};
@@ -287,7 +265,17 @@ mod tests {
     #[test]
     fn every_preset_renders_each_name_once_and_only_managed_names() {
         let ann = claims("ann", Some("ann@example.org"), &["admin"]);
-        for preset in IdentityHeaders::preset_names() {
+        let table: Vec<_> = PRESETS
+            .iter()
+            .flat_map(|table| table.names)
+            .copied()
+            .collect();
+        assert_eq!(
+            table,
+            crate::guard::settings::PRESETS,
+            "what can be configured is there"
+        );
+        for preset in table {
             let headers = named(preset);
             let managed = headers.managed();
             let mut names: Vec<_> = headers
@@ -302,6 +290,13 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), count, "{preset}");
             assert!(count > 0);
+        }
+    }
+
+    #[test]
+    fn every_claim_that_can_be_configured_is_known() {
+        for name in CLAIMS {
+            assert!(Claim::from_name(name).is_some(), "{name}");
         }
     }
 

@@ -21,3 +21,61 @@ pub enum Preset {
     /// Claim to header name.
     Custom(Vec<(String, HeaderName)>),
 }
+
+/// The presets that can be named.
+pub const PRESETS: &[&str] = &[
+    "native",
+    "oauth2-proxy",
+    "auth-request",
+    "remote-user",
+    "authentik",
+    "pomerium",
+    "cloudflare",
+    "grafana",
+    "gitea",
+    "jenkins",
+    "django",
+    "spring",
+    "php",
+    "nextcloud",
+    "rails",
+    "cloudbeaver",
+];
+
+/// The claims that can be told.
+pub const CLAIMS: &[&str] = &[
+    "sub", "username", "email", "role", "roles", "tenantId", "sid", "amr",
+];
+
+/// Headers that steer the message, carry credentials or have a meaning of their own: no claim may be
+/// written there.
+pub const RESERVED: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "origin",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-request-id",
+];

@@ -327,29 +327,6 @@ fn s14_two_callers_are_never_mixed_up() {
 }
 
 #[test]
-fn every_denial_has_an_answer_of_its_own() {
-    let all = [
-        (Reason::Missing, 401, Some("Bearer"), None),
-        (Reason::Invalid, 401, None, Some("invalid_token")),
-        (Reason::Expired, 401, None, Some("invalid_token")),
-        (Reason::Ended, 401, None, Some("invalid_token")),
-        (Reason::Stale, 401, None, Some("invalid_token")),
-        (Reason::TwoCredentials, 400, None, Some("invalid_request")),
-        (Reason::MissingRole, 403, None, Some("insufficient_scope")),
-        (Reason::Forbidden, 403, None, None),
-    ];
-    for (reason, status, challenge, error) in all {
-        let denial = Denial::new(reason);
-        assert_eq!(denial.status(), status);
-        assert_eq!(denial.error(), error);
-        match error {
-            Some(word) => assert!(denial.challenge().unwrap().contains(word)),
-            None => assert_eq!(denial.challenge(), challenge),
-        }
-    }
-}
-
-#[test]
 fn a_guard_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Guard>();

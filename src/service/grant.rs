@@ -6,11 +6,14 @@ use crate::rules::session as session_rules;
 use crate::service::Service;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
-use crate::store::{Created, LoginKey, Route, SessionStore as _};
+use crate::store::{AccountStore as _, Created, LoginKey, LoginProof, Route, SessionStore as _};
 use crate::types::device::Device;
 use crate::types::ids::SessionId;
 use crate::types::secret::SecretText;
 use crate::types::time::Timestamp;
+
+/// How often a session is tried again when the account changed in between.
+const RETRIES: usize = 5;
 
 /// What a successful log-in or refresh gives.
 #[derive(Debug)]
@@ -37,8 +40,8 @@ pub(super) struct Opening<'a> {
     pub(super) device_label: Option<String>,
     /// The client.
     pub(super) caller: &'a Caller,
-    /// The login whose failures this success forgets.
-    pub(super) clears: Option<LoginKey>,
+    /// The login whose password was shown; this success forgets its failures.
+    pub(super) login: LoginKey,
 }
 
 impl Service {
@@ -74,16 +77,41 @@ impl Service {
             first_address: opening.caller.address,
             last_address: opening.caller.address,
         };
-        let stored = self
-            .parts
-            .store
-            .create(session.clone(), settings.cap, opening.clears)
-            .await?;
-        match stored {
-            Created::Stored { .. } => {}
-            Created::Full => return Err(AuthError::TooManySessions),
-        }
+        let user = self.store_session(&session, user, opening.login).await?;
         self.tokens(session, user)
+    }
+
+    /// Stores a session for the account as it was checked. If it changed meanwhile, the proof
+    /// still holds as long as password and status are the same; else a log-in under way must not
+    /// overtake the change.
+    async fn store_session(
+        &self,
+        session: &Session,
+        checked: User,
+        login: LoginKey,
+    ) -> Result<User, AuthError> {
+        let cap = self.parts.settings.cap;
+        let mut user = checked;
+        for _ in 0..RETRIES {
+            let proof = LoginProof {
+                login: login.clone(),
+                version: user.version,
+            };
+            match self
+                .parts
+                .store
+                .create(session.clone(), cap, Some(proof))
+                .await?
+            {
+                Created::Stored { .. } => return Ok(user),
+                Created::Full => return Err(AuthError::TooManySessions),
+                Created::AccountChanged => {}
+            }
+            let found = self.parts.store.user(&user.key).await?;
+            let same = |now: &User| now.password == user.password && now.status == user.status;
+            user = found.filter(same).ok_or(AuthError::InvalidCredentials)?;
+        }
+        Err(AuthError::Internal("the account kept changing".to_owned()))
     }
 
     /// The tokens of a session as it stands. Deterministic in the refresh token: a repeated refresh

@@ -88,7 +88,7 @@ impl Service {
             remember: request.remember,
             device_label: request.device_name,
             caller,
-            clears: Some(key),
+            login: key,
         };
         let grant = self.open_session(user, opening).await?;
         self.parts.events.count(Event::LoginGranted);

@@ -55,12 +55,14 @@ pub const MAX_RECORD: usize = 4096;
 /// Sessions: made, rotated, listed, ended.
 pub trait SessionStore: Send + Sync + 'static {
     /// Stores a new session, makes room under the cap and forgets the login's failures, in one
-    /// step. The same session id again gives the same answer and changes nothing.
+    /// step; refused when the account is no longer the one that `proof` was checked against, so
+    /// that a password change or a closed account cannot be overtaken by a log-in under way. The
+    /// same session id again gives the same answer and changes nothing.
     fn create(
         &self,
         session: Session,
         cap: Cap,
-        clears: Option<LoginKey>,
+        proof: Option<LoginProof>,
     ) -> impl Future<Output = Result<Created, StoreError>> + Send;
 
     /// Presents a refresh generation: `rules::rotation` decides, and the outcome is applied in the
@@ -282,6 +284,15 @@ pub enum WhenFull {
     Refuse,
 }
 
+/// What a log-in was checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginProof {
+    /// The login that was used; its failures are forgotten.
+    pub login: LoginKey,
+    /// The account's version whose password was shown.
+    pub version: u32,
+}
+
 /// What became of a new session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
@@ -292,6 +303,8 @@ pub enum Created {
     },
     /// The user has too many sessions and the cap says to refuse.
     Full,
+    /// The account changed or went since the proof was checked: check again.
+    AccountChanged,
 }
 
 /// The numbers that the rotation rule needs.

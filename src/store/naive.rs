@@ -12,7 +12,7 @@ use crate::model::user::UserKey;
 use crate::rules::rotation::{Decision, decide};
 use crate::store::contract::REVOCATION_LIFE;
 use crate::store::{
-    Cap, Created, LoginKey, RevocationLog, RotatePolicy, Rotation, Route, Scope, Seen,
+    Cap, Created, LoginProof, RevocationLog, RotatePolicy, Rotation, Route, Scope, Seen,
     SessionStore, StoreError,
 };
 use crate::types::ids::SessionId;
@@ -65,7 +65,7 @@ impl SessionStore for Naive {
         &self,
         session: Session,
         _cap: Cap,
-        _clears: Option<LoginKey>,
+        _proof: Option<LoginProof>,
     ) -> Result<Created, StoreError> {
         self.write(session).await;
         Ok(Created::Stored { evicted: vec![] })

@@ -360,7 +360,7 @@ impl Page {
             total += count;
             let bound = BUCKETS
                 .get(index)
-                .map_or(f64::MAX, |micros| seconds(*micros));
+                .map_or(f64::INFINITY, |micros| seconds(*micros));
             buckets.push((bound, count));
         }
         family.encode_histogram::<NoLabelSet>(seconds(micros), total, &buckets, None)

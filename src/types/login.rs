@@ -108,7 +108,8 @@ impl LoginName {
         let good = !local.is_empty()
             && local.len() <= 64
             && !local.contains(odd)
-            && domain.split('.').all(label);
+            && domain.split('.').all(label)
+            && encoded_len(&name) <= 256;
         if good {
             Ok(Self {
                 kind: LoginKind::Email,
@@ -167,6 +168,13 @@ impl fmt::Display for LoginName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
+}
+
+/// How many bytes the name takes in an identity header, where all but visible ASCII is
+/// percent-encoded.
+fn encoded_len(name: &str) -> usize {
+    let plain = |b: u8| b.is_ascii_graphic() && b != b'%';
+    name.bytes().map(|b| if plain(b) { 1 } else { 3 }).sum()
 }
 
 /// NFKC, lower case, trimmed; `None` when longer than `max` bytes or when it holds a control

@@ -20,7 +20,7 @@ impl Role {
 
 /// Text that is no role name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a role is 1 to 64 of A-Z a-z 0-9 . _ : -, at most 16 of them")]
+#[error("a role is 1 to 64 of A-Z a-z 0-9 . _ : -, at most 16 of them and 256 bytes in all")]
 pub struct BadRole;
 
 impl FromStr for Role {
@@ -66,6 +66,9 @@ impl Roles {
     /// How many roles an account can hold.
     pub const MAX: usize = 16;
 
+    /// How many bytes their names take, joined by commas: what one identity header holds.
+    pub const MAX_BYTES: usize = 256;
+
     /// From a list; repeats are dropped, too many are refused.
     pub fn new(list: impl IntoIterator<Item = Role>) -> Result<Self, BadRole> {
         let mut roles = Vec::new();
@@ -74,11 +77,9 @@ impl Roles {
                 roles.push(role);
             }
         }
-        if roles.len() > Self::MAX {
-            Err(BadRole)
-        } else {
-            Ok(Self(roles))
-        }
+        let roles = Self(roles);
+        let fits = roles.0.len() <= Self::MAX && roles.joined().len() <= Self::MAX_BYTES;
+        if fits { Ok(roles) } else { Err(BadRole) }
     }
 
     /// The first role, or an empty text.
@@ -140,5 +141,11 @@ mod tests {
             "r1,r2"
         );
         assert_eq!(Roles::new((0..17).map(role)), Err(BadRole));
+        let long = |n: usize| format!("{n}{}", "r".repeat(63)).parse::<Role>().unwrap();
+        assert_eq!(
+            Roles::new((0..4).map(long)),
+            Err(BadRole),
+            "259 bytes do not fit a header"
+        );
     }
 }

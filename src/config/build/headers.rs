@@ -5,7 +5,7 @@ use http::HeaderName;
 use crate::api::settings::Cookies;
 use crate::config::build::desk::Desk;
 use crate::config::raw::Headers;
-use crate::guard::settings::{Preset, Settings};
+use crate::guard::settings::{CLAIMS, PRESETS, Preset, RESERVED, Settings};
 
 /// The guard's settings.
 pub(super) fn build(desk: &mut Desk<'_>, headers: &Headers, cookies: &Cookies) -> Settings {
@@ -75,60 +75,3 @@ fn normal(name: &HeaderName) -> String {
 
 /// What one worker's cache of verified tokens may hold: some ten thousand tokens.
 const CACHE_BYTES: usize = 4 << 20;
-
-/// The presets that can be named.
-const PRESETS: &[&str] = &[
-    "native",
-    "oauth2-proxy",
-    "auth-request",
-    "remote-user",
-    "authentik",
-    "pomerium",
-    "cloudflare",
-    "grafana",
-    "gitea",
-    "jenkins",
-    "django",
-    "spring",
-    "php",
-    "nextcloud",
-    "rails",
-    "cloudbeaver",
-];
-
-/// The claims that can be told.
-const CLAIMS: &[&str] = &[
-    "sub", "username", "email", "role", "roles", "tenantId", "sid", "amr",
-];
-
-/// Headers that a claim must not overwrite.
-const RESERVED: &[&str] = &[
-    "accept",
-    "accept-encoding",
-    "authorization",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "date",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "origin",
-    "proxy-authorization",
-    "proxy-connection",
-    "range",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-request-id",
-];

@@ -2,9 +2,10 @@
 
 use crate::model::revocation::Verdict;
 use crate::model::session::{EndReason, Generation};
-use crate::store::contract::{GRACE, Subject, account, login, race, sorted};
+use crate::store::contract::{CAP, GRACE, Subject, account, login, race, sorted};
 use crate::store::{
-    AccountStore, Effect, Embedded, Lifecycle, Rotation, SessionStore, UserCreated, UserUpdated,
+    AccountStore, Created, Effect, Embedded, Lifecycle, LoginKey, LoginProof, Rotation,
+    SessionStore, UserCreated, UserUpdated,
 };
 use crate::types::ids::TenantId;
 use crate::types::login::{LoginKind, LoginName};
@@ -159,4 +160,34 @@ pub(super) async fn accounts_are_paged_within_their_tenant(s: Subject<Embedded>)
     assert_eq!((first.len(), second.len()), (7, 5));
     let all: Vec<_> = first.into_iter().chain(second).map(|u| u.key).collect();
     assert_eq!(all, keys);
+}
+
+pub(super) async fn a_log_in_under_way_cannot_overtake_a_change(s: Subject<Embedded>) {
+    let key = s.user();
+    let mut user = account(&key, "ann");
+    s.store.create_user(user.clone()).await.unwrap();
+    let login = user.logins().next().cloned().unwrap();
+    let login = LoginKey {
+        tenant: key.tenant.clone(),
+        login,
+    };
+    let proof = |version| {
+        Some(LoginProof {
+            login: login.clone(),
+            version,
+        })
+    };
+    let create = |version| s.store.create(s.draft(&key), CAP, proof(version));
+
+    assert!(matches!(create(0).await, Ok(Created::Stored { .. })));
+    let effect = Effect::EndAll(EndReason::AccountClosed);
+    s.store.update_user(user.clone(), effect).await.unwrap();
+    assert_eq!(create(0).await, Ok(Created::AccountChanged));
+    assert!(s.store.sessions(&key).await.unwrap().is_empty());
+    user.version += 1;
+    assert!(matches!(create(1).await, Ok(Created::Stored { .. })));
+
+    s.store.delete_user(&key).await.unwrap();
+    assert_eq!(create(1).await, Ok(Created::AccountChanged));
+    assert!(s.store.sessions(&key).await.unwrap().is_empty());
 }

@@ -227,6 +227,7 @@ every_engine! {
     accounts::c11_one_of_many_sign_ups_gets_the_login;
     accounts::c11_an_update_from_an_old_version_is_stale;
     accounts::a_changed_login_frees_the_old_one;
+    accounts::a_log_in_under_way_cannot_overtake_a_change;
     accounts::an_update_has_its_effect_on_sessions_in_the_same_step;
     accounts::a_deleted_account_takes_its_logins_and_sessions_along;
     accounts::accounts_are_paged_within_their_tenant;

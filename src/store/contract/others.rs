@@ -8,7 +8,8 @@ use crate::model::user::UserKey;
 use crate::store::contract::{CAP, DAY, REVOCATION_LIFE, Subject, account, login, race};
 use crate::store::{
     AccountStore, Attempt, AuditStore, Challenge, ChallengeId, ChallengeStore, Embedded, Lifecycle,
-    LockPolicy, LockoutStore, ProofHash, RevocationLog, Scope, SessionStore, StoreError,
+    LockPolicy, LockoutStore, LoginProof, ProofHash, RevocationLog, Scope, SessionStore,
+    StoreError,
 };
 use crate::types::time::{Clock, Timestamp};
 
@@ -105,9 +106,14 @@ pub(super) async fn a_login_or_an_unlock_forgets_failures(s: Subject<Embedded>) 
     assert_eq!(s.store.unlock(&ann).await, Ok(true));
     assert_eq!(s.store.unlock(&ann).await, Ok(false));
     s.store.fail_login(&ann, LOCK).await.unwrap();
-    let session = s.draft(&s.user());
+    let user = s.user();
+    s.store.create_user(account(&user, "ann")).await.unwrap();
+    let proof = LoginProof {
+        login: ann.clone(),
+        version: 0,
+    };
     s.store
-        .create(session, CAP, Some(ann.clone()))
+        .create(s.draft(&user), CAP, Some(proof))
         .await
         .unwrap();
     assert_eq!(s.store.lockout(&ann).await.unwrap().failures, 0);

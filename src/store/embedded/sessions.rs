@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use crate::model::revocation::{Revocation, Verdict};
 use crate::model::session::{EndReason, Generation, Session, SessionKey};
-use crate::model::user::UserKey;
+use crate::model::user::{User, UserKey};
 use crate::rules::rotation::{Decision, decide};
 use crate::rules::session::evicted;
 use crate::store::embedded::Embedded;
@@ -14,7 +14,7 @@ use crate::store::embedded::records::{StoredRevocation, StoredSession};
 use crate::store::embedded::touches::Touch;
 use crate::store::embedded::transaction::Transaction;
 use crate::store::{
-    Cap, Created, LoginKey, RotatePolicy, Rotation, Route, Scope, Seen, SessionStore, StoreError,
+    Cap, Created, LoginProof, RotatePolicy, Rotation, Route, Scope, Seen, SessionStore, StoreError,
     WhenFull, codec,
 };
 use crate::types::ids::SessionId;
@@ -24,9 +24,9 @@ impl SessionStore for Embedded {
         &self,
         session: Session,
         cap: Cap,
-        clears: Option<LoginKey>,
+        proof: Option<LoginProof>,
     ) -> Result<Created, StoreError> {
-        self.run(move |view| view.create_session(session, cap, clears.as_ref()))
+        self.run(move |view| view.create_session(session, cap, proof.as_ref()))
             .await
     }
 
@@ -139,7 +139,7 @@ impl Transaction<'_> {
         &mut self,
         session: Session,
         cap: Cap,
-        clears: Option<&LoginKey>,
+        proof: Option<&LoginProof>,
     ) -> Result<Created, StoreError> {
         let route = Route::of(&session.key.owner);
         let id = session.key.id;
@@ -148,6 +148,12 @@ impl Transaction<'_> {
         if self.has(&record)? || self.was_ended(route, id)? {
             let evicted = self.evicted_by(route, id)?;
             return Ok(Created::Stored { evicted });
+        }
+        if let Some(proof) = proof {
+            let account: Option<User> = self.get(&keys::account(&session.key.owner))?;
+            if account.is_none_or(|account| account.version != proof.version) {
+                return Ok(Created::AccountChanged);
+            }
         }
         let (live, expired) = self.split_expired(route)?;
         let max = usize::try_from(cap.max).unwrap_or(usize::MAX).max(1);
@@ -169,8 +175,8 @@ impl Transaction<'_> {
         self.put(keys::session_index(id, route), &())?;
         self.put(record, &StoredSession { session, check_at })?;
         self.count(|totals| totals.sessions = totals.sessions.saturating_add(1))?;
-        if let Some(login) = clears {
-            self.forget_failures(login)?;
+        if let Some(proof) = proof {
+            self.forget_failures(&proof.login)?;
         }
         Ok(Created::Stored { evicted })
     }

@@ -37,7 +37,7 @@ fn open(directory: &Path) -> Result<Embedded, StoreError> {
 
 fn refusal(directory: &Path) -> String {
     match open(directory) {
-        Err(StoreError::Config(why)) => why,
+        Err(StoreError::Config(why) | StoreError::Locked(why)) => why,
         other => panic!("not refused: {other:?}"),
     }
 }
