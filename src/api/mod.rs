@@ -12,14 +12,18 @@ pub mod wire;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
 
-use crate::guard::Guard;
-use crate::service::{Caller, Service};
+use crate::api::settings::Delivery;
+use crate::api::wire::cors::Cors;
+use crate::guard::{Guard, extract};
+use crate::service::{Caller, Grant, Service};
 use crate::tokens::jwks::jwks;
 use crate::tokens::keys::Keys;
 use crate::types::net::Scheme;
+use crate::types::secret::SecretText;
 
 pub use error::ApiError;
 pub use settings::{Mount, Settings};
@@ -84,14 +88,39 @@ impl Api {
         B: http_body::Body<Data = Bytes> + Send + Unpin,
         B::Error: std::fmt::Display,
     {
-        let cors = wire::cors::Cors::of(&call, request.headers());
         if request.method() == Method::OPTIONS {
+            let cors = Cors::of(&call, request.headers());
             return native::options(&call).map(|answer| cors.preflight(answer));
         }
-        match native::handle(self, guard, &call, request).await {
-            Ok(answer) => Ok(cors.apply(answer)),
-            Err(error) => Err(error),
+        native::handle(self, guard, &call, request).await
+    }
+
+    /// The use cases.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// The refresh token of a browser that can be refreshed on the way through: it travels in a
+    /// cookie, and so does the access token, which no program's `Authorization` stands in for.
+    pub fn renewable(&self, headers: &HeaderMap) -> Option<SecretText> {
+        let in_cookies = |mount: &Mount| mount.delivery == Delivery::Cookies;
+        if headers.contains_key(AUTHORIZATION) || !self.settings.mounts.iter().any(in_cookies) {
+            return None;
         }
+        let token = extract::cookie(headers, &self.settings.cookies.refresh).ok()??;
+        Some(SecretText::new(token))
+    }
+
+    /// Puts fresh tokens into the cookies of an answer.
+    pub fn hand_over(&self, grant: &Grant, headers: &mut HeaderMap) {
+        let now = self.service.now();
+        wire::cookie::hand_over(
+            headers,
+            &self.settings.cookies,
+            Delivery::Cookies,
+            grant,
+            now,
+        );
     }
 
     /// The public keys, at `/.well-known/jwks.json`.
@@ -107,10 +136,5 @@ impl Api {
     fn jwks(&self) -> Answer {
         let document = jwks(&self.keys.ring(), self.service.now());
         wire::reply::json_bytes(Bytes::from(document))
-    }
-
-    /// Headers that let an allowed origin read an error answer too.
-    pub fn cors_headers(&self, call: &Call<'_>, headers: &HeaderMap, answer: &mut HeaderMap) {
-        wire::cors::Cors::of(call, headers).write(answer);
     }
 }

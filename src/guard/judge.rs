@@ -79,7 +79,24 @@ impl Guard {
     ) -> Verdict {
         let rules = self.rules.load();
         let rule = rules.find(method.as_str(), host, path);
-        match self.permit(&rule, headers, now) {
+        match permit(&rule, || self.identify(headers, now)) {
+            Ok(permit) => Verdict::Allow(permit),
+            Err(denial) => Verdict::Deny(denial),
+        }
+    }
+
+    /// Judges a request by a token that was issued for it a moment ago.
+    pub fn judge_token(
+        &self,
+        method: &Method,
+        host: &str,
+        path: &CleanPath<'_>,
+        token: &[u8],
+        now: Timestamp,
+    ) -> Verdict {
+        let rules = self.rules.load();
+        let rule = rules.find(method.as_str(), host, path);
+        match permit(&rule, || self.recognise(token, now).map(Some)) {
             Ok(permit) => Verdict::Allow(permit),
             Err(denial) => Verdict::Deny(denial),
         }
@@ -106,32 +123,6 @@ impl Guard {
     pub fn cached(&self) -> (usize, u64) {
         let cache = self.cache();
         (cache.len(), cache.bytes())
-    }
-
-    fn permit(
-        &self,
-        rule: &Decision<'_>,
-        headers: &HeaderMap,
-        now: Timestamp,
-    ) -> Result<Permit, Denial> {
-        match rule.access {
-            Access::Public => Ok(Permit::anonymous()),
-            Access::Deny => Err(Denial::new(Reason::Forbidden)),
-            Access::Optional => {
-                let identity = self.identify(headers, now)?;
-                Ok(identity.map_or_else(Permit::anonymous, Permit::identified))
-            }
-            Access::User => {
-                let identity = self.identify(headers, now)?;
-                let identity = identity.ok_or(Denial::new(Reason::Missing))?;
-                let fits = rule.roles.iter().any(|role| identity.roles.has(role));
-                if fits || rule.roles.is_empty() {
-                    Ok(Permit::identified(identity))
-                } else {
-                    Err(Denial::new(Reason::MissingRole))
-                }
-            }
-        }
     }
 
     /// The caller a token speaks of, if it may speak.
@@ -194,6 +185,27 @@ impl Guard {
     /// Entries are whole at any moment, so a poisoned lock still guards a sound cache.
     fn cache(&self) -> MutexGuard<'_, TokenCache<Identity>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a rule says about a caller. Who that is, is only asked where it matters.
+fn permit(
+    rule: &Decision<'_>,
+    identify: impl FnOnce() -> Result<Option<Arc<Identity>>, Denial>,
+) -> Result<Permit, Denial> {
+    match rule.access {
+        Access::Public => Ok(Permit::anonymous()),
+        Access::Deny => Err(Denial::new(Reason::Forbidden)),
+        Access::Optional => Ok(identify()?.map_or_else(Permit::anonymous, Permit::identified)),
+        Access::User => {
+            let identity = identify()?.ok_or(Denial::new(Reason::Missing))?;
+            let fits = rule.roles.iter().any(|role| identity.roles.has(role));
+            if fits || rule.roles.is_empty() {
+                Ok(Permit::identified(identity))
+            } else {
+                Err(Denial::new(Reason::MissingRole))
+            }
+        }
     }
 }
 

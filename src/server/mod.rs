@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod pipeline;
 pub mod problem;
 pub mod record;
+mod renewal;
 pub mod settings;
 pub mod signals;
 pub(crate) mod tasks;

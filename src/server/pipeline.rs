@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 
 use crate::api::settings::Mount;
+use crate::api::wire::cors::Cors;
 use crate::api::{Api, Call};
 use crate::guard::{Guard, Permit, Verdict, extract};
 use crate::proxy::Proxy;
@@ -19,6 +20,7 @@ use crate::server::context::{Context, RequestIds};
 use crate::server::intake::{BadRequest, Host, Intake};
 use crate::server::problem::{Fault, problem};
 use crate::server::record::{Body, Outgoing, Record, accept_lines};
+use crate::server::renewal::Head;
 use crate::service::Caller;
 use crate::service::activity::{self, Activity};
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
@@ -63,8 +65,9 @@ impl Pipeline {
         let context = Context::of(request.headers(), peer, &self.trusted, &self.ids, now); // 1 context
         let mut record = Record::begin(context, &request, &self.metrics, &self.log);
         let accept = accept_lines(request.headers());
-        let passed = self.pass(request, &mut record).await; // 2 to 6
-        let response = match passed {
+        let mut cors = None;
+        let passed = self.pass(request, &mut record, &mut cors).await; // 2 to 6
+        let mut response = match passed {
             Ok(response) => response,
             Err(fault) => {
                 let problem = problem(&fault); // 7 answer
@@ -74,6 +77,9 @@ impl Pipeline {
                     .map(Body::Whole)
             }
         };
+        if let Some(cors) = cors {
+            cors.write(response.headers_mut());
+        }
         record.finish(response) // 8 record
     }
 
@@ -81,21 +87,32 @@ impl Pipeline {
         &self,
         request: Request<Incoming>,
         record: &mut Record,
+        cors: &mut Option<Cors>,
     ) -> Result<Response<Body>, Fault> {
         let host = self.intake.admit(&request)?; // 2 admit
         let uri = request.uri().clone();
         let path = CleanPath::parse(uri.path(), &self.paths).map_err(BadRequest::Path)?; // 3 clean
         if let Some(target) = self.own_route(uri.path()) {
-            return self.answer(target, request, &host, record).await; // 4 route
+            return self.answer(target, request, &host, record, cors).await; // 4 route
         }
         let (method, headers) = (request.method(), request.headers());
         let now = record.context().at;
-        match self
-            .guard
-            .judge(method, headers, host.name.as_str(), &path, now)
-        {
+        let name = host.name.as_str();
+        match self.guard.judge(method, headers, name, &path, now) {
             Verdict::Allow(permit) => self.forward(permit, request, &host, record).await, // 5, 6
-            Verdict::Deny(denial) => Err(Fault::Denied(denial)),
+            Verdict::Deny(denial) => {
+                let head = Head {
+                    method,
+                    headers,
+                    host: &host,
+                    path: &path,
+                };
+                let renewed = self.renew(denial, head, record).await;
+                let (permit, grant) = renewed.map_err(Fault::Denied)?;
+                let mut response = self.forward(permit, request, &host, record).await?;
+                self.api.hand_over(&grant, response.headers_mut());
+                Ok(response)
+            }
         }
     }
 
@@ -115,6 +132,7 @@ impl Pipeline {
         request: Request<Incoming>,
         host: &Host,
         record: &mut Record,
+        cors: &mut Option<Cors>,
     ) -> Result<Response<Body>, Fault> {
         record.routed(RouteClass::Api);
         let (mount, path) = match own {
@@ -131,6 +149,7 @@ impl Pipeline {
             scheme: self.scheme(record.context()),
             host: host.value.to_str().unwrap_or_default(),
         };
+        *cors = Some(Cors::of(&call, request.headers()));
         let answer = self.api.handle(&self.guard, call, request).await?;
         Ok(answer.map(Body::Whole))
     }
@@ -160,7 +179,7 @@ impl Pipeline {
         Ok(answered?.map(Body::Upstream))
     }
 
-    fn caller(&self, headers: &HeaderMap, context: &Context) -> Caller {
+    pub(super) fn caller(&self, headers: &HeaderMap, context: &Context) -> Caller {
         let agent = headers
             .get(header::USER_AGENT)
             .map(HeaderValue::as_bytes)

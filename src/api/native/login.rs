@@ -99,31 +99,13 @@ fn tokens(asked: &Asked<'_>, grant: &Grant) -> Result<Answer, ApiError> {
         StatusCode::OK,
         &TokensView::of(grant, in_body, now, settings),
     )?;
-    let cookies = &settings.cookies;
-    let headers = answer.headers_mut();
-    if asked.call.mount.delivery == Delivery::Cookies {
-        let life = grant.access_expires_at.since(now);
-        cookie::set(
-            headers,
-            cookies,
-            &cookies.access,
-            grant.access.expose(),
-            life,
-        );
-    }
-    if asked.uses_cookies() {
-        let life = grant.session.ends_at().since(now);
-        cookie::set(
-            headers,
-            cookies,
-            &cookies.refresh,
-            grant.refresh.expose(),
-            life,
-        );
-        if let Some(device) = grant.session.device_id {
-            let id = device.to_string();
-            cookie::set(headers, cookies, &cookies.device, &id, cookie::DEVICE_LIFE);
-        }
-    }
+    let delivery = asked.call.mount.delivery;
+    cookie::hand_over(
+        answer.headers_mut(),
+        &settings.cookies,
+        delivery,
+        grant,
+        now,
+    );
     Ok(answer)
 }

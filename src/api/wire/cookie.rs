@@ -6,13 +6,54 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::api::settings::Cookies;
+use crate::api::settings::{Cookies, Delivery};
+use crate::service::Grant;
+use crate::types::time::Timestamp;
 
 /// How long a device keeps its id.
 pub const DEVICE_LIFE: Duration = Duration::from_secs(400 * 86_400);
 
+/// Puts the tokens into cookies, as far as they travel that way.
+pub fn hand_over(
+    headers: &mut HeaderMap,
+    cookies: &Cookies,
+    delivery: Delivery,
+    grant: &Grant,
+    now: Timestamp,
+) {
+    if delivery == Delivery::Cookies {
+        let life = grant.access_expires_at.since(now);
+        set(
+            headers,
+            cookies,
+            &cookies.access,
+            grant.access.expose(),
+            life,
+        );
+    }
+    if delivery != Delivery::Json {
+        let life = grant.session.ends_at().since(now);
+        set(
+            headers,
+            cookies,
+            &cookies.refresh,
+            grant.refresh.expose(),
+            life,
+        );
+        if let Some(device) = grant.session.device_id {
+            set(
+                headers,
+                cookies,
+                &cookies.device,
+                &device.to_string(),
+                DEVICE_LIFE,
+            );
+        }
+    }
+}
+
 /// Adds a `Set-Cookie`. The value is one of our tokens or ids: plain ASCII.
-pub fn set(headers: &mut HeaderMap, cookies: &Cookies, name: &str, value: &str, life: Duration) {
+fn set(headers: &mut HeaderMap, cookies: &Cookies, name: &str, value: &str, life: Duration) {
     append(headers, &line(cookies, name, value, life.as_secs()));
 }
 

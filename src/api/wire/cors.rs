@@ -30,15 +30,8 @@ impl Cors {
         }
     }
 
-    /// Lets an allowed origin read this answer.
-    pub fn apply(&self, mut answer: Answer) -> Answer {
-        self.write(answer.headers_mut());
-        answer
-    }
-
     /// Answers a preflight: an allowed origin may send our methods, JSON and a token.
-    pub fn preflight(&self, answer: Answer) -> Answer {
-        let mut answer = self.apply(answer);
+    pub fn preflight(&self, mut answer: Answer) -> Answer {
         if self.origin.is_some() {
             let methods = answer.headers().get(header::ALLOW).cloned();
             let headers = answer.headers_mut();
