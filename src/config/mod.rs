@@ -61,7 +61,7 @@ pub struct Config {
     /// Rate limits.
     pub limits: crate::limits::Settings,
     /// What is logged.
-    pub log: crate::telemetry::logging::Settings,
+    pub log: crate::telemetry::settings::Settings,
     /// The networks behind `server.trusted_proxies`, as stated: to be shown, not to be asked.
     pub trusted_networks: Vec<IpNet>,
     /// Things the operator should know, one sentence each: to be logged at start.

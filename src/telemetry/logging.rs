@@ -1,18 +1,10 @@
 //! Setting up the process log. The access log has a way of its own (`server::access_log`), because
 //! a line a request must not take a lock that all workers share.
 
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// What the log is told by the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// The least level that is written.
-    pub level: LevelFilter,
-    /// JSON lines instead of text.
-    pub json: bool,
-}
+use crate::telemetry::settings::Settings;
 
 /// Starts the process log on standard error. A second start in one process changes nothing.
 pub fn start(settings: &Settings) {

@@ -15,7 +15,7 @@ use crate::config::raw::{Log, Paths, Raw, Server};
 use crate::server::settings::{AccessLogTarget, Listen, Settings};
 use crate::store::settings::Engine;
 use crate::store::settings::Settings as StoreSettings;
-use crate::telemetry::logging;
+use crate::telemetry::settings::Settings as LogSettings;
 use crate::types::net::TrustedProxies;
 use crate::types::path::{Allow, Allowances};
 
@@ -96,7 +96,7 @@ pub(super) fn public_origin(desk: &mut Desk<'_>, server: &Server) -> Option<Stri
 }
 
 /// `[log]`.
-pub(super) fn log(desk: &mut Desk<'_>, log: &Log) -> logging::Settings {
+pub(super) fn log(desk: &mut Desk<'_>, log: &Log) -> LogSettings {
     let levels = [
         ("error", LevelFilter::ERROR),
         ("warn", LevelFilter::WARN),
@@ -106,7 +106,7 @@ pub(super) fn log(desk: &mut Desk<'_>, log: &Log) -> logging::Settings {
         ("off", LevelFilter::OFF),
     ];
     let json = [("text", false), ("json", true)];
-    logging::Settings {
+    LogSettings {
         level: desk
             .word("log.level", &log.level, &levels)
             .unwrap_or(LevelFilter::INFO),
