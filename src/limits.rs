@@ -6,7 +6,7 @@
 //! | | client address | ten times `limits.login` |
 //! | [`Limits::signup`] | client address | `limits.signup` |
 //! | [`Limits::refresh`] | session | `limits.refresh` |
-//! | [`Limits::sessions`] | user | `limits.sessions` |
+//! | [`Limits::lists`] | user | `limits.lists` |
 //!
 //! IPv6 addresses count by their /64. The number of keys is bounded: above [`MAX_KEYS`] new keys
 //! share coarse buckets (an attacker who invents keys only crowds themselves), and
@@ -53,7 +53,7 @@ pub struct Settings {
     /// Refreshes of one session.
     pub refresh: Quota,
     /// Session lists and ends of one user.
-    pub sessions: Quota,
+    pub lists: Quota,
 }
 
 /// A limit that was exceeded; what `Retry-After` and `RateLimit-*` are made from.
@@ -72,7 +72,7 @@ pub struct Limits {
     address: Limiter,
     signup: Limiter,
     refresh: Limiter,
-    sessions: Limiter,
+    lists: Limiter,
 }
 
 impl Limits {
@@ -90,7 +90,7 @@ impl Limits {
             address: Limiter::new(ten_times, clock),
             signup: Limiter::new(settings.signup, clock),
             refresh: Limiter::new(settings.refresh, clock),
-            sessions: Limiter::new(settings.sessions, clock),
+            lists: Limiter::new(settings.lists, clock),
         }
     }
 
@@ -112,8 +112,8 @@ impl Limits {
     }
 
     /// One more look at, or end of, this user's sessions.
-    pub fn sessions(&self, user: UserId) -> Result<(), Exceeded> {
-        self.sessions.check(&user)
+    pub fn lists(&self, user: UserId) -> Result<(), Exceeded> {
+        self.lists.check(&user)
     }
 
     /// Forgets keys whose buckets are full again. Call it every few seconds.
@@ -123,7 +123,7 @@ impl Limits {
             &self.address,
             &self.signup,
             &self.refresh,
-            &self.sessions,
+            &self.lists,
         ] {
             limiter.buckets.retain_recent();
             limiter.buckets.shrink_to_fit();
@@ -137,7 +137,7 @@ impl Limits {
             &self.address,
             &self.signup,
             &self.refresh,
-            &self.sessions,
+            &self.lists,
         ]
         .iter()
         .map(|limiter| limiter.buckets.len())
@@ -250,7 +250,7 @@ mod tests {
             login: quota(3),
             signup: quota(2),
             refresh: quota(2),
-            sessions: quota(2),
+            lists: quota(2),
         };
         let shared: Arc<dyn Clock> = clock.clone();
         (Limits::new(&settings, &shared), clock)

@@ -24,6 +24,9 @@ pub enum ApiError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
     /// The body cannot be read as one JSON object.
     #[error("malformed body: {0}")]
     MalformedBody(String),

@@ -262,6 +262,7 @@ fn readings(service: &Arc<Service>, upkeep: &Arc<Upkeep>, writer: Option<&Writer
     };
     let revocations = Arc::clone(service.liveness());
     let passwords = Arc::clone(service);
+    let audited = Arc::clone(service);
     let upkeep = Arc::clone(upkeep);
     let mut readings = vec![
         of_store("sessions", "Live sessions", Kind::Gauge, |stats| {
@@ -300,6 +301,12 @@ fn readings(service: &Arc<Service>, upkeep: &Arc<Upkeep>, writer: Option<&Writer
             help: "Password checks that wait for a thread",
             kind: Kind::Gauge,
             read: Box::new(move || passwords.passwords().waiting() as u64),
+        },
+        Reading {
+            name: "audit_lost",
+            help: "Audit records that are in the process log only",
+            kind: Kind::Counter,
+            read: Box::new(move || audited.audit_lost()),
         },
         Reading {
             name: "swept",

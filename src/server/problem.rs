@@ -47,6 +47,7 @@ impl From<ApiError> for Fault {
             | ApiError::MethodNotAllowed { .. }
             | ApiError::UnsupportedMediaType
             | ApiError::BodyTooLarge { .. }
+            | ApiError::BodyTimeout
             | ApiError::MalformedBody(_)
             | ApiError::UnknownField(_)
             | ApiError::MissingField(_)
@@ -98,6 +99,7 @@ codes! {
     NotFound "not_found",
     UnsupportedMediaType "unsupported_media_type",
     BodyTooLarge "body_too_large",
+    RequestTimeout "request_timeout",
     MalformedBody "malformed_body",
     UnknownField "unknown_field",
     MissingField "missing_field",
@@ -231,6 +233,7 @@ fn api(error: &ApiError) -> Problem {
         }
         ApiError::UnsupportedMediaType => say(415, Code::UnsupportedMediaType, detail),
         ApiError::BodyTooLarge { .. } => say(413, Code::BodyTooLarge, detail).with(Extra::Close),
+        ApiError::BodyTimeout => say(408, Code::RequestTimeout, detail).with(Extra::Close),
         ApiError::MalformedBody(_) => say(400, Code::MalformedBody, detail),
         ApiError::UnknownField(field) => say(400, Code::UnknownField, detail).about(field),
         ApiError::MissingField(field) => say(400, Code::MissingField, detail).about(field),

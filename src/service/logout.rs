@@ -36,7 +36,7 @@ impl Service {
         id: SessionId,
         caller: &Caller,
     ) -> Result<(), AuthError> {
-        self.parts.limits.sessions(user.user)?;
+        self.parts.limits.lists(user.user)?;
         let key = SessionKey {
             owner: user.clone(),
             id,
@@ -56,7 +56,7 @@ impl Service {
         include_current: IncludeCurrent,
         caller: &Caller,
     ) -> Result<usize, AuthError> {
-        self.parts.limits.sessions(current.owner.user)?;
+        self.parts.limits.lists(current.owner.user)?;
         let scope = match include_current {
             IncludeCurrent::Yes => Scope::AllOf(current.owner.clone()),
             IncludeCurrent::No => Scope::AllExcept(current.owner.clone(), current.id),

@@ -175,11 +175,10 @@ pub enum Event {
     Signup,
     SessionEnded,
     PasswordChanged,
-    AuditLost,
 }
 
 impl Event {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 11] = [
         Self::LoginGranted,
         Self::LoginRefused,
         Self::LoginLimited,
@@ -191,7 +190,6 @@ impl Event {
         Self::Signup,
         Self::SessionEnded,
         Self::PasswordChanged,
-        Self::AuditLost,
     ];
 
     const fn name(self) -> (&'static str, &'static str) {
@@ -207,7 +205,6 @@ impl Event {
             Self::Signup => ("signup", "created"),
             Self::SessionEnded => ("session", "ended"),
             Self::PasswordChanged => ("password", "changed"),
-            Self::AuditLost => ("audit", "lost"),
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Reading a request body: at most so many bytes, only JSON, one object.
+//! Reading a request body: at most so many bytes in so much time, only JSON, one object.
+
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -7,6 +9,9 @@ use http_body_util::BodyExt as _;
 
 use crate::api::error::ApiError;
 use crate::api::wire::fields::Fields;
+
+/// How long a body may take to arrive: our calls are small.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a JSON object. An empty body without a content type is an empty object where `optional`.
 pub async fn object<B>(
@@ -19,7 +24,8 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let bytes = read(body, limit).await?;
+    let reading = tokio::time::timeout(PATIENCE, read(body, limit));
+    let bytes = reading.await.map_err(|_| ApiError::BodyTimeout)??;
     if bytes.is_empty() && presence == Presence::Optional {
         return Ok(Fields::default());
     }

@@ -15,7 +15,7 @@ pub(super) fn build(desk: &mut Desk<'_>, limits: &Limits) -> Settings {
         login: quota(desk, "limits.login", &limits.login),
         signup: quota(desk, "limits.signup", &limits.signup),
         refresh: quota(desk, "limits.refresh", &limits.refresh),
-        sessions: quota(desk, "limits.lists", &limits.lists),
+        lists: quota(desk, "limits.lists", &limits.lists),
     }
 }
 
