@@ -180,10 +180,7 @@ fn find(method: &Method, path: &str) -> Result<Endpoint, ApiError> {
     } else {
         method.as_str()
     };
-    let found = ROUTES
-        .iter()
-        .find(|route| route.method == asked && matches(route.path, path));
-    match found {
+    match routes_at(path).find(|route| route.method == asked) {
         Some(route) => Ok(route.endpoint),
         None => match allow(path) {
             Some(allow) => Err(ApiError::MethodNotAllowed { allow }),
@@ -192,13 +189,22 @@ fn find(method: &Method, path: &str) -> Result<Endpoint, ApiError> {
     }
 }
 
+/// The routes of a path. One that is written out beats a pattern: `/sessions/revoke-all` is no
+/// session's id.
+fn routes_at(path: &str) -> impl Iterator<Item = &'static Route> {
+    let written_out = ROUTES.iter().any(|route| route.path == path);
+    ROUTES.iter().filter(move |route| {
+        if written_out {
+            route.path == path
+        } else {
+            matches(route.path, path)
+        }
+    })
+}
+
 /// What `Allow` says about a path; `None` when there is no such path.
 fn allow(path: &str) -> Option<String> {
-    let mut methods: Vec<&str> = ROUTES
-        .iter()
-        .filter(|route| matches(route.path, path))
-        .map(|r| r.method)
-        .collect();
+    let mut methods: Vec<&str> = routes_at(path).map(|route| route.method).collect();
     if methods.is_empty() {
         return None;
     }
