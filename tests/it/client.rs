@@ -1,0 +1,290 @@
+//! A small HTTP/1.1 client that sends exactly what it is told and hides nothing of the answer.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long any exchange may take before the test fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        match serde_json::from_slice(&self.body) {
+            Ok(value) => value,
+            Err(error) => panic!("no JSON ({error}): {} {}", self.status, self.text()),
+        }
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The only value of a header.
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let all = self.all(name);
+        assert!(all.len() < 2, "{name} occurs {} times", all.len());
+        all.first().copied()
+    }
+
+    /// Every value of a header.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let named = |(n, _): &&(String, String)| n.eq_ignore_ascii_case(name);
+        let values = self.headers.iter().filter(named);
+        values.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The problem's code; empty when the answer is no problem.
+    pub(crate) fn code(&self) -> String {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        body["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The status and the problem's code.
+    pub(crate) fn verdict(&self) -> (u16, String) {
+        (self.status, self.code())
+    }
+
+    /// The body with the request id taken out, for answers that must be the same.
+    #[track_caller]
+    pub(crate) fn masked(&self) -> String {
+        let body = self.json();
+        let id = body["requestId"].as_str().expect("a request id").to_owned();
+        assert_eq!(self.header("x-request-id"), Some(id.as_str()));
+        self.text().replace(&id, "REQUEST")
+    }
+}
+
+/// A request, built by hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Ask {
+    /// A request without headers beside `Host`.
+    pub(crate) fn new(method: &str, target: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// One header more.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A body, with its length and type.
+    pub(crate) fn body(mut self, kind: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        let length = self.body.len().to_string();
+        self.with("Content-Type", kind)
+            .with("Content-Length", &length)
+    }
+
+    /// A JSON body.
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    /// The bytes on the wire.
+    pub(crate) fn bytes(&self, host: &str) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        let own_host = self
+            .headers
+            .iter()
+            .any(|(n, _)| n.eq_ignore_ascii_case("host"));
+        if !own_host {
+            head.push_str(&format!("Host: {host}\r\n"));
+        }
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if self.body.is_empty() && self.method == "POST" {
+            head.push_str("Content-Length: 0\r\n");
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+
+    /// Sends it over a connection of its own.
+    pub(crate) async fn send(&self, to: SocketAddr) -> Answer {
+        let mut connection = Connection::open(to).await;
+        connection.ask(self).await
+    }
+}
+
+/// A connection that is kept.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    host: String,
+    read: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) async fn open(to: SocketAddr) -> Self {
+        let stream = timeout(DEADLINE, TcpStream::connect(to)).await;
+        Self {
+            stream: stream.expect("a connection in time").expect("a connection"),
+            host: to.to_string(),
+            read: Vec::new(),
+        }
+    }
+
+    /// Sends a request and reads its whole answer.
+    pub(crate) async fn ask(&mut self, ask: &Ask) -> Answer {
+        let bytes = ask.bytes(&self.host);
+        self.write(&bytes).await;
+        self.answer(&ask.method).await
+    }
+
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        // A server may refuse before it has read everything; its answer is what counts.
+        let written = timeout(DEADLINE, self.stream.write_all(bytes)).await;
+        drop(written.expect("written in time"));
+    }
+
+    /// Reads one whole answer to a request of this method; interim answers are skipped.
+    pub(crate) async fn answer(&mut self, method: &str) -> Answer {
+        let answer = timeout(DEADLINE, self.read_answer(method)).await;
+        answer.expect("an answer in time")
+    }
+
+    /// Reads until the other side closes.
+    pub(crate) async fn rest(mut self) -> Vec<u8> {
+        let reading = async { while self.more().await {} };
+        timeout(DEADLINE, reading).await.expect("an end in time");
+        self.read
+    }
+
+    async fn read_answer(&mut self, method: &str) -> Answer {
+        loop {
+            let (status, headers) = self.head().await;
+            if status < 200 {
+                continue;
+            }
+            let mut answer = Answer {
+                status,
+                headers,
+                body: Vec::new(),
+            };
+            if method == "HEAD" || status == 204 || status == 304 {
+                return answer;
+            }
+            answer.body = if answer.header("transfer-encoding").is_some() {
+                self.chunks().await
+            } else if let Some(length) = answer.header("content-length") {
+                let length = length.parse().expect("a length");
+                self.exactly(length).await
+            } else {
+                while self.more().await {}
+                std::mem::take(&mut self.read)
+            };
+            return answer;
+        }
+    }
+
+    async fn head(&mut self) -> (u16, Vec<(String, String)>) {
+        let end = loop {
+            match find(&self.read, b"\r\n\r\n") {
+                Some(at) => break at,
+                None => assert!(
+                    self.more().await,
+                    "closed before a whole head: {:?}",
+                    String::from_utf8_lossy(&self.read)
+                ),
+            }
+        };
+        let head: Vec<u8> = self.read.drain(..end + 4).collect();
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().expect("a status line");
+        let status = status.get(9..12).and_then(|code| code.parse().ok());
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(':').expect("a header line");
+            (name.to_owned(), value.trim().to_owned())
+        });
+        (status.expect("a status"), headers.collect())
+    }
+
+    async fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line().await;
+            let size = line.split(';').next().unwrap_or_default();
+            let size = usize::from_str_radix(size.trim(), 16).expect("a chunk size");
+            if size == 0 {
+                while !self.line().await.is_empty() {}
+                return body;
+            }
+            body.extend(self.exactly(size).await);
+            assert_eq!(self.line().await, "");
+        }
+    }
+
+    async fn line(&mut self) -> String {
+        loop {
+            if let Some(at) = find(&self.read, b"\r\n") {
+                let line: Vec<u8> = self.read.drain(..at + 2).collect();
+                return String::from_utf8_lossy(&line[..at]).into_owned();
+            }
+            assert!(self.more().await, "closed within a line");
+        }
+    }
+
+    async fn exactly(&mut self, length: usize) -> Vec<u8> {
+        while self.read.len() < length {
+            assert!(self.more().await, "closed within a body");
+        }
+        self.read.drain(..length).collect()
+    }
+
+    /// Reads what there is; `false` at the end.
+    async fn more(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => false,
+            Ok(count) => {
+                self.read.extend_from_slice(&buffer[..count]);
+                true
+            }
+        }
+    }
+}
+
+/// Sends bytes as they are, says that there are no more, and reads until the other side closes.
+pub(crate) async fn raw(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut connection = Connection::open(to).await;
+    connection.write(bytes).await;
+    drop(connection.stream.shutdown().await);
+    connection.rest().await
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
