@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Ask};
+use crate::harness::TestApp;
 
 /// A client. Clones are the same person with the same tokens.
 #[derive(Debug, Clone)]
@@ -35,6 +36,14 @@ impl Actor {
         let mut actor = self.clone();
         actor.headers.push((name.to_owned(), value.to_owned()));
         actor
+    }
+
+    /// The same at another app.
+    pub(crate) fn at(&self, app: &TestApp) -> Self {
+        Self {
+            to: app.address,
+            ..self.clone()
+        }
     }
 
     /// The same with another access token.

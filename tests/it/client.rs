@@ -49,6 +49,22 @@ impl Answer {
         values.map(|(_, value)| value.as_str()).collect()
     }
 
+    /// The `Set-Cookie` line of a cookie, without `__Host-` or with it.
+    #[track_caller]
+    pub(crate) fn set_cookie(&self, name: &str) -> &str {
+        let begin = format!("{name}=");
+        let lines = self.all("set-cookie");
+        let ours = |line: &&str| line.trim_start_matches("__Host-").starts_with(&begin);
+        lines.into_iter().find(ours).expect("the cookie")
+    }
+
+    /// A cookie that was set, as a browser sends it back.
+    #[track_caller]
+    pub(crate) fn cookie_pair(&self, name: &str) -> String {
+        let line = self.set_cookie(name);
+        line.split(';').next().unwrap_or_default().to_owned()
+    }
+
     /// The problem's code; empty when the answer is no problem.
     pub(crate) fn code(&self) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::Value;
 use sidegate::app::{self, Running, StartError, Surroundings};
 use sidegate::config::{self, Config, Sources};
 use sidegate::model::audit::AuditRecord;
@@ -227,6 +229,13 @@ pub(crate) async fn until<T>(condition: impl Fn() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "the condition never held");
         sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// What an access token claims, unverified.
+pub(crate) fn claims(token: &str) -> Value {
+    let part = token.split('.').nth(1).expect("claims");
+    let json = BASE64URL_NOPAD.decode(part.as_bytes()).expect("base64url");
+    serde_json::from_slice(&json).expect("JSON")
 }
 
 /// What an app is started from.

@@ -11,5 +11,6 @@
 mod actors;
 mod client;
 mod harness;
+mod refresh;
 mod upstream;
 mod walk;
