@@ -11,6 +11,8 @@
 mod actors;
 mod client;
 mod harness;
+mod login;
 mod refresh;
+mod sessions;
 mod upstream;
 mod walk;

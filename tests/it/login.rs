@@ -1,0 +1,606 @@
+//! Log-in, sign-up and the password: what is told, what is never told, and how often one may try.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sidegate::model::audit::AuditAction;
+use sidegate::service::accounts::Named;
+use tokio::task::JoinSet;
+
+use crate::client::{Answer, Ask};
+use crate::harness::{PASSWORD, TestApp};
+
+const OPEN: &str = "[signup]\nmode = \"open\"\n";
+const WRONG: &str = "not the password";
+
+/// Everything of a refusal that a caller can see, save its id and date.
+fn seen(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
+    let mut headers = answer.headers.clone();
+    headers.retain(|(name, _)| name != "x-request-id" && name != "date");
+    (answer.status, headers, answer.masked())
+}
+
+fn named(name: &str) -> Named {
+    Named::parse(name).expect("a name")
+}
+
+#[tokio::test]
+async fn s37_unknown_wrong_locked_and_disabled_read_alike() {
+    let app = TestApp::with("[login]\nmax_failures = 3").await;
+    for name in ["ann", "dan", "lou"] {
+        app.account(name, &["user"]).await;
+    }
+    let disabled = app.service().operator_disable(&named("dan")).await;
+    disabled.expect("done").expect("an account");
+    for _ in 0..3 {
+        app.anon().try_login("lou", WRONG).await;
+    }
+    let mut refusals = Vec::new();
+    for (name, password) in [
+        ("ann", WRONG),
+        ("nobody", PASSWORD),
+        ("not a name!", PASSWORD),
+        ("+49 151 00000000", PASSWORD),
+        ("dan", PASSWORD),
+        ("dan", WRONG),
+        ("lou", PASSWORD),
+        ("lou", WRONG),
+    ] {
+        refusals.push(seen(&app.anon().try_login(name, password).await));
+    }
+    assert_eq!(refusals[0].0, 401);
+    assert!(refusals[0].2.contains("invalid_credentials"));
+    for refusal in &refusals {
+        assert_eq!(refusal, &refusals[0]);
+    }
+    let told_apart = [
+        "wrong_password",
+        "unknown_account",
+        "no_such_name",
+        "disabled",
+        "locked",
+    ];
+    let outcomes = |all: &[sidegate::model::audit::AuditRecord]| {
+        let logins = all.iter().filter(|r| r.action == AuditAction::Login);
+        logins.map(|r| r.outcome.clone()).collect::<Vec<_>>()
+    };
+    let all_there = |all: &_| {
+        told_apart
+            .iter()
+            .all(|o| outcomes(all).iter().any(|x| x == o))
+    };
+    app.audit(|all| all_there(all)).await;
+}
+
+#[tokio::test]
+async fn every_spelling_counts_against_the_one_account_and_time_unlocks_it() {
+    let app = TestApp::with("[login]\nmax_failures = 3\nlock_for = \"10m\"").await;
+    app.account("ann", &["user"]).await;
+    for spelling in ["Ann", "ＡＮＮ", " ann "] {
+        assert_eq!(app.anon().try_login(spelling, WRONG).await.status, 401);
+    }
+    assert_eq!(app.anon().try_login("ann", PASSWORD).await.status, 401);
+    app.clock.advance(Duration::from_secs(599));
+    assert_eq!(app.anon().try_login("aNN", PASSWORD).await.status, 401);
+    app.clock.advance(Duration::from_secs(1));
+    assert_eq!(app.anon().try_login("ＡＮＮ", PASSWORD).await.status, 200);
+    // A success forgets what was counted.
+    for _ in 0..2 {
+        app.anon().try_login("ann", WRONG).await;
+    }
+    assert_eq!(app.anon().try_login("ann", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_lock_is_for_one_name_and_an_operator_opens_it() {
+    let app = TestApp::with("[login]\nmax_failures = 2").await;
+    for name in ["ann", "bob"] {
+        app.account(name, &["user"]).await;
+    }
+    for _ in 0..2 {
+        app.anon().try_login("ann", WRONG).await;
+    }
+    assert_eq!(app.anon().try_login("ann", PASSWORD).await.status, 401);
+    assert_eq!(app.anon().try_login("bob", PASSWORD).await.status, 200);
+    let opened = app.service().operator_unlock(&named("ann")).await;
+    assert_eq!(opened.expect("done"), Some(true));
+    assert_eq!(app.anon().try_login("ann", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_known_device_gets_in_while_the_name_is_locked() {
+    let app = TestApp::with(
+        "[login]\nmax_failures = 2\n[[mount]]\nprefix = \"/auth\"\ndelivery = \"cookies\"",
+    )
+    .await;
+    for name in ["ann", "bob"] {
+        app.account(name, &["user"]).await;
+    }
+    let device = |answer: &Answer| answer.cookie_pair("sidegate_device");
+    let ann = device(&app.anon().try_login("ann", PASSWORD).await);
+    let bob = device(&app.anon().try_login("bob", PASSWORD).await);
+    for _ in 0..2 {
+        app.anon().try_login("ann", WRONG).await;
+    }
+    assert_eq!(app.anon().try_login("ann", PASSWORD).await.status, 401);
+    let strange = app.anon().with_header("Cookie", &bob);
+    assert_eq!(strange.try_login("ann", PASSWORD).await.status, 401);
+    let known = app.anon().with_header("Cookie", &ann);
+    assert_eq!(known.try_login("ann", WRONG).await.status, 401);
+    assert_eq!(known.try_login("ann", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn only_the_configured_kinds_of_names_log_in() {
+    let app = TestApp::with(&format!("{OPEN}[login]\nidentifiers = [\"email\"]")).await;
+    let body = json!({
+        "username": "ann",
+        "email": "Ann@Example.org",
+        "mobile": "+49 151 23456789",
+        "password": PASSWORD,
+    });
+    assert_eq!(app.anon().post("/auth/signup", body).await.status, 201);
+    for (identifier, status) in [
+        ("ann", 401),
+        ("+4915123456789", 401),
+        ("ann@example.org", 200),
+        (" ANN@example.org", 200),
+    ] {
+        let answer = app.anon().try_login(identifier, PASSWORD).await;
+        assert_eq!(answer.status, status, "{identifier}");
+    }
+}
+
+#[tokio::test]
+async fn sign_up_is_closed_unless_opened() {
+    let app = TestApp::start().await;
+    let body = json!({"username": "ann", "password": PASSWORD});
+    let answer = app.anon().post("/auth/signup", body).await;
+    assert_eq!(answer.verdict(), (403, "signup_closed".into()));
+}
+
+#[tokio::test]
+async fn a_taken_name_is_told_with_its_field_in_every_spelling() {
+    let app = TestApp::with(OPEN).await;
+    let first = json!({
+        "username": "ann",
+        "email": "ann@example.org",
+        "mobile": "+4915123456789",
+        "password": PASSWORD,
+    });
+    assert_eq!(app.anon().post("/auth/signup", first).await.status, 201);
+    for (field, value) in [
+        ("username", "ＡNN"),
+        ("email", "ANN@example.org"),
+        ("mobile", "0049 151 234-56789"),
+    ] {
+        let mut body = json!({"username": "other", "password": PASSWORD});
+        body[field] = json!(value);
+        let answer = app.anon().post("/auth/signup", body).await;
+        assert_eq!(answer.verdict(), (409, "login_taken".into()), "{field}");
+        assert_eq!(answer.json()["field"], field);
+    }
+    // Nothing of a refused sign-up is kept.
+    assert_eq!(app.anon().try_login("other", PASSWORD).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_weak_password_is_refused_at_sign_up_and_at_a_change() {
+    let app = TestApp::with(&format!("{OPEN}[passwords]\nmin_length = 10")).await;
+    let ann = app.user("annabelle.smith").await;
+    for weak in [
+        "short",
+        "ninechars",
+        "password123",
+        "1234567890",
+        "annabelle.smith",
+    ] {
+        let body = json!({"username": "annabelle.smith", "password": weak});
+        let answer = app.anon().post("/auth/signup", body).await;
+        assert_eq!(answer.verdict(), (400, "weak_password".into()), "{weak}");
+        let body = json!({"current": PASSWORD, "new": weak});
+        let answer = ann.post("/auth/password", body).await;
+        assert_eq!(answer.verdict(), (400, "weak_password".into()), "{weak}");
+        assert!(!answer.text().contains(weak));
+    }
+}
+
+#[tokio::test]
+async fn too_many_sign_ups_from_one_address_are_refused() {
+    let app = TestApp::with(&format!("{OPEN}[limits]\nsignup = \"2/h\"")).await;
+    for (name, status) in [("a", 201), ("b", 201), ("c", 429)] {
+        let body = json!({"username": name, "password": PASSWORD});
+        let answer = app.anon().post("/auth/signup", body).await;
+        assert_eq!(answer.status, status, "{name}");
+    }
+}
+
+/// A body's type and text, and what is answered: status, code, field.
+type Case = (
+    &'static str,
+    &'static str,
+    u16,
+    &'static str,
+    Option<&'static str>,
+);
+
+const JSON: &str = "application/json";
+
+const BODIES: &[Case] = &[
+    (
+        JSON,
+        r#"{"identifier":"ann"}"#,
+        400,
+        "missing_field",
+        Some("password"),
+    ),
+    (
+        JSON,
+        r#"{"password":"x"}"#,
+        400,
+        "missing_field",
+        Some("identifier"),
+    ),
+    (
+        JSON,
+        r#"{"identifier":null,"password":"x"}"#,
+        400,
+        "missing_field",
+        Some("identifier"),
+    ),
+    (
+        JSON,
+        r#"{"identifier":"ann","password":"x","admin":true}"#,
+        400,
+        "unknown_field",
+        Some("admin"),
+    ),
+    (
+        JSON,
+        r#"{"identifier":"ann","password":"x","Password":"x"}"#,
+        400,
+        "unknown_field",
+        Some("Password"),
+    ),
+    (
+        JSON,
+        r#"{"identifier":"ann","password":"x","password":"y"}"#,
+        400,
+        "malformed_body",
+        None,
+    ),
+    (
+        JSON,
+        r#"{"identifier":1,"password":"x"}"#,
+        400,
+        "invalid_field",
+        Some("identifier"),
+    ),
+    (
+        JSON,
+        r#"{"identifier":"ann","password":true}"#,
+        400,
+        "invalid_field",
+        Some("password"),
+    ),
+    (
+        JSON,
+        r#"{"identifier":"ann","password":"x","remember":"yes"}"#,
+        400,
+        "invalid_field",
+        Some("remember"),
+    ),
+    (
+        JSON,
+        r#"{"identifier":"ann","password":"x","deviceName":"a\u0007b"}"#,
+        400,
+        "invalid_field",
+        Some("deviceName"),
+    ),
+    (
+        JSON,
+        r#"{"identifier":"ann","password":{"$ne":""}}"#,
+        400,
+        "malformed_body",
+        None,
+    ),
+    (
+        JSON,
+        r#"{"identifier":["ann"],"password":"x"}"#,
+        400,
+        "malformed_body",
+        None,
+    ),
+    (
+        JSON,
+        r#"[{"identifier":"ann","password":"x"}]"#,
+        400,
+        "malformed_body",
+        None,
+    ),
+    (JSON, "null", 400, "malformed_body", None),
+    (JSON, "{", 400, "malformed_body", None),
+    (JSON, "", 400, "malformed_body", None),
+    (
+        JSON,
+        r#"{"identifier":"ann","password":"x"} {}"#,
+        400,
+        "malformed_body",
+        None,
+    ),
+    (
+        JSON,
+        "identifier=ann&password=x",
+        400,
+        "malformed_body",
+        None,
+    ),
+    (
+        "text/plain",
+        r#"{"identifier":"ann","password":"x"}"#,
+        415,
+        "unsupported_media_type",
+        None,
+    ),
+    (
+        "application/x-www-form-urlencoded",
+        "identifier=ann",
+        415,
+        "unsupported_media_type",
+        None,
+    ),
+    (
+        "application/json-patch+json",
+        "{}",
+        415,
+        "unsupported_media_type",
+        None,
+    ),
+    (
+        "application/jsonx",
+        "{}",
+        415,
+        "unsupported_media_type",
+        None,
+    ),
+];
+
+#[tokio::test]
+async fn s43_a_log_in_body_is_one_flat_object_of_known_fields() {
+    let app = TestApp::start().await;
+    for (kind, body, status, code, field) in BODIES {
+        let ask = Ask::new("POST", "/auth/login").body(kind, *body);
+        let answer = ask.send(app.address).await;
+        assert_eq!(
+            answer.verdict(),
+            (*status, (*code).to_owned()),
+            "{kind} {body}"
+        );
+        let told = answer.json()["field"].as_str().map(str::to_owned);
+        assert_eq!(told.as_deref(), *field, "{body}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    }
+    for parameters in ["; charset=utf-8", ";charset=UTF-8", " ; x=y"] {
+        let body = json!({"identifier": "ann", "password": WRONG}).to_string();
+        let kind = format!("Application/JSON{parameters}");
+        let answer = Ask::new("POST", "/auth/login").body(&kind, body);
+        assert_eq!(answer.send(app.address).await.status, 401, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_a_type_or_with_two_is_refused() {
+    let app = TestApp::start().await;
+    let body = json!({"identifier": "ann", "password": WRONG}).to_string();
+    let mut untyped = Ask::new("POST", "/auth/login").body(JSON, body.clone());
+    untyped.headers.retain(|(name, _)| name != "Content-Type");
+    let answer = untyped.send(app.address).await;
+    assert_eq!(answer.verdict(), (415, "unsupported_media_type".into()));
+    let doubled = Ask::new("POST", "/auth/login").body(JSON, body);
+    let doubled = doubled.with("Content-Type", "text/plain");
+    assert_eq!(doubled.send(app.address).await.status, 415);
+}
+
+#[tokio::test]
+async fn a_body_or_field_that_is_too_large_is_refused() {
+    let app = TestApp::with("[limits]\nbody = \"4KiB\"").await;
+    let large = format!(
+        r#"{{"identifier":"ann","password":"{}"}}"#,
+        "x".repeat(5_000)
+    );
+    let told = Ask::new("POST", "/auth/login").body(JSON, large.clone());
+    let answer = told.send(app.address).await;
+    assert_eq!(answer.verdict(), (413, "body_too_large".into()));
+    let chunked = format!(
+        "POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+        large.len()
+    );
+    let answer = String::from_utf8_lossy(&app.raw(chunked.as_bytes()).await).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    for (field, length) in [("password", 1025), ("identifier", 321), ("deviceName", 129)] {
+        let mut body = json!({"identifier": "ann", "password": WRONG});
+        body[field] = json!("x".repeat(length));
+        let answer = app.anon().post("/auth/login", body).await;
+        assert_eq!(answer.verdict(), (400, "invalid_field".into()), "{field}");
+        assert_eq!(answer.json()["field"], field);
+    }
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions_and_keeps_this_one() {
+    let app = TestApp::start().await;
+    let mut ann = app.user("ann").await;
+    let other = app.login("ann").await;
+    let wrong = json!({"current": WRONG, "new": "a better passphrase"});
+    let answer = ann.post("/auth/password", wrong).await;
+    assert_eq!(answer.verdict(), (401, "invalid_credentials".into()));
+    assert_eq!(other.get("/orders").await.status, 200);
+
+    let right = json!({"current": PASSWORD, "new": "a better passphrase"});
+    assert_eq!(ann.post("/auth/password", right).await.status, 204);
+    assert_eq!(ann.get("/orders").await.status, 200);
+    ann.refresh().await;
+    assert_eq!(
+        other.get("/orders").await.verdict(),
+        (401, "session_ended".into())
+    );
+    assert_eq!(other.try_refresh().await.status, 401);
+    assert_eq!(app.anon().try_login("ann", PASSWORD).await.status, 401);
+    assert_eq!(
+        app.anon()
+            .try_login("ann", "a better passphrase")
+            .await
+            .status,
+        200
+    );
+    let body = json!({"current": PASSWORD, "new": "yet another one"});
+    assert_eq!(app.anon().post("/auth/password", body).await.status, 401);
+}
+
+#[tokio::test]
+async fn guessing_the_current_password_is_limited() {
+    let app = TestApp::with("[limits]\nlogin = \"3/h\"").await;
+    let ann = app.user("ann").await;
+    let guess = json!({"current": WRONG, "new": "a better passphrase"});
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(ann.post("/auth/password", guess.clone()).await.status);
+    }
+    assert_eq!(statuses, [401, 401, 401, 429]);
+}
+
+#[tokio::test]
+async fn the_one_session_too_many_ends_the_oldest_at_once() {
+    let app = TestApp::with("[sessions]\nmax_per_user = 2").await;
+    let first = app.user("ann").await;
+    app.clock.advance(Duration::from_secs(1));
+    let second = app.login("ann").await;
+    assert_eq!(first.get("/orders").await.status, 200);
+    app.clock.advance(Duration::from_secs(1));
+    let third = app.login("ann").await;
+    assert_eq!(
+        first.get("/orders").await.verdict(),
+        (401, "session_ended".into())
+    );
+    assert_eq!(first.try_refresh().await.status, 401);
+    for actor in [&second, &third] {
+        assert_eq!(actor.get("/orders").await.status, 200);
+        assert_eq!(actor.sessions().await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn where_a_full_account_refuses_the_log_in_is_refused() {
+    let app = TestApp::with("[sessions]\nmax_per_user = 1\nwhen_full = \"refuse\"").await;
+    let first = app.user("ann").await;
+    let answer = app.anon().try_login("ann", PASSWORD).await;
+    assert_eq!(answer.verdict(), (409, "too_many_sessions".into()));
+    assert_eq!(first.get("/orders").await.status, 200);
+    assert_eq!(first.logout().await.status, 204);
+    assert_eq!(app.anon().try_login("ann", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn too_many_log_ins_of_one_name_are_told_when_to_come_back() {
+    let app = TestApp::with("[limits]\nlogin = \"3/h\"").await;
+    for name in ["ann", "bob"] {
+        app.account(name, &["user"]).await;
+    }
+    for spelling in ["ann", "ANN", " ann"] {
+        assert_eq!(app.anon().try_login(spelling, PASSWORD).await.status, 200);
+    }
+    let answer = app.anon().try_login("ann", PASSWORD).await;
+    assert_eq!(answer.verdict(), (429, "rate_limited".into()));
+    assert_eq!(answer.header("retry-after"), Some("1200"));
+    assert_eq!(answer.header("ratelimit-limit"), Some("3"));
+    assert_eq!(answer.header("ratelimit-remaining"), Some("0"));
+    assert_eq!(answer.header("ratelimit-reset"), Some("1200"));
+    assert_eq!(app.anon().try_login("bob", PASSWORD).await.status, 200);
+    app.clock.advance(Duration::from_secs(1200));
+    assert_eq!(app.anon().try_login("ann", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn one_address_cannot_try_many_names() {
+    let app = TestApp::with("[limits]\nlogin = \"2/h\"").await;
+    for name in 0..20 {
+        let answer = app.anon().try_login(&format!("name{name}"), WRONG).await;
+        assert_eq!(answer.status, 401, "{name}");
+    }
+    let answer = app.anon().try_login("another", WRONG).await;
+    assert_eq!(answer.verdict(), (429, "rate_limited".into()));
+}
+
+#[tokio::test]
+async fn a_crowd_at_the_door_is_served_or_told_to_come_back() {
+    let app = TestApp::with(
+        "[passwords]\nmax_concurrent = 1\nmemory = \"19MiB\"\niterations = 2\n\
+         danger_weak_hash = false\n[sessions]\nmax_per_user = 1000",
+    )
+    .await;
+    app.account("ann", &["user"]).await;
+    let mut crowd = JoinSet::new();
+    for _ in 0..200 {
+        let anon = app.anon();
+        crowd.spawn(async move { anon.try_login("ann", PASSWORD).await });
+    }
+    let answers = crowd.join_all().await;
+    let mut granted = 0;
+    for answer in &answers {
+        match answer.status {
+            200 => granted += 1,
+            _ => {
+                assert_eq!(answer.verdict(), (503, "busy".into()));
+                assert_eq!(answer.header("retry-after"), Some("1"));
+            }
+        }
+    }
+    assert!((1..=200).contains(&granted));
+    let last = app.login("ann").await;
+    assert_eq!(last.sessions().await.len(), granted + 1);
+}
+
+#[tokio::test]
+async fn s25_nothing_a_client_chose_survives_a_log_in() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    // Shown while logging in, the old tokens lead to a session of their own all the same.
+    let body = json!({"identifier": "ann", "password": PASSWORD});
+    let again = ann.with_header("X-Session-Id", &ann.session);
+    let again = ann.holding(&again.post("/auth/login", body).await);
+    assert_ne!(again.session, ann.session);
+    assert_ne!(again.access, ann.access);
+    assert_ne!(again.refresh_token, ann.refresh_token);
+    for id in [&again.session, &ann.session] {
+        assert_eq!(
+            uuid::Uuid::parse_str(id).expect("an id").get_version_num(),
+            7
+        );
+    }
+    assert_eq!(again.sessions().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_device_name_is_kept_trimmed_and_otherwise_made_from_the_agent() {
+    let app = TestApp::start().await;
+    app.account("ann", &["user"]).await;
+    for (given, agent, shown) in [
+        (json!("  kitchen  "), "curl/8.5.0", json!("kitchen")),
+        (json!(" "), "curl/8.5.0", json!("curl")),
+        (Value::Null, "", Value::Null),
+    ] {
+        let body = json!({"identifier": "ann", "password": PASSWORD, "deviceName": given});
+        let client = app.anon().with_header("User-Agent", agent);
+        let answer = client.post("/auth/login", body).await;
+        assert_eq!(
+            answer.json()["session"]["deviceName"],
+            shown,
+            "{given} {agent}"
+        );
+    }
+}
