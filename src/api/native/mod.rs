@@ -117,7 +117,7 @@ where
 
 /// Answers `OPTIONS`: which methods a route has.
 pub(super) fn options(call: &Call<'_>) -> Result<Answer, ApiError> {
-    let allow = allow(call.path).ok_or(ApiError::NotFound)?;
+    let allow = allow(pattern(call.path).ok_or(ApiError::NotFound)?);
     let mut answer = Answer::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     if let Ok(value) = HeaderValue::from_str(&allow) {
@@ -180,39 +180,39 @@ fn find(method: &Method, path: &str) -> Result<Endpoint, ApiError> {
     } else {
         method.as_str()
     };
-    match routes_at(path).find(|route| route.method == asked) {
+    let pattern = pattern(path).ok_or(ApiError::NotFound)?;
+    let found = ROUTES
+        .iter()
+        .find(|route| route.method == asked && route.path == pattern);
+    match found {
         Some(route) => Ok(route.endpoint),
-        None => match allow(path) {
-            Some(allow) => Err(ApiError::MethodNotAllowed { allow }),
-            None => Err(ApiError::NotFound),
-        },
+        None => Err(ApiError::MethodNotAllowed {
+            allow: allow(pattern),
+        }),
     }
 }
 
-/// The routes of a path. One that is written out beats a pattern: `/sessions/revoke-all` is no
-/// session's id.
-fn routes_at(path: &str) -> impl Iterator<Item = &'static Route> {
-    let written_out = ROUTES.iter().any(|route| route.path == path);
-    ROUTES.iter().filter(move |route| {
-        if written_out {
-            route.path == path
-        } else {
-            matches(route.path, path)
-        }
-    })
+/// The pattern that a path falls under. One without `{id}` comes first: `/sessions/revoke-all` is
+/// no session's path.
+fn pattern(path: &str) -> Option<&'static str> {
+    let fitting = || ROUTES.iter().map(|route| route.path);
+    fitting()
+        .find(|pattern| *pattern == path)
+        .or_else(|| fitting().find(|pattern| matches(pattern, path)))
 }
 
-/// What `Allow` says about a path; `None` when there is no such path.
-fn allow(path: &str) -> Option<String> {
-    let mut methods: Vec<&str> = routes_at(path).map(|route| route.method).collect();
-    if methods.is_empty() {
-        return None;
-    }
+/// What `Allow` says about the paths of a pattern.
+fn allow(pattern: &str) -> String {
+    let mut methods: Vec<&str> = ROUTES
+        .iter()
+        .filter(|route| route.path == pattern)
+        .map(|r| r.method)
+        .collect();
     if methods.contains(&"GET") {
         methods.push("HEAD");
     }
     methods.push("OPTIONS");
-    Some(methods.join(", "))
+    methods.join(", ")
 }
 
 /// Whether a path is what a route's pattern says, segment by segment.
