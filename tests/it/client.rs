@@ -11,6 +11,9 @@ use tokio::time::timeout;
 /// How long any exchange may take before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The manual, whose table of errors every refusal must be in.
+const MANUAL: &str = include_str!("../../docs/api.md");
+
 /// What came back.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
@@ -71,9 +74,21 @@ impl Answer {
         body["code"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The status and the problem's code.
+    /// The status and the problem's code, which the manual must know as a pair.
+    #[track_caller]
     pub(crate) fn verdict(&self) -> (u16, String) {
-        (self.status, self.code())
+        let (status, code) = (self.status, self.code());
+        let row = |line: &&str| line.starts_with(&format!("| {status} |"));
+        let known = MANUAL
+            .lines()
+            .filter(row)
+            .any(|line| line.contains(&format!("`{code}`")));
+        assert!(
+            known || status < 300,
+            "docs/api.md knows no {status} {code}: {}",
+            self.text()
+        );
+        (status, code)
     }
 
     /// The body with the request id taken out, for answers that must be the same.

@@ -10,9 +10,11 @@
 
 mod actors;
 mod client;
+mod cookies;
 mod harness;
 mod login;
 mod refresh;
+mod routes;
 mod sessions;
 mod upstream;
 mod walk;
