@@ -114,3 +114,118 @@ impl Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+    use std::num::NonZeroUsize;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{self, Sources};
+    use crate::service::accounts::Named;
+    use crate::service::{Caller, LoginRequest, SignupRequest};
+    use crate::types::login::LoginName;
+    use crate::types::role::Roles;
+    use crate::types::secret::Password;
+
+    fn begin(home: &Path) -> Running {
+        let text = format!(
+            r#"
+server.listen = "127.0.0.1:0"
+server.threads = 2
+server.control = ""
+server.drain_delay = "1m"
+admin.listen = ""
+upstream.url = "http://127.0.0.1:1"
+store.url = "memory:"
+tokens.keys_dir = "{}"
+"#,
+            home.join("keys").display()
+        );
+        let sources = Sources {
+            file: Some(("test.toml".into(), text)),
+            env: Vec::new(),
+            read: &|path| std::fs::read(path),
+            cores: NonZeroUsize::MIN,
+        };
+        let config = config::load(&sources).unwrap();
+        start(
+            config,
+            Surroundings::real(),
+            Arc::new(|| Err(String::new())),
+        )
+        .unwrap()
+    }
+
+    fn end(running: Running) {
+        running.stop_now();
+        running.wait().unwrap();
+    }
+
+    /// What the server says until it closes the connection.
+    fn asked(mut stream: &TcpStream) -> String {
+        stream
+            .write_all(b"GET /auth/health HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn while_draining_a_fresh_and_a_kept_connection_are_answered_and_then_closed() {
+        let home = tempfile::tempdir().unwrap();
+        let running = begin(home.path());
+        let address = running.address().unwrap();
+        let kept = TcpStream::connect(address).unwrap();
+        running.lifecycle().advance(Phase::Draining);
+        for stream in [kept, TcpStream::connect(address).unwrap()] {
+            let answer = asked(&stream);
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+            assert!(answer.contains("connection: close\r\n"), "{answer:?}");
+        }
+        end(running);
+    }
+
+    #[test]
+    fn s28_no_session_outlives_an_account_closed_while_it_was_made() {
+        let home = tempfile::tempdir().unwrap();
+        let running = begin(home.path());
+        let service = Arc::clone(running.service());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let password = Password::new("correct horse battery".to_owned()).unwrap();
+        let request = SignupRequest {
+            username: LoginName::username("ann").unwrap(),
+            email: None,
+            mobile: None,
+            name: None,
+            password: password.clone(),
+        };
+        let roles = Roles::new([]).unwrap();
+        let caller = Caller::default();
+        let login = LoginRequest {
+            identifier: "ann".to_owned(),
+            password,
+            device_name: None,
+            remember: false,
+        };
+        runtime.block_on(async {
+            let ann = service.operator_add(request, roles).await.unwrap();
+            let named = Named::parse("ann").unwrap();
+            // The account is closed while the password is being checked.
+            let (outcome, closed) = tokio::join!(
+                service.login(login, &caller),
+                service.operator_disable(&named)
+            );
+            assert!(closed.unwrap().is_some());
+            let left = service.operator_sessions(Some(&ann.key), None, 10).await;
+            assert_eq!(left.unwrap(), Vec::new(), "{:?}", outcome.is_ok());
+        });
+        end(running);
+    }
+}

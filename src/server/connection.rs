@@ -6,10 +6,14 @@
 //! overstayed to go. The states:
 //!
 //! ```text
-//! Head ── head complete ──→ Busy ── answer sent ──→ Waiting ── first byte ──→ Head
-//!   header_timeout            (write stalled:         KEEP_ALIVE
-//!                              WRITE_STALL)
+//! New ── first byte ──→ Head ── head complete ──→ Busy ── answer sent ──→ Waiting ── first byte ──→ Head
+//!   header_timeout        header_timeout            (write stalled:         KEEP_ALIVE
+//!                                                    WRITE_STALL)
 //! ```
+//!
+//! A connection that is told to finish answers the request it has begun to hear, or that comes within
+//! a moment, and says `Connection: close` in that answer; else it goes when the moment has passed. A
+//! client that asks at the very time the process is told to end is so not left without an answer.
 
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
@@ -21,6 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -35,6 +41,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How long a client may take nothing of an answer that is ready for it.
 const WRITE_STALL: Duration = Duration::from_secs(60);
 
+/// How long a connection that was told to finish waits for a request that may be on its way.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
 /// The most header lines of a request.
 const MAX_HEADERS: usize = 100;
 
@@ -44,10 +53,12 @@ const MAX_HEAD: usize = 64 * 1024;
 const HEAD: u8 = 0;
 const BUSY: u8 = 1;
 const WAITING: u8 = 2;
+const NEW: u8 = 3;
 
 const GO_ON: u8 = 0;
 const FINISH: u8 = 1;
-const CUT: u8 = 2;
+const LEAVE: u8 = 2;
+const CUT: u8 = 3;
 
 /// What the sweep knows about a connection and can tell it.
 #[derive(Debug)]
@@ -57,16 +68,19 @@ pub(super) struct Vigil {
     /// When a write first found no room; zero when none is waiting.
     stalled: AtomicU64,
     order: AtomicU8,
+    /// When it was told to finish.
+    told: AtomicU64,
     task: Mutex<Option<Waker>>,
 }
 
 impl Vigil {
     pub(super) fn new(tick: u64) -> Self {
         Self {
-            state: AtomicU8::new(HEAD),
+            state: AtomicU8::new(NEW),
             since: AtomicU64::new(tick),
             stalled: AtomicU64::new(0),
             order: AtomicU8::new(GO_ON),
+            told: AtomicU64::new(0),
             task: Mutex::new(None),
         }
     }
@@ -76,9 +90,17 @@ impl Vigil {
         self.since.store(tick, Ordering::Relaxed);
     }
 
-    /// Finish the request in hand, take no more.
-    pub(super) fn finish(&self) {
-        self.tell(FINISH);
+    /// Finish the request in hand or on its way, take no more.
+    pub(super) fn finish(&self, tick: u64) {
+        if self.order.load(Ordering::Relaxed) == GO_ON {
+            self.told.store(tick, Ordering::Relaxed);
+            self.tell(FINISH);
+        }
+    }
+
+    /// Go as soon as nothing is in hand.
+    fn leave(&self) {
+        self.tell(LEAVE);
     }
 
     /// End at once.
@@ -92,15 +114,27 @@ impl Vigil {
             u128::from(tick.saturating_sub(since)) >= limit.as_millis()
         };
         let since = self.since.load(Ordering::Relaxed);
+        let quiet = since.max(self.told.load(Ordering::Relaxed));
+        let is_last = self.is_finishing() && aged(quiet, LAST_CALL);
         match self.state.load(Ordering::Relaxed) {
-            HEAD if aged(since, header_timeout) => self.cut(),
-            WAITING if aged(since, KEEP_ALIVE) => self.finish(),
+            NEW if is_last => self.cut(),
+            NEW | HEAD if aged(since, header_timeout) => self.cut(),
+            WAITING if is_last || aged(since, KEEP_ALIVE) => self.leave(),
             _ => {}
         }
         let stalled = self.stalled.load(Ordering::Relaxed);
         if stalled != 0 && aged(stalled, WRITE_STALL) {
             self.cut();
         }
+    }
+
+    fn is_finishing(&self) -> bool {
+        self.order.load(Ordering::Relaxed) >= FINISH
+    }
+
+    /// Whether the connection is between the end of one head and the beginning of the next.
+    fn has_heard(&self) -> bool {
+        matches!(self.state.load(Ordering::Relaxed), BUSY | WAITING)
     }
 
     fn tell(&self, order: u8) {
@@ -132,7 +166,11 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vig
             let vigil = Arc::clone(&vigil);
             async move {
                 vigil.enter(BUSY, worker.tick());
-                let answer = worker.pipeline().handle(request, peer).await;
+                let mut answer = worker.pipeline().handle(request, peer).await;
+                if vigil.is_finishing() {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(CONNECTION, close);
+                }
                 Ok::<_, Infallible>(answer.map(|body| Sent {
                     body,
                     vigil,
@@ -159,8 +197,9 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vig
         if order == CUT {
             return Poll::Ready(());
         }
-        if order == FINISH && heard == GO_ON {
-            heard = FINISH;
+        // While a head is on its way hyper would drop it.
+        if order == LEAVE && heard == GO_ON && vigil.has_heard() {
+            heard = LEAVE;
             connection.as_mut().graceful_shutdown();
         }
         match connection.as_mut().poll(task) {
@@ -243,7 +282,8 @@ impl AsyncRead for Watched {
             Stream::Unix(stream) => Pin::new(stream).poll_read(task, buffer),
         };
         let read = buffer.filled().len() > before;
-        if read && this.vigil.state.load(Ordering::Relaxed) == WAITING {
+        let state = this.vigil.state.load(Ordering::Relaxed);
+        if read && (state == WAITING || state == NEW) {
             this.vigil.enter(HEAD, this.worker.tick());
         }
         polled

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use crate::server::connection::{self, Vigil};
 use crate::server::lifecycle::{Lifecycle, Phase};
@@ -23,6 +23,9 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How long accepting rests after the machine ran out of descriptors or memory.
 const REST: Duration = Duration::from_millis(100);
+
+/// How long connections are still taken from the kernel before the listener closes.
+const LAST_ACCEPT: Duration = Duration::from_millis(50);
 
 /// What a client above the connection limit is told.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\n\
@@ -165,6 +168,7 @@ impl Worker {
             () = self.accept(&listener) => {}
             () = self.lifecycle.reached(Phase::Closing) => {}
         }
+        self.accept_rest(&listener).await;
         drop(listener);
         self.drained().await;
         keeper.abort();
@@ -175,14 +179,7 @@ impl Worker {
     async fn accept(self: &Arc<Self>, listener: &Listener) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let one_client =
-                        matches!(stream, Stream::Tcp(_)) && !self.pipeline.trusted.trust(peer);
-                    match self.doorman.enter(one_client.then_some(peer)) {
-                        Some(place) => self.serve(stream, peer, place),
-                        None => turn_away(stream),
-                    }
-                }
+                Ok((stream, peer)) => self.admit(stream, peer),
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections; resting");
@@ -192,11 +189,27 @@ impl Worker {
         }
     }
 
+    /// Takes the connections that the kernel holds already: with the listener they would be reset.
+    async fn accept_rest(self: &Arc<Self>, listener: &Listener) {
+        let until = Instant::now() + LAST_ACCEPT;
+        while let Ok(Ok((stream, peer))) = timeout_at(until, listener.accept()).await {
+            self.admit(stream, peer);
+        }
+    }
+
+    fn admit(self: &Arc<Self>, stream: Stream, peer: IpAddr) {
+        let one_client = matches!(stream, Stream::Tcp(_)) && !self.pipeline.trusted.trust(peer);
+        match self.doorman.enter(one_client.then_some(peer)) {
+            Some(place) => self.serve(stream, peer, place),
+            None => turn_away(stream),
+        }
+    }
+
     fn serve(self: &Arc<Self>, stream: Stream, peer: IpAddr, place: Admitted) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let vigil = Arc::new(Vigil::new(self.tick()));
         if self.lifecycle.phase() >= Phase::Draining {
-            vigil.finish();
+            vigil.finish(self.tick());
         }
         self.connections
             .lock()
@@ -233,7 +246,10 @@ impl Worker {
                 }
                 Ok(()) = phase.changed() => match *phase.borrow_and_update() {
                     Phase::Starting | Phase::Serving => {}
-                    Phase::Draining | Phase::Ending | Phase::Closing => self.each(Vigil::finish),
+                    Phase::Draining | Phase::Ending | Phase::Closing => {
+                        let now = self.tick();
+                        self.each(|vigil| vigil.finish(now));
+                    }
                     Phase::Stopped => self.each(Vigil::cut),
                 },
             }
