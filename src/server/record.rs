@@ -19,6 +19,9 @@ use crate::server::problem::{Code, Fault, Problem};
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
 use crate::types::ids::{SessionId, UserId};
 
+/// What the log shows as the status of a request whose client did not wait for the answer.
+const HUNG_UP: u16 = 499;
+
 /// A response body.
 #[derive(Debug)]
 #[expect(
@@ -123,7 +126,12 @@ impl Record {
         response.map(|body| Outgoing { body, record: self })
     }
 
+    /// The story's end; also that of a client that hung up before there was an answer.
     fn leave(&mut self) {
+        if self.status == 0 {
+            self.status = HUNG_UP;
+            self.metrics.request(self.class, self.status);
+        }
         self.metrics.bytes_out(self.bytes);
         let micros = self.context.watch.elapsed().as_micros();
         self.log.write(&Line {
@@ -141,6 +149,12 @@ impl Record {
             session: self.caller.map(|(_, session)| session),
             complete: self.complete || self.method == Method::HEAD,
         });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -238,6 +252,5 @@ impl Drop for Outgoing {
         if self.ended() {
             self.record.complete = true;
         }
-        self.record.leave();
     }
 }
