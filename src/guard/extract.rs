@@ -54,6 +54,13 @@ pub fn bearer<'a>(
     Ok(Some(token))
 }
 
+/// Whether a token is shown in `Authorization`, where no browser puts one by itself. Another scheme
+/// does not count: browsers do repeat `Basic` by themselves.
+pub fn shows_bearer(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(AUTHORIZATION).iter();
+    matches!(bearer(lines.map(http::HeaderValue::as_bytes)), Ok(Some(_)))
+}
+
 /// The value of one of our cookies as text; none when it is not sent.
 pub fn cookie(headers: &HeaderMap, name: &str) -> Result<Option<String>, BadCredential> {
     let lines = headers
@@ -196,6 +203,20 @@ mod tests {
         for two in [["Bearer t", "Bearer t"], ["Basic a", "Bearer t"]] {
             assert_eq!(from_authorization(&two), Err(BadCredential::Two));
         }
+    }
+
+    #[test]
+    fn s34_only_a_bearer_token_is_one_that_no_browser_adds_by_itself() {
+        let shows = |line: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, http::HeaderValue::from_static(line));
+            shows_bearer(&headers)
+        };
+        assert!(shows("Bearer t.t.t"));
+        for other in ["Basic YTpi", "Negotiate abc", "", "Bearer", "Bearer a b"] {
+            assert!(!shows(other), "{other}");
+        }
+        assert!(!shows_bearer(&HeaderMap::new()));
     }
 
     #[test]

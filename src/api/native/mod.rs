@@ -19,7 +19,7 @@ use crate::api::settings::Delivery;
 use crate::api::wire::fields::Fields;
 use crate::api::wire::{body, csrf};
 use crate::api::{Answer, Api, Call};
-use crate::guard::{Denial, Guard, Identity};
+use crate::guard::{Denial, Guard, Identity, extract};
 use crate::service::AuthError;
 use crate::types::ids::SessionId;
 
@@ -155,7 +155,7 @@ impl Asked<'_> {
 
     /// Whether the token came in the header, which no browser sends by itself.
     fn shows_bearer(&self) -> bool {
-        self.headers.contains_key(header::AUTHORIZATION)
+        extract::shows_bearer(self.headers)
     }
 
     /// Whether tokens travel in cookies on this mount.
