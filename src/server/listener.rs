@@ -55,6 +55,7 @@ impl Bound {
     pub fn bind(listen: &Listen, count: usize) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => {
+                alone(*address)?;
                 let mut sockets = vec![tcp(*address)?];
                 let address = sockets
                     .first()
@@ -122,6 +123,18 @@ impl Listener {
     }
 }
 
+/// Refuses an address that another process listens on: with `SO_REUSEPORT` the kernel would let two
+/// of one user share it, and hand requests to one or the other.
+fn alone(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
 fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -153,4 +166,18 @@ pub fn unix(path: &Path) -> io::Result<StdUnixListener> {
     let listener = StdUnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_never_shared_with_another_process() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let first = Bound::bind(&Listen::Tcp(any), 2).unwrap();
+        let taken = first.address().unwrap();
+        let second = Bound::bind(&Listen::Tcp(taken), 2).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+    }
 }
