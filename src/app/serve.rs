@@ -39,7 +39,7 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = waiting => ended,
-            _ = signals.next() => {
+            () = asked_to_stop(&mut signals) => {
                 tracing::warn!("asked to stop a second time: going at once");
                 lifecycle.advance(crate::server::Phase::Stopped);
                 Ok(Ok(()))
@@ -48,6 +48,11 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     });
     tracing::info!("stopped");
     ended.unwrap_or_else(|error| Err(StartError::System(std::io::Error::other(error))))
+}
+
+/// Waits for the next signal to stop; there is nothing left to reload.
+async fn asked_to_stop(signals: &mut Signals) {
+    while signals.next().await != Asked::Stop {}
 }
 
 /// Obeys signals until one asks to stop.
