@@ -26,7 +26,11 @@ impl Files {
             .recursive(true)
             .mode(0o700)
             .create(directory);
-        made.map_err(|source| files.error("make", ".", source))?;
+        made.map_err(|source| KeyDirError::Io {
+            act: "make",
+            path: directory.to_owned(),
+            source,
+        })?;
         Ok(files)
     }
 

@@ -229,7 +229,7 @@ const MAX_KEYS: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyDirError {
     /// The system refused.
-    #[error("cannot {act} {path}")]
+    #[error("cannot {act} {}: {source}", path.display())]
     Io {
         /// What was tried.
         act: &'static str,
