@@ -92,7 +92,7 @@ fn the_defaults_with_an_upstream_are_a_complete_configuration() {
     );
     assert_eq!(config.api.cookies.access, "sidegate_access");
     assert!(!config.api.cookies.secure);
-    assert_eq!(config.limits.sessions.count.get(), 120);
+    assert_eq!(config.limits.lists.count.get(), 120);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert!(config.dangers.is_empty());
 }
