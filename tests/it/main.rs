@@ -16,5 +16,6 @@ mod login;
 mod refresh;
 mod routes;
 mod sessions;
+mod simulation;
 mod upstream;
 mod walk;

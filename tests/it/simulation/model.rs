@@ -1,0 +1,189 @@
+//! What must be true of sessions and locks, said once more as simply as possible and without any
+//! store: plain lists, one caller at a time, every time limit looked at when it is asked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sidegate::model::session::SessionKey;
+use sidegate::service::Grant;
+use sidegate::types::time::Timestamp;
+
+/// The limits, the same as the service's.
+pub(super) const GRACE: Duration = Duration::from_secs(30);
+pub(super) const LEEWAY: Duration = Duration::from_secs(5);
+pub(super) const LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+pub(super) const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+pub(super) const IDLE: Duration = Duration::from_secs(86_400);
+pub(super) const LOCK: Duration = Duration::from_secs(3_600);
+pub(super) const MAX_FAILURES: u32 = 3;
+pub(super) const CAP: usize = 4;
+
+/// One session, living or not; nothing is ever forgotten here.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) key: SessionKey,
+    pub(super) generation: u32,
+    rotated_at: Timestamp,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    idle_until: Option<Timestamp>,
+    pub(super) ended: bool,
+    /// Access tokens up to this generation carry old roles.
+    stale: Option<u32>,
+    /// Every refresh token that was ever handed out, by generation.
+    pub(super) refresh: BTreeMap<u32, String>,
+    /// Every access token, with its generation and its expiry.
+    pub(super) access: Vec<(String, u32, Timestamp)>,
+}
+
+/// What presenting a refresh token must lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refreshed {
+    /// Tokens of this generation.
+    To(u32),
+    /// No, and nothing changes.
+    No,
+    /// No, and the session is over.
+    Ends,
+}
+
+impl Session {
+    /// A session that begins with a log-in's answer.
+    pub(super) fn begin(grant: &Grant, now: Timestamp, remember: bool) -> Self {
+        let life = if remember { REMEMBERED } else { LIFETIME };
+        let mut session = Self {
+            key: grant.session.key.clone(),
+            generation: 0,
+            rotated_at: now,
+            created_at: now,
+            expires_at: now.plus(life),
+            idle_until: (!remember).then(|| now.plus(IDLE)),
+            ended: false,
+            stale: None,
+            refresh: BTreeMap::new(),
+            access: Vec::new(),
+        };
+        session.receive(grant, 0);
+        session
+    }
+
+    /// Takes in an answer. One generation has one refresh token, however often it is handed out.
+    pub(super) fn receive(&mut self, grant: &Grant, generation: u32) {
+        assert_eq!(grant.session.key, self.key, "tokens of another session");
+        let token = grant.refresh.expose().to_owned();
+        let known = self
+            .refresh
+            .entry(generation)
+            .or_insert_with(|| token.clone());
+        assert_eq!(*known, token, "two chains in one session");
+        let access = grant.access.expose().to_owned();
+        self.access
+            .push((access, generation, grant.access_expires_at));
+    }
+
+    pub(super) fn lives(&self, now: Timestamp) -> bool {
+        !self.ended && now < self.expires_at && self.idle_until.is_none_or(|until| now < until)
+    }
+
+    /// What presenting generation `presented` leads to, without doing it.
+    pub(super) fn would_refresh(&self, presented: u32, now: Timestamp) -> Refreshed {
+        if !self.lives(now) {
+            Refreshed::No
+        } else if presented == self.generation {
+            Refreshed::To(presented + 1)
+        } else if presented + 1 == self.generation && now.since(self.rotated_at) <= GRACE {
+            Refreshed::To(self.generation)
+        } else {
+            Refreshed::Ends
+        }
+    }
+
+    /// Does what [`Session::would_refresh`] says.
+    pub(super) fn refresh(&mut self, presented: u32, now: Timestamp) -> Refreshed {
+        let outcome = self.would_refresh(presented, now);
+        match outcome {
+            Refreshed::To(next) if next > self.generation => {
+                self.generation = next;
+                self.rotated_at = now;
+                self.idle_until = self.idle_until.map(|_| now.plus(IDLE));
+            }
+            Refreshed::To(_) | Refreshed::No => {}
+            Refreshed::Ends => self.ended = true,
+        }
+        outcome
+    }
+
+    /// Whether this access token must pass.
+    pub(super) fn admits(&self, generation: u32, expires_at: Timestamp, now: Timestamp) -> bool {
+        let fresh = self.stale.is_none_or(|last| generation > last);
+        !self.ended && fresh && now < expires_at.plus(LEEWAY)
+    }
+
+    /// The account's roles changed.
+    pub(super) fn make_stale(&mut self, now: Timestamp) {
+        if self.lives(now) {
+            self.stale = Some(self.generation);
+        }
+    }
+}
+
+/// Failed log-ins of one name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Door {
+    failures: u32,
+    last: Timestamp,
+    locked_until: Timestamp,
+}
+
+impl Door {
+    pub(super) fn is_locked(self, now: Timestamp) -> bool {
+        now < self.locked_until
+    }
+
+    pub(super) fn fail(&mut self, now: Timestamp) {
+        if self.is_locked(now) {
+            return;
+        }
+        let begins_anew = self.locked_until > Timestamp::default() || now >= self.last.plus(LOCK);
+        self.failures = if begins_anew { 1 } else { self.failures + 1 };
+        self.last = now;
+        self.locked_until = Timestamp::default();
+        if self.failures >= MAX_FAILURES {
+            self.locked_until = now.plus(LOCK);
+        }
+    }
+}
+
+/// One account.
+#[derive(Debug, Clone)]
+pub(super) struct Account {
+    pub(super) name: String,
+    pub(super) password: String,
+    pub(super) enabled: bool,
+    pub(super) door: Door,
+    pub(super) sessions: Vec<Session>,
+}
+
+impl Account {
+    /// Makes room for one more session: the oldest go.
+    pub(super) fn make_room(&mut self, now: Timestamp) {
+        let mut live: Vec<_> = self.sessions.iter_mut().filter(|s| s.lives(now)).collect();
+        live.sort_by_key(|session| (session.created_at, session.key.id));
+        let excess = (live.len() + 1).saturating_sub(CAP);
+        for session in live.into_iter().take(excess) {
+            session.ended = true;
+        }
+    }
+
+    /// Ends the living sessions but one; says how many.
+    pub(super) fn end_others(&mut self, kept: Option<usize>, now: Timestamp) -> usize {
+        let mut count = 0;
+        for (at, session) in self.sessions.iter_mut().enumerate() {
+            if Some(at) != kept && session.lives(now) {
+                session.ended = true;
+                count += 1;
+            }
+        }
+        count
+    }
+}

@@ -1,0 +1,214 @@
+//! The real thing under a clock and a dice of our own: the service, the guard, a store on disk
+//! that is closed and opened again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use sidegate::guard::Guard;
+use sidegate::guard::settings::{Preset, Settings as GuardSettings};
+use sidegate::limits::{self, Limits, Quota};
+use sidegate::policy::RouteTable;
+use sidegate::policy::settings::{Access, Settings as PolicySettings};
+use sidegate::rules::session::Limits as Lives;
+use sidegate::service::audit::{Audit, AuditQueue};
+use sidegate::service::liveness::Liveness;
+use sidegate::service::password::PasswordPool;
+use sidegate::service::{Parts, Service, Settings, SignupMode};
+use sidegate::store::settings::{Engine, Settings as StoreSettings};
+use sidegate::store::{Cap, Embedded, Lifecycle as _, LockPolicy, RotatePolicy, WhenFull};
+use sidegate::telemetry::metrics::Events;
+use sidegate::tokens::Verifier;
+use sidegate::tokens::issue::Issuer;
+use sidegate::tokens::keys::Keys;
+use sidegate::tokens::settings::{Algorithm, Settings as TokenSettings};
+use sidegate::types::login::LoginKind;
+use sidegate::types::random::{Random, SeededRandom};
+use sidegate::types::role::Roles;
+use sidegate::types::time::{Clock, ManualClock, Timestamp};
+
+use super::model;
+
+const ACCESS_TTL: Duration = Duration::from_secs(900);
+
+/// When every life begins.
+const BIRTH: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+/// Keys are made once for all lives; making them is slow and they decide nothing here.
+pub(super) fn keys(directory: &Path) -> Arc<Keys> {
+    let settings = tokens(directory);
+    let (keys, _) = Keys::open(&settings, BIRTH, &SeededRandom::new(0)).unwrap();
+    Arc::new(keys)
+}
+
+/// One world.
+pub(super) struct World {
+    pub(super) clock: Arc<ManualClock>,
+    random: Arc<SeededRandom>,
+    directory: tempfile::TempDir,
+    keys: Arc<Keys>,
+    pub(super) service: Service,
+    guard: Guard,
+    _audit: AuditQueue,
+}
+
+impl World {
+    pub(super) async fn new(seed: u64, keys: &Arc<Keys>) -> Self {
+        let clock = Arc::new(ManualClock::new(BIRTH));
+        let random = Arc::new(SeededRandom::new(seed));
+        let directory = tempfile::tempdir().unwrap();
+        let (service, guard, audit) = build(&clock, &random, directory.path(), keys).await;
+        Self {
+            clock,
+            random,
+            directory,
+            keys: Arc::clone(keys),
+            service,
+            guard,
+            _audit: audit,
+        }
+    }
+
+    /// The process ends and another one begins on the same directory.
+    pub(super) async fn restart(&mut self) {
+        self.service.store().close().await.unwrap();
+        let parts = build(&self.clock, &self.random, self.directory.path(), &self.keys).await;
+        (self.service, self.guard, self._audit) = parts;
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Whether a request with this access token passes the guard.
+    pub(super) fn passes(&self, token: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        matches!(self.guard.identify(&headers, self.now()), Ok(Some(_)))
+    }
+}
+
+async fn build(
+    clock: &Arc<ManualClock>,
+    random: &Arc<SeededRandom>,
+    directory: &Path,
+    keys: &Arc<Keys>,
+) -> (Service, Guard, AuditQueue) {
+    let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
+    let random: Arc<dyn Random> = Arc::<SeededRandom>::clone(random);
+    let tokens = tokens(directory);
+    // Durability has a test of its own that cuts the power; here it would only cost time.
+    let store = Embedded::open_without_fsync(&store(directory), Arc::clone(&clock)).unwrap();
+    let liveness = Arc::new(Liveness::new());
+    let told = Arc::clone(&liveness);
+    store.on_revocation(move |revocation| told.apply(&[revocation]));
+    let (audit, queue) = Audit::new();
+    let cheap = sidegate::crypto::settings::Settings {
+        memory_kib: 8,
+        iterations: 1,
+        parallelism: 1,
+        max_concurrent: 1,
+    };
+    let service = Service::new(Parts {
+        store: Arc::new(store),
+        passwords: PasswordPool::start(cheap, Arc::clone(&random)).unwrap(),
+        issuer: Arc::new(Issuer::new(
+            Arc::clone(keys),
+            tokens.clone(),
+            Arc::clone(&random),
+        )),
+        keys: Arc::clone(keys),
+        liveness: Arc::clone(&liveness),
+        limits: Limits::new(&limits(), &clock),
+        audit,
+        events: Arc::new(Events::default()),
+        settings: settings(),
+        clock,
+        random: Arc::clone(&random),
+    });
+    service.load_revocations().await.unwrap();
+    let rules = PolicySettings {
+        rules: Vec::new(),
+        default: Access::User,
+    };
+    let guard = Guard::new(
+        &GuardSettings {
+            access_cookie: "sidegate_access".to_owned(),
+            headers: Preset::Named("native".to_owned()),
+            cache_bytes: 1 << 20,
+        },
+        Arc::new(Verifier::new(Arc::clone(keys), &tokens)),
+        liveness,
+        Arc::new(ArcSwap::from_pointee(RouteTable::new(rules).unwrap())),
+        &*random,
+    );
+    (service, guard.unwrap(), queue)
+}
+
+fn tokens(directory: &Path) -> TokenSettings {
+    TokenSettings {
+        issuer: "simulation".to_owned(),
+        audience: Vec::new(),
+        algorithm: Algorithm::EdDSA,
+        keys_dir: directory.join("keys"),
+        secret: None,
+        access_ttl: ACCESS_TTL,
+        leeway: model::LEEWAY,
+    }
+}
+
+fn store(directory: &Path) -> StoreSettings {
+    StoreSettings {
+        engine: Engine::Sled {
+            path: directory.join("store"),
+            cache: 1 << 20,
+        },
+        deadline: Duration::from_secs(30),
+        revocation_life: ACCESS_TTL + Duration::from_secs(30),
+        audit_life: Duration::from_secs(86_400),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        signup: SignupMode::Open,
+        signup_roles: Roles::default(),
+        password_min_chars: 8,
+        identifiers: vec![LoginKind::Username],
+        lock: LockPolicy {
+            max_failures: model::MAX_FAILURES,
+            lock_for: model::LOCK,
+        },
+        sessions: Lives {
+            lifetime: model::LIFETIME,
+            idle: model::IDLE,
+            remembered: model::REMEMBERED,
+        },
+        cap: Cap {
+            max: u32::try_from(model::CAP).unwrap(),
+            when_full: WhenFull::EndOldest,
+        },
+        rotation: RotatePolicy {
+            grace: model::GRACE,
+            max_ahead: 0,
+        },
+        access_ttl: ACCESS_TTL,
+    }
+}
+
+/// So much that it never decides anything.
+fn limits() -> limits::Settings {
+    let much = Quota {
+        count: 1_000_000.try_into().unwrap(),
+        period: Duration::from_secs(1),
+    };
+    limits::Settings {
+        login: much,
+        signup: much,
+        refresh: much,
+        sessions: much,
+    }
+}
