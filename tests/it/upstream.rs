@@ -118,6 +118,8 @@ fn each(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static
     let serve = Arc::new(serve);
     thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
+            // Without it an answer in two writes waits for the other side's delayed word.
+            drop(stream.set_nodelay(true));
             let serve = Arc::clone(&serve);
             thread::spawn(move || serve(stream));
         }
