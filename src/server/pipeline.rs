@@ -21,8 +21,8 @@ use crate::server::intake::{BadRequest, Host, Intake};
 use crate::server::problem::{Fault, problem};
 use crate::server::record::{Body, Outgoing, Record, accept_lines};
 use crate::server::renewal::Head;
-use crate::service::Caller;
 use crate::service::activity::{self, Activity};
+use crate::service::{Caller, Grant};
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
 use crate::types::device::MAX_USER_AGENT;
 use crate::types::net::{Scheme, TrustedProxies};
@@ -65,8 +65,8 @@ impl Pipeline {
         let context = Context::of(request.headers(), peer, &self.trusted, &self.ids, now); // 1 context
         let mut record = Record::begin(context, &request, &self.metrics, &self.log);
         let accept = accept_lines(request.headers());
-        let mut cors = None;
-        let passed = self.pass(request, &mut record, &mut cors).await; // 2 to 6
+        let mut besides = Besides::default();
+        let passed = self.pass(request, &mut record, &mut besides).await; // 2 to 6
         let mut response = match passed {
             Ok(response) => response,
             Err(fault) => {
@@ -77,8 +77,11 @@ impl Pipeline {
                     .map(Body::Whole)
             }
         };
-        if let Some(cors) = cors {
+        if let Some(cors) = besides.cors {
             cors.write(response.headers_mut());
+        }
+        if let Some(grant) = besides.grant {
+            self.api.hand_over(&grant, response.headers_mut());
         }
         record.finish(response) // 8 record
     }
@@ -87,32 +90,34 @@ impl Pipeline {
         &self,
         request: Request<Incoming>,
         record: &mut Record,
-        cors: &mut Option<Cors>,
+        besides: &mut Besides,
     ) -> Result<Response<Body>, Fault> {
         let host = self.intake.admit(&request)?; // 2 admit
         let uri = request.uri().clone();
         let path = CleanPath::parse(uri.path(), &self.paths).map_err(BadRequest::Path)?; // 3 clean
         if let Some(target) = self.own_route(uri.path()) {
-            return self.answer(target, request, &host, record, cors).await; // 4 route
+            return self.answer(target, request, &host, record, besides).await; // 4 route
         }
         let (method, headers) = (request.method(), request.headers());
         let now = record.context().at;
-        let name = host.name.as_str();
-        match self.guard.judge(method, headers, name, &path, now) {
-            Verdict::Allow(permit) => self.forward(permit, request, &host, record).await, // 5, 6
-            Verdict::Deny(denial) => {
-                let head = Head {
-                    method,
-                    headers,
-                    host: &host,
-                    path: &path,
-                };
-                let renewed = self.renew(denial, head, record).await;
-                let (permit, grant) = renewed.map_err(Fault::Denied)?;
-                let mut response = self.forward(permit, request, &host, record).await?;
-                self.api.hand_over(&grant, response.headers_mut());
-                Ok(response)
+        let mut verdict = self
+            .guard
+            .judge(method, headers, host.name.as_str(), &path, now); // 5 guard
+        if let Verdict::Deny(denial) = verdict {
+            let head = Head {
+                method,
+                headers,
+                host: &host,
+                path: &path,
+            };
+            if let Some((renewed, grant)) = self.renew(denial, head, record).await {
+                verdict = renewed;
+                besides.grant = Some(grant);
             }
+        }
+        match verdict {
+            Verdict::Allow(permit) => self.forward(permit, request, &host, record).await, // 6 forward
+            Verdict::Deny(denial) => Err(Fault::Denied(denial)),
         }
     }
 
@@ -132,7 +137,7 @@ impl Pipeline {
         request: Request<Incoming>,
         host: &Host,
         record: &mut Record,
-        cors: &mut Option<Cors>,
+        besides: &mut Besides,
     ) -> Result<Response<Body>, Fault> {
         record.routed(RouteClass::Api);
         let (mount, path) = match own {
@@ -149,7 +154,7 @@ impl Pipeline {
             scheme: self.scheme(record.context()),
             host: host.value.to_str().unwrap_or_default(),
         };
-        *cors = Some(Cors::of(&call, request.headers()));
+        besides.cors = Some(Cors::of(&call, request.headers()));
         let answer = self.api.handle(&self.guard, call, request).await?;
         Ok(answer.map(Body::Whole))
     }
@@ -200,6 +205,13 @@ impl Pipeline {
     fn scheme(&self, context: &Context) -> Scheme {
         self.public_scheme.unwrap_or(context.scheme)
     }
+}
+
+/// What an answer carries besides what was asked for, also when it is a refusal.
+#[derive(Debug, Default)]
+struct Besides {
+    cors: Option<Cors>,
+    grant: Option<Grant>,
 }
 
 /// What of ours lives at a path.

@@ -6,7 +6,7 @@
 
 use http::{HeaderMap, Method};
 
-use crate::guard::{Denial, Permit, Reason, Verdict};
+use crate::guard::{Denial, Reason, Verdict};
 use crate::server::intake::Host;
 use crate::server::pipeline::Pipeline;
 use crate::server::record::Record;
@@ -23,38 +23,37 @@ pub(super) struct Head<'a> {
 }
 
 impl Pipeline {
-    /// Tries the refresh cookie of a refused request. Gives the permit and the tokens to hand over,
-    /// or the refusal as it was.
+    /// Tries the refresh cookie of a refused request. When it was good, gives the judgement on the
+    /// fresh token and the tokens, which the answer must carry whatever becomes of the request: the
+    /// cookie that the browser holds is used up.
     pub(super) async fn renew(
         &self,
         denial: Denial,
         head: Head<'_>,
         record: &Record,
-    ) -> Result<(Permit, Grant), Denial> {
+    ) -> Option<(Verdict, Grant)> {
         match denial.reason() {
             Reason::Missing | Reason::Expired | Reason::Stale => {}
             Reason::Invalid
             | Reason::Ended
             | Reason::TwoCredentials
             | Reason::MissingRole
-            | Reason::Forbidden => return Err(denial),
+            | Reason::Forbidden => return None,
         }
-        let Some(token) = self.api.renewable(head.headers) else {
-            return Err(denial);
-        };
+        let token = self.api.renewable(head.headers)?;
         let caller = self.caller(head.headers, record.context());
-        let Ok(grant) = self.api.service().refresh(token.expose(), &caller).await else {
-            return Err(denial);
-        };
-        let now = self.clock.now();
+        let grant = self
+            .api
+            .service()
+            .refresh(token.expose(), &caller)
+            .await
+            .ok()?;
         let host = head.host.name.as_str();
         let access = grant.access.expose().as_bytes();
-        match self
+        let now = self.clock.now();
+        let verdict = self
             .guard
-            .judge_token(head.method, host, head.path, access, now)
-        {
-            Verdict::Allow(permit) => Ok((permit, grant)),
-            Verdict::Deny(denial) => Err(denial),
-        }
+            .judge_token(head.method, host, head.path, access, now);
+        Some((verdict, grant))
     }
 }

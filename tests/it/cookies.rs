@@ -521,10 +521,6 @@ async fn an_expired_access_cookie_still_logs_out_by_the_refresh_cookie() {
     let app = app(COOKIES).await;
     let browser = Browser::log_in(&app).await;
     app.clock.advance(std::time::Duration::from_secs(3600));
-    assert_eq!(
-        browser.actor.get("/orders").await.verdict(),
-        (401, "token_expired".into())
-    );
     let own = browser.actor.with_header("Sec-Fetch-Site", "same-origin");
     assert_eq!(own.poke("/auth/logout").await.status, 204);
     assert_eq!(own.poke("/auth/refresh").await.status, 401);

@@ -209,6 +209,6 @@ fn limits() -> limits::Settings {
         login: much,
         signup: much,
         refresh: much,
-        sessions: much,
+        lists: much,
     }
 }

@@ -1,0 +1,164 @@
+//! A browser whose access cookie has run out is refreshed on the way through.
+
+use std::time::Duration;
+
+use crate::client::{Answer, Ask};
+use crate::harness::{PASSWORD, TestApp};
+
+const COOKIES: &str = "[[mount]]\nprefix = \"/auth\"\ndelivery = \"cookies\"\n";
+const HYBRID: &str = "[[mount]]\nprefix = \"/auth\"\ndelivery = \"hybrid\"\n";
+
+/// Longer than an access token lives, shorter than a session.
+const LATER: Duration = Duration::from_secs(3600);
+
+async fn logged_in(app: &TestApp) -> Answer {
+    let told = app.anon().try_login("ann", PASSWORD).await;
+    assert_eq!(told.status, 200, "{}", told.text());
+    told
+}
+
+async fn app(extra: &str) -> TestApp {
+    let app = TestApp::with(extra).await;
+    app.account("ann", &["user"]).await;
+    app
+}
+
+/// A request of a browser that holds the refresh cookie and no access cookie any more.
+fn late(told: &Answer) -> Ask {
+    Ask::new("GET", "/orders").with("Cookie", &told.cookie_pair("sidegate_refresh"))
+}
+
+#[tokio::test]
+async fn the_application_sees_a_signed_in_request_and_the_browser_gets_new_cookies() {
+    let app = app(COOKIES).await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    let both = [
+        told.cookie_pair("sidegate_access"),
+        told.cookie_pair("sidegate_refresh"),
+    ];
+    let expired = Ask::new("GET", "/orders").with("Cookie", &both.join("; "));
+    let answer = app.anon().send(expired).await;
+    assert_eq!(answer.status, 200);
+    let seen = answer.json()["headers"].to_string();
+    assert!(seen.contains("x-user-name\",\"ann"), "{seen}");
+    assert!(!seen.contains("sidegate_"), "our cookies stay here: {seen}");
+    let fresh = answer.cookie_pair("sidegate_access");
+    assert_ne!(fresh, told.cookie_pair("sidegate_access"));
+    assert_ne!(
+        answer.cookie_pair("sidegate_refresh"),
+        told.cookie_pair("sidegate_refresh")
+    );
+    let next = Ask::new("GET", "/orders").with("Cookie", &fresh);
+    assert_eq!(app.anon().send(next).await.status, 200);
+}
+
+#[tokio::test]
+async fn parallel_requests_all_succeed_and_get_the_same_successor() {
+    let app = app(COOKIES).await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    let requests = (0..20).map(|_| {
+        let anon = app.anon();
+        let ask = late(&told);
+        tokio::spawn(async move { anon.send(ask).await })
+    });
+    let mut successors = std::collections::BTreeSet::new();
+    for request in requests.collect::<Vec<_>>() {
+        let answer = request.await.unwrap();
+        assert_eq!(answer.status, 200);
+        successors.insert(answer.cookie_pair("sidegate_refresh"));
+    }
+    assert_eq!(successors.len(), 1);
+}
+
+#[tokio::test]
+async fn a_used_up_refresh_cookie_renews_nothing_and_ends_the_session() {
+    let app = app(COOKIES).await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    let answer = app.anon().send(late(&told)).await;
+    let successor = answer.cookie_pair("sidegate_refresh");
+    app.clock.advance(Duration::from_secs(60));
+    let replayed = app.anon().send(late(&told)).await;
+    assert_eq!(replayed.verdict(), (401, "missing_token".into()));
+    assert!(replayed.all("set-cookie").is_empty());
+    let owner = Ask::new("GET", "/orders").with("Cookie", &successor);
+    assert_eq!(
+        app.anon().send(owner).await.status,
+        401,
+        "the session is over for both"
+    );
+}
+
+#[tokio::test]
+async fn a_role_that_is_missing_is_missing_after_the_renewal_too() {
+    let rule = "[[rule]]\npath = \"/admin/**\"\naccess = \"user\"\nroles = [\"admin\"]\n";
+    let app = app(&format!("{COOKIES}{rule}")).await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    let ask = Ask::new("GET", "/admin/x").with("Cookie", &told.cookie_pair("sidegate_refresh"));
+    let refused = app.anon().send(ask).await;
+    assert_eq!(refused.verdict(), (403, "missing_role".into()));
+    // The old cookie is used up: without the new one the browser would be logged out for nothing.
+    let successor = refused.cookie_pair("sidegate_refresh");
+    app.clock.advance(LATER);
+    let next = Ask::new("GET", "/orders").with("Cookie", &successor);
+    assert_eq!(app.anon().send(next).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_new_cookies_arrive_also_when_the_application_is_gone() {
+    let app = app(&format!(
+        "{COOKIES}[upstream]\nurl = \"http://127.0.0.1:1\"\n"
+    ))
+    .await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    let answer = app.anon().send(late(&told)).await;
+    assert_eq!(answer.status, 502);
+    assert_ne!(
+        answer.cookie_pair("sidegate_refresh"),
+        told.cookie_pair("sidegate_refresh")
+    );
+}
+
+#[tokio::test]
+async fn a_program_that_shows_its_own_token_refreshes_itself() {
+    let app = app(COOKIES).await;
+    let told = logged_in(&app).await;
+    let access = told.cookie_pair("sidegate_access");
+    let (_, token) = access.split_once('=').unwrap();
+    app.clock.advance(LATER);
+    let ask = late(&told).with("Authorization", &format!("Bearer {token}"));
+    let answer = app.anon().send(ask).await;
+    assert_eq!(answer.verdict(), (401, "token_expired".into()));
+    assert!(answer.all("set-cookie").is_empty());
+}
+
+#[tokio::test]
+async fn where_the_access_token_travels_in_the_body_nothing_is_renewed() {
+    let app = app(HYBRID).await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    assert_eq!(
+        app.anon().send(late(&told)).await.verdict(),
+        (401, "missing_token".into())
+    );
+}
+
+#[tokio::test]
+async fn garbage_in_the_refresh_cookie_is_a_request_without_a_token() {
+    let app = app(COOKIES).await;
+    for cookie in [
+        "sidegate_refresh=",
+        "sidegate_refresh=x",
+        "sidegate_refresh=a; sidegate_refresh=b",
+    ] {
+        let ask = Ask::new("GET", "/orders").with("Cookie", cookie);
+        assert_eq!(
+            app.anon().send(ask).await.verdict(),
+            (401, "missing_token".into())
+        );
+    }
+}
