@@ -27,5 +27,6 @@ pub mod control;
 pub mod config;
 
 pub mod app;
+pub mod fuzz;
 
 pub mod cli;

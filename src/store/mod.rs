@@ -21,7 +21,7 @@ pub mod error;
 pub mod settings;
 
 mod codec;
-mod embedded;
+pub(crate) mod embedded;
 mod memory;
 mod sled;
 

@@ -19,7 +19,7 @@ pub(crate) const TABLE: &str = "
 | 6 | api | service, guard, tokens (jwks, keys), model, types, telemetry |
 | 7 | server | proxy, api, guard, service, tokens (keys), limits, control, model, types, telemetry |
 | 8 | config | settings of any module, types |
-| 8 | app | everything |
+| 8 | app, fuzz | everything |
 | 9 | cli | config, control, settings of any module, types |
 | 9 | main | everything |
 ";

@@ -20,7 +20,7 @@ mod keys;
 pub(crate) mod ledger;
 mod lockouts;
 mod numbers;
-mod records;
+pub(crate) mod records;
 mod revocations;
 mod sessions;
 #[cfg(test)]

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::audit::AuditRecord;
 use crate::model::lockout::Lockout;
 use crate::model::revocation::Revocation;
 use crate::model::session::{EndReason, Session};
+use crate::model::user::User;
+use crate::store::codec;
 use crate::store::{Challenge, ChallengeId, ProofHash};
 use crate::types::ids::SessionId;
 use crate::types::time::Timestamp;
@@ -76,4 +79,18 @@ pub(crate) struct Totals {
     pub(crate) users: u64,
     /// Audit lines ever written; the next one's number.
     pub(crate) audit_lines: u64,
+}
+
+/// Reads bytes as every kind of record, with the checksum and past it; for the fuzz target.
+pub(crate) fn read_as_any(data: &[u8]) {
+    fn read<T: serde::de::DeserializeOwned>(data: &[u8]) {
+        let _checked = codec::decode::<T>(b"key", data);
+        let _plain = postcard::from_bytes::<T>(data);
+    }
+    read::<StoredSession>(data);
+    read::<StoredRevocation>(data);
+    read::<StoredLockout>(data);
+    read::<StoredChallenge>(data);
+    read::<User>(data);
+    read::<AuditRecord>(data);
 }

@@ -1,0 +1,141 @@
+//! What the fuzz targets run: each parser of outside input, given any bytes. Tests replay the
+//! committed corpora through the same functions, so that nothing special is needed to know that
+//! they hold. A panic is a finding.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
+
+use crate::api::wire::fields::Fields;
+use crate::config::{self, Sources};
+use crate::control::{Reply, Request, wire};
+use crate::crypto::refresh::Presented;
+use crate::guard::extract;
+use crate::store::embedded::records;
+use crate::types::device::Device;
+use crate::types::login::LoginName;
+use crate::types::net::{self, TrustedProxies};
+use crate::types::path::{Allow, Allowances, CleanPath};
+
+/// A request path, under the strict rules and under the loosest: what the strict ones accept has no
+/// dot segment in any reading.
+pub fn request_path(data: &[u8]) {
+    let strict = Allowances::default();
+    if let Ok(path) = CleanPath::parse_bytes(data, &strict) {
+        assert!(
+            path.segments()
+                .all(|segment| segment != "." && segment != "..")
+        );
+    }
+    let all = Allow {
+        empty_segment: true,
+        encoded_slash: true,
+        semicolon: true,
+        non_ascii: true,
+    };
+    let loose = Allowances {
+        everywhere: all,
+        by_prefix: Vec::new(),
+    };
+    if let Ok(path) = CleanPath::parse_bytes(data, &loose) {
+        assert!(
+            path.segments()
+                .all(|segment| segment != "." && segment != "..")
+        );
+    }
+}
+
+/// A refresh token: what parses has exactly one spelling.
+pub fn refresh_token(data: &[u8]) {
+    let _judged = Presented::parse_bytes(data);
+}
+
+/// `Authorization` and `Cookie` lines, separated by line ends.
+pub fn credentials(data: &[u8]) {
+    let lines = || data.split(|byte| *byte == b'\n');
+    let _shown = extract::bearer(lines());
+    let _kept = extract::our_cookie(lines(), "sidegate_access");
+}
+
+/// `X-Forwarded-For` lines, separated by line ends, from a trusted peer.
+pub fn forwarded_for(data: &[u8]) {
+    let networks = vec!["10.0.0.0/8".parse(), "fc00::/7".parse()];
+    let networks = networks.into_iter().flatten().collect();
+    let trusted = TrustedProxies::try_new(networks).unwrap_or_default();
+    let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    let _client = net::client_address(peer, data.split(|byte| *byte == b'\n'), &trusted);
+}
+
+/// The JSON body of a call.
+pub fn json_body(data: &[u8]) {
+    let _fields = Fields::parse(data);
+}
+
+/// A login name and a User-Agent.
+pub fn names(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(name) = LoginName::guess(&text) {
+        assert_eq!(
+            LoginName::guess(name.as_str()),
+            Ok(name),
+            "a canonical name is a fixed point"
+        );
+    }
+    let _device = Device::from_user_agent(&text);
+}
+
+/// A stored record of any kind: damage is told, never a panic.
+pub fn stored_record(data: &[u8]) {
+    records::read_as_any(data);
+}
+
+/// A line on the control socket, from either end.
+pub fn control_line(data: &[u8]) {
+    let _request = wire::decode::<Request>(data);
+    let _reply = wire::decode::<Reply>(data);
+}
+
+/// A configuration file: every mistake is told with words.
+pub fn configuration(data: &[u8]) {
+    let text = String::from_utf8_lossy(data).into_owned();
+    let sources = Sources {
+        file: Some(("fuzz.toml".into(), text)),
+        env: Vec::new(),
+        read: &|_| Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
+        cores: NonZeroUsize::MIN,
+    };
+    if let Err(problems) = config::load(&sources) {
+        assert!(!problems.to_string().is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Runs every file of a corpus through its function.
+    fn replay(name: &str, run: fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fuzz/corpus")
+            .join(name);
+        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
+        assert!(files.len() >= 3, "{name} has {} files", files.len());
+        for file in files {
+            run(&std::fs::read(file.unwrap().path()).unwrap());
+        }
+    }
+
+    #[test]
+    fn every_committed_corpus_is_read_without_a_panic() {
+        replay("request_path", request_path);
+        replay("refresh_token", refresh_token);
+        replay("credentials", credentials);
+        replay("forwarded_for", forwarded_for);
+        replay("json_body", json_body);
+        replay("names", names);
+        replay("stored_record", stored_record);
+        replay("control_line", control_line);
+        replay("configuration", configuration);
+    }
+}
