@@ -2,6 +2,11 @@
 //! committed corpora through the same functions, so that nothing special is needed to know that
 //! they hold. A panic is a finding.
 
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a panic is what these functions are for"
+)]
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 

@@ -196,7 +196,7 @@ fn permit(
     match rule.access {
         Access::Public => Ok(Permit::anonymous()),
         Access::Deny => Err(Denial::new(Reason::Forbidden)),
-        Access::Optional => Ok(identify()?.map_or_else(Permit::anonymous, Permit::identified)),
+        Access::Optional => Ok(identify()?.map_or_else(Permit::unknown, Permit::identified)),
         Access::User => {
             let identity = identify()?.ok_or(Denial::new(Reason::Missing))?;
             let fits = rule.roles.iter().any(|role| identity.roles.has(role));

@@ -10,30 +10,58 @@ use crate::guard::identity::Identity;
 #[derive(Debug)]
 #[must_use = "a permit is spent by forwarding the request it was given for"]
 pub struct Permit {
-    identity: Option<Arc<Identity>>,
+    caller: Caller,
+}
+
+/// What is known about who is calling.
+#[derive(Debug)]
+enum Caller {
+    /// They showed a good token.
+    Known(Arc<Identity>),
+    /// They could have shown one and did not: an optional route.
+    Unknown,
+    /// Nobody looked: a public route.
+    NotAsked,
 }
 
 impl Permit {
     /// A permit for a request whose caller is known.
     pub(super) fn identified(identity: Arc<Identity>) -> Self {
         Self {
-            identity: Some(identity),
+            caller: Caller::Known(identity),
         }
     }
 
-    /// A permit for a request whose caller is not known: a public route.
-    pub(super) fn anonymous() -> Self {
-        Self { identity: None }
+    /// A permit for a request on an optional route that shows no token.
+    pub(super) fn unknown() -> Self {
+        Self {
+            caller: Caller::Unknown,
+        }
     }
 
-    /// A permit for the proxy's own tests.
+    /// A permit for a request on a public route.
+    pub(super) fn anonymous() -> Self {
+        Self {
+            caller: Caller::NotAsked,
+        }
+    }
+
+    /// A permit for tests of what is forwarded.
     #[cfg(test)]
     pub(crate) fn for_tests(identity: Option<Arc<Identity>>) -> Self {
-        Self { identity }
+        identity.map_or_else(Self::anonymous, Self::identified)
     }
 
     /// Who is calling, if known.
     pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_deref()
+        match &self.caller {
+            Caller::Known(identity) => Some(identity),
+            Caller::Unknown | Caller::NotAsked => None,
+        }
+    }
+
+    /// Whether it would matter who is calling, and nobody knows.
+    pub fn lacks_identity(&self) -> bool {
+        matches!(self.caller, Caller::Unknown)
     }
 }

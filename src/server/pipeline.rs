@@ -20,7 +20,7 @@ use crate::server::context::{Context, RequestIds};
 use crate::server::intake::{BadRequest, Host, Intake};
 use crate::server::problem::{Fault, problem};
 use crate::server::record::{Body, Outgoing, Record, accept_lines};
-use crate::server::renewal::Head;
+use crate::server::renewal::{self, Head};
 use crate::service::activity::{self, Activity};
 use crate::service::{Caller, Grant};
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
@@ -103,14 +103,14 @@ impl Pipeline {
         let mut verdict = self
             .guard
             .judge(method, headers, host.name.as_str(), &path, now); // 5 guard
-        if let Verdict::Deny(denial) = verdict {
+        if renewal::could_help(&verdict) {
             let head = Head {
                 method,
                 headers,
                 host: &host,
                 path: &path,
             };
-            if let Some((renewed, grant)) = self.renew(denial, head, record).await {
+            if let Some((renewed, grant)) = self.renew(head, record).await {
                 verdict = renewed;
                 besides.grant = Some(grant);
             }

@@ -6,7 +6,7 @@
 
 use http::{HeaderMap, Method};
 
-use crate::guard::{Denial, Reason, Verdict};
+use crate::guard::{Reason, Verdict};
 use crate::server::intake::Host;
 use crate::server::pipeline::Pipeline;
 use crate::server::record::Record;
@@ -23,23 +23,10 @@ pub(super) struct Head<'a> {
 }
 
 impl Pipeline {
-    /// Tries the refresh cookie of a refused request. When it was good, gives the judgement on the
-    /// fresh token and the tokens, which the answer must carry whatever becomes of the request: the
-    /// cookie that the browser holds is used up.
-    pub(super) async fn renew(
-        &self,
-        denial: Denial,
-        head: Head<'_>,
-        record: &Record,
-    ) -> Option<(Verdict, Grant)> {
-        match denial.reason() {
-            Reason::Missing | Reason::Expired | Reason::Stale => {}
-            Reason::Invalid
-            | Reason::Ended
-            | Reason::TwoCredentials
-            | Reason::MissingRole
-            | Reason::Forbidden => return None,
-        }
+    /// Tries the refresh cookie. When it was good, gives the judgement on the fresh token and the
+    /// tokens, which the answer must carry whatever becomes of the request: the cookie that the
+    /// browser holds is used up.
+    pub(super) async fn renew(&self, head: Head<'_>, record: &Record) -> Option<(Verdict, Grant)> {
         let token = self.api.renewable(head.headers)?;
         let caller = self.caller(head.headers, record.context());
         let grant = self
@@ -55,5 +42,20 @@ impl Pipeline {
             .guard
             .judge_token(head.method, host, head.path, access, now);
         Some((verdict, grant))
+    }
+}
+
+/// Whether a fresh token could change the judgement.
+pub(super) fn could_help(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Allow(permit) => permit.lacks_identity(),
+        Verdict::Deny(denial) => match denial.reason() {
+            Reason::Missing | Reason::Expired | Reason::Stale => true,
+            Reason::Invalid
+            | Reason::Ended
+            | Reason::TwoCredentials
+            | Reason::MissingRole
+            | Reason::Forbidden => false,
+        },
     }
 }

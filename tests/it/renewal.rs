@@ -124,6 +124,21 @@ async fn the_new_cookies_arrive_also_when_the_application_is_gone() {
 }
 
 #[tokio::test]
+async fn an_optional_route_knows_who_it_is_again() {
+    let rule = "[[rule]]\npath = \"/news\"\naccess = \"optional\"\n";
+    let app = app(&format!("{COOKIES}{rule}")).await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    let ask = Ask::new("GET", "/news").with("Cookie", &told.cookie_pair("sidegate_refresh"));
+    let answer = app.anon().send(ask).await;
+    assert!(answer.text().contains("x-user-name"), "{}", answer.text());
+    answer.cookie_pair("sidegate_access");
+    let stranger = app.anon().send(Ask::new("GET", "/news")).await;
+    assert_eq!(stranger.status, 200);
+    assert!(!stranger.text().contains("x-user-name"));
+}
+
+#[tokio::test]
 async fn a_program_that_shows_its_own_token_refreshes_itself() {
     let app = app(COOKIES).await;
     let told = logged_in(&app).await;
