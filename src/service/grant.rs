@@ -1,12 +1,16 @@
 //! The one place that makes a session, and the tokens that go with it.
 
-use crate::model::session::{Generation, Proof, Session, SessionKey};
-use crate::model::user::User;
+use crate::model::audit::AuditAction;
+use crate::model::revocation::Revocation;
+use crate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
+use crate::model::user::{User, UserKey};
 use crate::rules::session as session_rules;
 use crate::service::Service;
+use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
 use crate::store::{AccountStore as _, Created, LoginKey, LoginProof, Route, SessionStore as _};
+use crate::telemetry::metrics::Event;
 use crate::types::device::Device;
 use crate::types::ids::SessionId;
 use crate::types::secret::SecretText;
@@ -77,7 +81,9 @@ impl Service {
             first_address: opening.caller.address,
             last_address: opening.caller.address,
         };
-        let user = self.store_session(&session, user, opening.login).await?;
+        let user = self
+            .store_session(&session, user, opening.login, opening.caller)
+            .await?;
         self.tokens(session, user)
     }
 
@@ -89,6 +95,7 @@ impl Service {
         session: &Session,
         checked: User,
         login: LoginKey,
+        caller: &Caller,
     ) -> Result<User, AuthError> {
         let cap = self.parts.settings.cap;
         let mut user = checked;
@@ -103,7 +110,10 @@ impl Service {
                 .create(session.clone(), cap, Some(proof))
                 .await?
             {
-                Created::Stored { .. } => return Ok(user),
+                Created::Stored { evicted } => {
+                    self.note_evicted(&user.key, &evicted, caller);
+                    return Ok(user);
+                }
                 Created::Full => return Err(AuthError::TooManySessions),
                 Created::AccountChanged => {}
             }
@@ -112,6 +122,21 @@ impl Service {
             user = found.filter(same).ok_or(AuthError::InvalidCredentials)?;
         }
         Err(AuthError::Internal("the account kept changing".to_owned()))
+    }
+
+    /// The sessions that had to make room ended like any other.
+    fn note_evicted(&self, owner: &UserKey, evicted: &[Revocation], caller: &Caller) {
+        let count = evicted.len() as u64;
+        self.parts.events.add(Event::SessionEnded, count);
+        for revocation in evicted {
+            let key = SessionKey {
+                owner: owner.clone(),
+                id: revocation.session,
+            };
+            let why = EndReason::Evicted.as_str();
+            let entry = Entry::by_caller(self.now(), AuditAction::SessionEnd, why, caller);
+            self.parts.audit.record(entry.of(&key).done());
+        }
     }
 
     /// The tokens of a session as it stands. Deterministic in the refresh token: a repeated refresh

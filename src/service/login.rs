@@ -90,7 +90,13 @@ impl Service {
             caller,
             login: key,
         };
-        let grant = self.open_session(user, opening).await?;
+        let grant = match self.open_session(user.clone(), opening).await {
+            // The account was changed or closed while the password was being checked.
+            Err(AuthError::InvalidCredentials) => {
+                return Err(self.refuse_login("account_changed", Some(&user), caller));
+            }
+            outcome => outcome?,
+        };
         self.parts.events.count(Event::LoginGranted);
         let entry = Entry::by_caller(self.now(), AuditAction::Login, "granted", caller);
         self.parts.audit.record(entry.of(&grant.session.key).done());

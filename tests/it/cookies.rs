@@ -525,3 +525,22 @@ async fn an_expired_access_cookie_still_logs_out_by_the_refresh_cookie() {
     assert_eq!(own.poke("/auth/logout").await.status, 204);
     assert_eq!(own.poke("/auth/refresh").await.status, 401);
 }
+
+#[tokio::test]
+async fn a_browser_refreshed_on_the_way_keeps_its_session_also_when_it_is_refused() {
+    let rule = "[[rule]]\npath = \"/admin/**\"\nroles = [\"admin\"]\n";
+    let app = app(&format!("{COOKIES}{rule}")).await;
+    let browser = Browser::log_in(&app).await;
+    app.clock.advance(std::time::Duration::from_secs(3600));
+    let refused = browser.actor.get("/admin/x").await;
+    assert_eq!(refused.verdict(), (403, "missing_role".into()));
+    let lines = refused.all("set-cookie");
+    let fresh: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.split(';').next())
+        .collect();
+    // Long after the used refresh token's grace.
+    app.clock.advance(std::time::Duration::from_secs(60));
+    let next = app.anon().with_header("Cookie", &fresh.join("; "));
+    assert_eq!(next.get("/orders").await.status, 200);
+}
