@@ -1,0 +1,106 @@
+//! What stands around Sidegate when its cost is measured: an upstream, a load generator, and the
+//! barest forwarder that can be built from its parts. Each is a process of its own, so that only
+//! the measured one is counted; `scripts/bench-instructions` and `scripts/bench-load` start them.
+//!
+//! ```text
+//! guard upstream                     answers every request with 1 KiB of JSON
+//! guard bare --upstream ADDRESS      hyper's server and the proxy layer, nothing else
+//! guard load --to ADDRESS --path PATH [--token TOKEN] [--connections N]
+//!            (--requests N | --seconds N)
+//! ```
+//!
+//! The first two print their address and serve until standard input ends; the last prints one line
+//! of JSON.
+
+mod bare;
+mod load;
+mod upstream;
+
+use std::error::Error;
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::task::{LocalSet, spawn_blocking};
+
+use crate::load::{Budget, Load};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when this fails.
+            drop(writeln!(io::stderr(), "{error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[String]) -> Outcome<()> {
+    let role = words.first().map_or("", String::as_str);
+    match role {
+        "upstream" => on_one_thread(serve(upstream::start())),
+        "bare" => on_one_thread(serve(bare::start(address(words, "--upstream")?))),
+        "load" => on_one_thread(async {
+            let report = asked(words)?.run().await?;
+            say(&report)
+        }),
+        // `cargo bench` and `cargo test --benches` start it like this.
+        _ => say("nothing is measured without scripts/bench-instructions or scripts/bench-load"),
+    }
+}
+
+fn on_one_thread(work: impl Future<Output = Outcome<()>>) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, work)
+}
+
+/// Prints where a server listens, and lets it serve until standard input ends.
+async fn serve(starting: impl Future<Output = Outcome<SocketAddr>>) -> Outcome<()> {
+    say(&starting.await?.to_string())?;
+    spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;
+    Ok(())
+}
+
+fn asked(words: &[String]) -> Outcome<Load> {
+    let budget = match (number(words, "--requests")?, number(words, "--seconds")?) {
+        (Some(requests), None) => Budget::Requests(requests),
+        (None, Some(seconds)) => Budget::Time(Duration::from_secs(seconds)),
+        _ => return Err("one of --requests and --seconds".into()),
+    };
+    Ok(Load {
+        to: address(words, "--to")?,
+        path: option(words, "--path")
+            .ok_or("--path is missing")?
+            .to_owned(),
+        token: option(words, "--token").map(str::to_owned),
+        connections: number(words, "--connections")?.unwrap_or(1),
+        budget,
+    })
+}
+
+fn address(words: &[String], name: &str) -> Outcome<SocketAddr> {
+    let text = option(words, name).ok_or_else(|| format!("{name} is missing"))?;
+    Ok(text.parse()?)
+}
+
+fn number(words: &[String], name: &str) -> Outcome<Option<u64>> {
+    Ok(option(words, name).map(str::parse).transpose()?)
+}
+
+fn option<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
+    let at = words.iter().position(|word| word == name)?;
+    words.get(at + 1).map(String::as_str)
+}
+
+fn say(line: &str) -> Outcome<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}

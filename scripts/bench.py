@@ -1,0 +1,145 @@
+"""What `bench-instructions` and `bench-load` share: the programs, and a Sidegate that is set up and
+running. Standard library only."""
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+PASSWORD = "correct horse battery"
+
+
+def build(profile):
+    """The binary and the bench program. Built one after the other on purpose: together, cargo would
+    give the binary the features that only the tests ask for."""
+    cargo = ["cargo", "build", "--locked", "--quiet", "--profile", profile]
+    subprocess.run([*cargo, "--bin", "sidegate"], cwd=ROOT, check=True)
+    binary = TARGET / profile / "sidegate"
+    return binary, bench_program()
+
+
+def bench_program():
+    """Its own speed is not measured, so it is never built with the slow profile."""
+    cargo = ["cargo", "build", "--locked", "--quiet", "--release", "--bench", "guard", "--message-format=json"]
+    lines = subprocess.run(cargo, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    for message in map(json.loads, lines):
+        if message.get("executable") and message["target"]["name"] == "guard":
+            return pathlib.Path(message["executable"])
+    raise SystemExit("cargo did not say where the bench program is")
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [s.getsockname()[1] for s in sockets]
+
+
+def served(stack, command, **more):
+    """Starts a role of the bench program that serves; returns the process and its address."""
+    child = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **more)
+    stack.callback(end, child)
+    address = child.stdout.readline().strip()
+    if not address:
+        raise SystemExit(f"{command} did not start")
+    return child, address
+
+
+def end(child):
+    """Ends a process in order, and waits."""
+    if child.poll() is None:
+        child.send_signal(signal.SIGTERM)
+    try:
+        child.wait(60)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+class Sidegate:
+    """A running Sidegate with one account and one worker; `wrapper` goes in front of its command."""
+
+    def __init__(self, stack, binary, upstream, wrapper=(), store="memory:", algorithm="EdDSA", access=True):
+        self.folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidegate-bench-")))
+        port, admin = free_ports(2)
+        self.address, self.admin = f"127.0.0.1:{port}", f"127.0.0.1:{admin}"
+        secret = f'secret = "{"0123456789abcdef" * 4}"' if algorithm == "HS256" else ""
+        url = f"sled:{self.folder}/data" if store == "sled" else store
+        config = self.folder / "sidegate.toml"
+        config.write_text(f"""
+[server]
+listen = "{self.address}"
+threads = 1
+[admin]
+listen = "{self.admin}"
+[upstream]
+url = "http://{upstream}"
+[store]
+url = "{url}"
+[tokens]
+algorithm = "{algorithm}"
+keys_dir = "{self.folder}/keys"
+access_ttl = "1h"
+{secret}
+[signup]
+mode = "open"
+[log]
+level = "warn"
+access = {str(access).lower()}
+access_file = "{self.folder}/access.log"
+[[rule]]
+path = "/public/**"
+access = "public"
+""")
+        self.began = time.monotonic()
+        command = [*map(str, wrapper), str(binary), "serve", "--config", str(config)]
+        self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL)
+        stack.callback(end, self.process)
+        self.wait()
+
+    def wait(self):
+        """Until a request on a public route is answered with 200; takes the time of it."""
+        deadline = time.monotonic() + 60
+        host, port = self.address.split(":")
+        head = f"GET /public/ HTTP/1.1\r\nhost: {self.address}\r\nconnection: close\r\n\r\n".encode()
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 5) as s:
+                s.settimeout(30)
+                s.sendall(head)
+                if b" 200 " in s.recv(64):
+                    self.first_answer = time.monotonic() - self.began
+                    return
+            time.sleep(0.0005)
+        raise SystemExit("sidegate did not start")
+
+    def token(self):
+        """A fresh account's access token."""
+        account = {"username": "ann", "password": PASSWORD}
+        self.post("/auth/signup", account)
+        login = {"identifier": "ann", "password": PASSWORD}
+        return self.post("/auth/login", login)["accessToken"]
+
+    def post(self, path, fields):
+        body = json.dumps(fields).encode()
+        request = urllib.request.Request(f"http://{self.address}{path}", body, {"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise SystemExit(f"{path}: {error.code} {error.read().decode()}") from error
+
+
+def load(program, to, path, token=None, wrapper=(), **amounts):
+    """Runs the load generator to its end; what it says."""
+    command = [*map(str, wrapper), str(program), "load", "--to", to, "--path", path]
+    command += ["--token", token] if token else []
+    for name, value in amounts.items():
+        command += [f"--{name}", str(value)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
