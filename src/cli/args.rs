@@ -50,7 +50,7 @@ pub(super) enum Command {
     /// Exit 0 when the running server is ready
     #[command(after_help = HEALTHCHECK)]
     Healthcheck,
-    /// Tell the running server to finish its work and stop
+    /// Tell the running server to take itself out of rotation; it goes on answering until it is stopped
     #[command(after_help = DRAIN)]
     Drain,
     /// Tell the running server to read its configuration and keys again
@@ -308,7 +308,7 @@ Example, for an image without a shell:
   HEALTHCHECK CMD [\"/sidegate\", \"healthcheck\"]";
 const DRAIN: &str = "\
 Example:
-  sidegate drain        returns at once; the server stops when its work is done";
+  sidegate drain        /readyz says no, connections close after their answer; then send SIGTERM";
 const RELOAD: &str = "\
 Example:
   sidegate reload       a wrong configuration is refused and the old one stays";

@@ -21,7 +21,8 @@ use crate::types::secret::SecretText;
 pub enum Request {
     /// Is the server ready? Answer: [`super::Reply::Health`].
     Health,
-    /// Finish what is in flight and stop. Answer: done, at once.
+    /// Say not ready and close connections after their answer; go on answering. Answer: done, at
+    /// once.
     Drain,
     /// Read the configuration and keys again. Answer: done, or why the old ones stay.
     Reload,

@@ -44,9 +44,6 @@ const WRITE_STALL: Duration = Duration::from_secs(60);
 /// How long a connection that was told to finish waits for a request that may be on its way.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// The most header lines of a request.
-const MAX_HEADERS: usize = 100;
-
 /// The most bytes of a request head.
 const MAX_HEAD: usize = 64 * 1024;
 
@@ -179,11 +176,10 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vig
             }
         })
     };
+    // A request has at most 100 header lines, which is hyper's own limit. Saying so with `max_headers`
+    // would make hyper clear a table for each request that it otherwise leaves as it is.
     let mut builder = http1::Builder::new();
-    builder
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(MAX_HEAD);
+    builder.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD);
     builder.keep_alive(true).half_close(false);
     let mut connection = pin!(builder.serve_connection(io, answering));
     let mut heard = GO_ON;
