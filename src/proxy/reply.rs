@@ -3,6 +3,7 @@
 //! headers and what `Connection` names are left out, framing is left to the server.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -56,8 +57,9 @@ impl Reader {
         input: &mut BytesMut,
         headers: &mut HeaderMap,
     ) -> Result<Option<Head>, Fault> {
+        let mut lines = [Line::default(); MAX_HEADERS];
         while self.may_be_complete(input)? {
-            let Some(parsed) = parse(input)? else {
+            let Some(parsed) = parse(input, &mut lines)? else {
                 return Ok(None);
             };
             self.scanned = 0;
@@ -66,7 +68,10 @@ impl Reader {
                 101 => return Err(Fault::SwitchedProtocols),
                 100..200 if self.interim == MAX_INTERIM => return Err(Fault::TooManyInterim),
                 100..200 => self.interim += 1,
-                _ => return self.finish(&parsed, &head, headers).map(Some),
+                _ => {
+                    let lines = lines.get(..parsed.count).unwrap_or_default();
+                    return self.finish(&parsed, lines, &head, headers).map(Some);
+                }
             }
         }
         Ok(None)
@@ -75,27 +80,29 @@ impl Reader {
     /// Whether parsing is worth its while: at once for the first bytes, then only when an empty
     /// line has come, so that a head in tiny pieces is not parsed once a piece.
     fn may_be_complete(&mut self, input: &[u8]) -> Result<bool, Fault> {
-        let first = self.scanned == 0;
-        let from = self.scanned.saturating_sub(3);
-        let fresh = input.get(from..).unwrap_or_default();
+        let scanned = std::mem::replace(&mut self.scanned, input.len());
+        if scanned == 0 && input.len() < MAX_HEAD {
+            return Ok(!input.is_empty());
+        }
+        let fresh = input.get(scanned.saturating_sub(3)..).unwrap_or_default();
         let ends = fresh.windows(2).any(|pair| pair == b"\n\n")
             || fresh.windows(3).any(|bytes| bytes == b"\n\r\n");
-        self.scanned = input.len();
         if !ends && input.len() >= MAX_HEAD {
             return Err(Fault::HeadTooLarge);
         }
-        Ok(!input.is_empty() && (first || ends))
+        Ok(scanned == 0 || ends)
     }
 
     fn finish(
         &self,
         parsed: &Parsed,
+        lines: &[Line],
         head: &Bytes,
         headers: &mut HeaderMap,
     ) -> Result<Head, Fault> {
         let mut facts = Facts::default();
-        for line in parsed.lines.iter().take(parsed.count) {
-            facts.append(line, head, headers)?;
+        for line in lines {
+            facts.append(*line, head, headers)?;
         }
         for name in &facts.named {
             headers.remove(name);
@@ -148,10 +155,10 @@ struct Facts {
 impl Facts {
     /// Takes note of one line, and puts it into the map if the client may see it. Values share the
     /// memory of the head.
-    fn append(&mut self, line: &Line, head: &Bytes, headers: &mut HeaderMap) -> Result<(), Fault> {
-        let name = head.get(line.name.0..line.name.1).ok_or(Fault::Head)?;
+    fn append(&mut self, line: Line, head: &Bytes, headers: &mut HeaderMap) -> Result<(), Fault> {
+        let name = head.get(line.name.range()).ok_or(Fault::Head)?;
         let name = HeaderName::from_bytes(name).map_err(|_| Fault::Head)?;
-        let value = head.slice(line.value.0..line.value.1);
+        let value = head.slice(line.value.range());
         if name == CONNECTION {
             self.connection(&value);
         } else if name == TRANSFER_ENCODING {
@@ -211,23 +218,50 @@ fn number(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// A head as places in its bytes, because the bytes are frozen only afterwards.
+/// What the first line says, and how much there is.
 #[derive(Debug)]
 struct Parsed {
     status: StatusCode,
     is_1_0: bool,
     length: usize,
     count: usize,
-    lines: [Line; MAX_HEADERS],
 }
 
+/// A header line as places in the head's bytes, because the bytes are frozen only afterwards.
 #[derive(Debug, Clone, Copy, Default)]
 struct Line {
-    name: (usize, usize),
-    value: (usize, usize),
+    name: Place,
+    value: Place,
 }
 
-fn parse(input: &[u8]) -> Result<Option<Parsed>, Fault> {
+/// Half the size of a range of a head, and there are [`MAX_HEADERS`] pairs of them: clearing them
+/// is most of what a small answer costs here.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    start: u16,
+    end: u16,
+}
+
+impl Place {
+    /// Where a part lies in the whole it was cut from. An empty part may lie anywhere.
+    fn of(part: &[u8], whole: &[u8]) -> Result<Self, Fault> {
+        if part.is_empty() {
+            return Ok(Self::default());
+        }
+        let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+        let small = |at| u16::try_from(at).map_err(|_| Fault::HeadTooLarge);
+        Ok(Self {
+            start: small(start)?,
+            end: small(start + part.len())?,
+        })
+    }
+
+    fn range(self) -> Range<usize> {
+        usize::from(self.start)..usize::from(self.end)
+    }
+}
+
+fn parse(input: &[u8], places: &mut [Line; MAX_HEADERS]) -> Result<Option<Parsed>, Fault> {
     // The parser would skip empty lines before the head; nothing belongs there.
     if input.first() != Some(&b'H') {
         return Err(Fault::Head);
@@ -247,11 +281,10 @@ fn parse(input: &[u8]) -> Result<Option<Parsed>, Fault> {
         return Err(Fault::HeadTooLarge);
     }
     let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let mut places = [Line::default(); MAX_HEADERS];
     for (place, line) in places.iter_mut().zip(head.headers.iter()) {
         *place = Line {
-            name: place_in(input, line.name.as_bytes()),
-            value: place_in(input, line.value),
+            name: Place::of(line.name.as_bytes(), input)?,
+            value: Place::of(line.value, input)?,
         };
     }
     Ok(Some(Parsed {
@@ -259,20 +292,10 @@ fn parse(input: &[u8]) -> Result<Option<Parsed>, Fault> {
         is_1_0: head.version == Some(0),
         length,
         count: head.headers.len(),
-        lines: places,
     }))
 }
 
-/// Where a part lies in the whole it was cut from. An empty part may lie anywhere.
-fn place_in(whole: &[u8], part: &[u8]) -> (usize, usize) {
-    if part.is_empty() {
-        return (0, 0);
-    }
-    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
-    (start, start + part.len())
-}
-
-/// The largest head, interim heads counted one by one.
+/// The largest head, interim heads counted one by one. A [`Place`] can speak of every byte in it.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 const MAX_INTERIM: u8 = 16;
