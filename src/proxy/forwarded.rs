@@ -4,11 +4,10 @@
 //! standard's `Forwarded` (RFC 7239) is not written: applications that read both disagree on which
 //! one wins, and one truth is safer than two.
 
-use std::io::Write;
-
 use http::HeaderValue;
 
 use crate::proxy::via::Via;
+use crate::types::text::push_address;
 
 /// Appends the forwarding headers and the request's id.
 pub(super) fn write(out: &mut Vec<u8>, via: &Via) {
@@ -18,8 +17,8 @@ pub(super) fn write(out: &mut Vec<u8>, via: &Via) {
         out.extend_from_slice(chain.as_bytes());
         out.extend_from_slice(b", ");
     }
-    // Writing into a Vec cannot fail.
-    write!(out, "{}\r\n", via.peer.to_canonical()).ok();
+    push_address(out, via.peer.to_canonical());
+    out.extend_from_slice(b"\r\n");
 
     let host = earlier.host.as_ref().or(via.host.as_ref());
     if let Some(host) = host.filter(|host| !host.is_empty()) {

@@ -2,11 +2,13 @@
 //! from outside has its control characters escaped.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use crate::server::outbox::Outbox;
 use crate::types::ids::{SessionId, UserId};
+use crate::types::text::{push_address, push_number, push_thousandths};
 use crate::types::time::Timestamp;
 
 /// A buffer this full is handed over without waiting for the tick.
@@ -51,7 +53,14 @@ pub struct Line<'a> {
 pub struct AccessLog {
     outbox: Option<Outbox>,
     json: bool,
-    buffer: Mutex<String>,
+    buffer: Mutex<Buffer>,
+}
+
+/// Lines on their way out, and the second that the last one was written in.
+#[derive(Debug, Default)]
+struct Buffer {
+    lines: Vec<u8>,
+    second: Second,
 }
 
 impl AccessLog {
@@ -60,7 +69,7 @@ impl AccessLog {
         Self {
             outbox,
             json,
-            buffer: Mutex::new(String::new()),
+            buffer: Mutex::default(),
         }
     }
 
@@ -68,13 +77,15 @@ impl AccessLog {
     pub fn write(&self, line: &Line<'_>) {
         let Some(outbox) = &self.outbox else { return };
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Buffer { lines, second } = &mut *buffer;
+        let second = second.of(line.at);
         if self.json {
-            json(&mut buffer, line);
+            json(lines, line, second);
         } else {
-            text(&mut buffer, line);
+            text(lines, line, second);
         }
-        if buffer.len() >= FULL {
-            outbox.send(std::mem::take(&mut *buffer).into_bytes());
+        if lines.len() >= FULL {
+            outbox.send(std::mem::take(lines));
         }
     }
 
@@ -82,76 +93,105 @@ impl AccessLog {
     pub fn flush(&self) {
         let Some(outbox) = &self.outbox else { return };
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        if !buffer.is_empty() {
-            outbox.send(std::mem::take(&mut *buffer).into_bytes());
+        if !buffer.lines.is_empty() {
+            outbox.send(std::mem::take(&mut buffer.lines));
         }
     }
 }
 
-// Writing to a string cannot fail, hence the ignored results below.
-
-fn text(out: &mut String, line: &Line<'_>) {
-    let _ = write!(
-        out,
-        "{} {} {} {} ",
-        line.at, line.client, line.request_id, line.method
-    );
-    escape(out, cut(line.path));
-    let millis = line.micros / 1000;
-    let rest = line.micros % 1000;
-    let _ = write!(
-        out,
-        " {} {} {millis}.{rest:03}ms {}",
-        line.status, line.bytes, line.route
-    );
-    if let Some(refusal) = line.refusal {
-        let _ = write!(out, " {refusal}");
-    }
-    if let Some(user) = line.user {
-        let _ = write!(out, " user={user}");
-    }
-    if let Some(session) = line.session {
-        let _ = write!(out, " session={session}");
-    }
-    out.push_str(if line.complete { "\n" } else { " cut\n" });
+/// A second's date and time as text. Many lines share one, and the calendar is dear.
+#[derive(Debug, Default)]
+struct Second {
+    number: u64,
+    text: String,
 }
 
-fn json(out: &mut String, line: &Line<'_>) {
-    let _ = write!(
-        out,
-        "{{\"at\":\"{}\",\"client\":\"{}\"",
-        line.at, line.client
-    );
-    let _ = write!(
-        out,
-        ",\"requestId\":\"{}\",\"method\":\"{}\"",
-        line.request_id, line.method
-    );
-    out.push_str(",\"path\":\"");
+impl Second {
+    /// `2026-11-22T16:07:00`, made anew only when the second has changed.
+    fn of(&mut self, at: Timestamp) -> &str {
+        if self.number != at.as_secs() || self.text.is_empty() {
+            self.number = at.as_secs();
+            self.text.clear();
+            // Writing to a string cannot fail.
+            write!(self.text, "{at}").ok();
+            self.text.truncate("2026-11-22T16:07:00".len());
+        }
+        &self.text
+    }
+}
+
+fn text(out: &mut Vec<u8>, line: &Line<'_>, second: &str) {
+    push_time(out, line.at, second);
+    out.push(b' ');
+    push_address(out, line.client);
+    push(out, &[" ", line.request_id, " ", line.method, " "]);
     escape(out, cut(line.path));
-    let _ = write!(
-        out,
-        "\",\"status\":{},\"bytes\":{}",
-        line.status, line.bytes
-    );
-    let _ = write!(
-        out,
-        ",\"micros\":{},\"route\":\"{}\"",
-        line.micros, line.route
-    );
+    out.push(b' ');
+    push_number(out, line.status.into());
+    out.push(b' ');
+    push_number(out, line.bytes);
+    out.push(b' ');
+    push_number(out, line.micros / 1000);
+    out.push(b'.');
+    push_thousandths(out, line.micros);
+    push(out, &["ms ", line.route]);
     if let Some(refusal) = line.refusal {
-        let _ = write!(out, ",\"refusal\":\"{refusal}\"");
+        push(out, &[" ", refusal]);
     }
     if let Some(user) = line.user {
-        let _ = write!(out, ",\"user\":\"{user}\"");
+        push(out, &[" user=", user.text(&mut [0; UserId::TEXT])]);
     }
     if let Some(session) = line.session {
-        let _ = write!(out, ",\"session\":\"{session}\"");
+        push(out, &[" session=", session.text(&mut [0; SessionId::TEXT])]);
+    }
+    push(out, &[if line.complete { "\n" } else { " cut\n" }]);
+}
+
+fn json(out: &mut Vec<u8>, line: &Line<'_>, second: &str) {
+    push(out, &["{\"at\":\""]);
+    push_time(out, line.at, second);
+    push(out, &["\",\"client\":\""]);
+    push_address(out, line.client);
+    push(out, &["\",\"requestId\":\"", line.request_id]);
+    push(out, &["\",\"method\":\"", line.method]);
+    push(out, &["\",\"path\":\""]);
+    escape(out, cut(line.path));
+    push(out, &["\",\"status\":"]);
+    push_number(out, line.status.into());
+    push(out, &[",\"bytes\":"]);
+    push_number(out, line.bytes);
+    push(out, &[",\"micros\":"]);
+    push_number(out, line.micros);
+    push(out, &[",\"route\":\"", line.route, "\""]);
+    if let Some(refusal) = line.refusal {
+        push(out, &[",\"refusal\":\"", refusal, "\""]);
+    }
+    if let Some(user) = line.user {
+        push(
+            out,
+            &[",\"user\":\"", user.text(&mut [0; UserId::TEXT]), "\""],
+        );
+    }
+    if let Some(session) = line.session {
+        let mut buffer = [0; SessionId::TEXT];
+        push(out, &[",\"session\":\"", session.text(&mut buffer), "\""]);
     }
     if !line.complete {
-        out.push_str(",\"cut\":true");
+        push(out, &[",\"cut\":true"]);
     }
-    out.push_str("}\n");
+    push(out, &["}\n"]);
+}
+
+fn push(out: &mut Vec<u8>, texts: &[&str]) {
+    for text in texts {
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+fn push_time(out: &mut Vec<u8>, at: Timestamp, second: &str) {
+    push(out, &[second, "."]);
+    push_thousandths(out, at.as_millis());
+    out.push(b'Z');
 }
 
 fn cut(path: &str) -> &str {
@@ -163,19 +203,20 @@ fn cut(path: &str) -> &str {
 }
 
 /// Writes text so that it can neither end the line nor the JSON string, nor drive a terminal.
-fn escape(out: &mut String, text: &str) {
+fn escape(out: &mut Vec<u8>, text: &str) {
     let plain = |b: u8| (0x21..0x7f).contains(&b) && b != b'"' && b != b'\\';
     if text.bytes().all(plain) {
-        out.push_str(text);
+        out.extend_from_slice(text.as_bytes());
         return;
     }
     for c in text.chars() {
         if c.is_ascii() && plain(c as u8) {
-            out.push(c);
+            out.push(c as u8);
         } else {
             let mut units = [0u16; 2];
             for unit in c.encode_utf16(&mut units) {
-                let _ = write!(out, "\\u{unit:04x}");
+                // Writing into a Vec cannot fail.
+                write!(out, "\\u{unit:04x}").ok();
             }
         }
     }
@@ -203,26 +244,73 @@ mod tests {
         }
     }
 
+    fn written(write: fn(&mut Vec<u8>, &Line<'_>, &str), line: &Line<'_>) -> String {
+        let mut out = Vec::new();
+        write(&mut out, line, Second::default().of(line.at));
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn a_line_reads_left_to_right() {
-        let mut out = String::new();
-        text(&mut out, &line("/orders/7"));
         assert_eq!(
-            out,
+            written(text, &line("/orders/7")),
             "2023-11-14T22:13:20.123Z 192.0.2.1 abc GET /orders/7 200 5 1.234ms upstream\n"
         );
     }
 
     #[test]
+    fn a_caller_and_a_refusal_are_named() {
+        let line = Line {
+            refusal: Some("missing_role"),
+            user: Some(UserId::from_bytes([1; 16])),
+            session: Some(SessionId::from_bytes([2; 16])),
+            complete: false,
+            ..line("/a")
+        };
+        assert_eq!(
+            written(text, &line),
+            "2023-11-14T22:13:20.123Z 192.0.2.1 abc GET /a 200 5 1.234ms upstream missing_role \
+             user=01010101-0101-0101-0101-010101010101 \
+             session=02020202-0202-0202-0202-020202020202 cut\n"
+        );
+        let value: serde_json::Value = serde_json::from_str(&written(json, &line)).unwrap();
+        assert_eq!(value["at"], "2023-11-14T22:13:20.123Z");
+        assert_eq!(value["client"], "192.0.2.1");
+        assert_eq!(value["micros"], 1_234);
+        assert_eq!(value["refusal"], "missing_role");
+        assert_eq!(value["user"], "01010101-0101-0101-0101-010101010101");
+        assert_eq!(value["session"], "02020202-0202-0202-0202-020202020202");
+        assert_eq!(value["cut"], true);
+    }
+
+    #[test]
+    fn each_moment_shows_as_itself_in_whatever_order_they_come() {
+        let mut second = Second::default();
+        for millis in [
+            0,
+            999,
+            1_000,
+            59_999,
+            60_001,
+            1_000,
+            86_400_000,
+            1_700_000_000_123,
+        ] {
+            let at = Timestamp::from_millis(millis);
+            let mut out = Vec::new();
+            push_time(&mut out, at, second.of(at));
+            assert_eq!(String::from_utf8(out).unwrap(), at.to_string());
+        }
+    }
+
+    #[test]
     fn what_came_from_outside_cannot_forge_a_line() {
         for path in ["/a\nb", "/a\u{1b}[31m", "/\"},{\"x\":\"", "/\\", "/ü😀"] {
-            let mut out = String::new();
-            json(&mut out, &line(path));
+            let out = written(json, &line(path));
             assert_eq!(out.lines().count(), 1);
             let value: serde_json::Value = serde_json::from_str(&out).unwrap();
             assert_eq!(value["path"], path);
-            let mut out = String::new();
-            text(&mut out, &line(path));
+            let out = written(text, &line(path));
             assert!(
                 out.trim_end().bytes().all(|b| (0x20..0x7f).contains(&b)),
                 "{out:?}"

@@ -23,6 +23,9 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
+            /// How many bytes an id is as text.
+            pub const TEXT: usize = 36;
+
             /// Makes a fresh id from the given moment and randomness.
             pub fn generate(now: Timestamp, random: &dyn Random) -> Self {
                 let mut bytes = [0u8; 10];
@@ -38,6 +41,11 @@ macro_rules! uuid_id {
             /// The sixteen bytes of the id.
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
+            }
+
+            /// The id as text, as `Display` shows it, without the cost of formatting.
+            pub fn text<'a>(&self, buffer: &'a mut [u8; Self::TEXT]) -> &'a str {
+                self.0.as_hyphenated().encode_lower(buffer)
             }
         }
 

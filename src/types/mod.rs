@@ -12,4 +12,5 @@ pub mod path;
 pub mod random;
 pub mod role;
 pub mod secret;
+pub mod text;
 pub mod time;
