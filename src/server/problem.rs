@@ -334,7 +334,11 @@ impl Problem {
     }
 
     /// The answer, in the form the caller reads.
-    pub fn respond(&self, asked: &HeaderMap, request_id: &HeaderValue) -> Response<Full<Bytes>> {
+    pub fn respond(
+        &self,
+        asked: &[HeaderValue],
+        request_id: &HeaderValue,
+    ) -> Response<Full<Bytes>> {
         let id = request_id.to_str().unwrap_or_default();
         let title = self.status.canonical_reason().unwrap_or("Error");
         let (kind, body) = if wants_text(asked) {
@@ -423,10 +427,9 @@ fn up(wait: Duration) -> String {
 }
 
 /// Whether the caller asks for text rather than JSON: a browser's navigation, a person's terminal.
-fn wants_text(asked: &HeaderMap) -> bool {
+fn wants_text(asked: &[HeaderValue]) -> bool {
     let accepts = |kind: &str| {
         asked
-            .get_all(header::ACCEPT)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .any(|value| value.to_ascii_lowercase().contains(kind))

@@ -160,12 +160,9 @@ impl Drop for Record {
 
 /// The `Accept` lines of a request, kept for the case that it is refused.
 #[must_use]
-pub fn accept_lines(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::new();
-    for value in headers.get_all(header::ACCEPT).iter().take(4) {
-        kept.append(header::ACCEPT, value.clone());
-    }
-    kept
+pub fn accept_lines(headers: &HeaderMap) -> Vec<HeaderValue> {
+    let lines = headers.get_all(header::ACCEPT).iter();
+    lines.take(4).cloned().collect()
 }
 
 /// The cause of a refusal, for the process log: the error and what lies beneath it.
