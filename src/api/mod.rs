@@ -31,19 +31,20 @@ pub use settings::{Mount, Settings};
 /// An answer of ours: always whole, never streamed.
 pub type Answer = Response<Full<Bytes>>;
 
-/// One call of a mount, beside its body.
+/// One call of a mount, beside its body. It owns what it needs, because it is finished also when its
+/// caller hangs up.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct Call {
     /// The mount that was called.
-    pub mount: &'a Mount,
+    pub mount: Mount,
     /// The path below the mount's prefix, e.g. `/sessions`.
-    pub path: &'a str,
+    pub path: String,
     /// The client.
     pub caller: Caller,
     /// The scheme the client used.
     pub scheme: Scheme,
     /// The `Host` the client sent.
-    pub host: &'a str,
+    pub host: String,
 }
 
 /// Everything the mounts answer from; shared by all workers.
@@ -81,7 +82,7 @@ impl Api {
     pub async fn handle<B>(
         &self,
         guard: &Guard,
-        call: Call<'_>,
+        call: Call,
         request: Request<B>,
     ) -> Result<Answer, ApiError>
     where

@@ -174,7 +174,7 @@ pub(super) fn worker(
     let log = AccessLog::new(parts.outbox.cloned(), config.server.json_logs);
     let pipeline = Pipeline {
         api: Arc::clone(parts.api),
-        guard,
+        guard: Arc::new(guard),
         proxy: Proxy::new(carried),
         intake: Intake {
             hosts: config.server.hosts.clone(),

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use crate::api::settings::Mount;
 use crate::api::wire::cors::Cors;
-use crate::api::{Api, Call};
+use crate::api::{Answer, Api, ApiError, Call};
 use crate::guard::{Guard, Permit, Verdict, extract};
 use crate::proxy::Proxy;
 use crate::server::access_log::AccessLog;
@@ -20,9 +20,10 @@ use crate::server::context::{Context, RequestIds};
 use crate::server::intake::{BadRequest, Host, Intake};
 use crate::server::problem::{Fault, problem};
 use crate::server::record::{Body, Outgoing, Record, accept_lines};
-use crate::server::renewal::{self, Head};
+use crate::server::renewal::{self, Head, Renewal};
+use crate::server::tasks;
 use crate::service::activity::{self, Activity};
-use crate::service::{Caller, Grant};
+use crate::service::{AuthError, Caller};
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
 use crate::types::device::MAX_USER_AGENT;
 use crate::types::net::{Scheme, TrustedProxies};
@@ -35,7 +36,7 @@ pub struct Pipeline {
     /// What Sidegate answers itself.
     pub api: Arc<Api>,
     /// May it pass?
-    pub guard: Guard,
+    pub guard: Arc<Guard>,
     /// Carry it.
     pub proxy: Proxy,
     /// What a request must be like.
@@ -80,8 +81,8 @@ impl Pipeline {
         if let Some(cors) = besides.cors {
             cors.write(response.headers_mut());
         }
-        if let Some(grant) = besides.grant {
-            self.api.hand_over(&grant, response.headers_mut());
+        if let Some(renewal) = besides.renewal {
+            self.settle(renewal, response.headers_mut()).await;
         }
         record.finish(response) // 8 record
     }
@@ -110,9 +111,9 @@ impl Pipeline {
                 host: &host,
                 path: &path,
             };
-            if let Some((renewed, grant)) = self.renew(head, record).await {
+            if let Some((renewed, renewal)) = self.renew(head, record).await? {
                 verdict = renewed;
-                besides.grant = Some(grant);
+                besides.renewal = Some(renewal);
             }
         }
         match verdict {
@@ -148,15 +149,32 @@ impl Pipeline {
             Own::Mount { mount, path } => (mount, path),
         };
         let call = Call {
-            mount,
-            path,
+            mount: mount.clone(),
+            path: path.to_owned(),
             caller: self.caller(request.headers(), record.context()),
             scheme: self.scheme(record.context()),
-            host: host.value.to_str().unwrap_or_default(),
+            host: host.value.to_str().unwrap_or_default().to_owned(),
         };
         besides.cors = Some(Cors::of(&call, request.headers()));
-        let answer = self.api.handle(&self.guard, call, request).await?;
+        let answer = if request.method().is_safe() {
+            self.api.handle(&self.guard, call, request).await?
+        } else {
+            self.finish_call(call, request).await?
+        };
         Ok(answer.map(Body::Whole))
+    }
+
+    /// Answers a call that changes something, to its end also when the caller hangs up: what is
+    /// durable by then must be in the audit log as well.
+    async fn finish_call(
+        &self,
+        call: Call,
+        request: Request<Incoming>,
+    ) -> Result<Answer, ApiError> {
+        let (api, guard) = (Arc::clone(&self.api), Arc::clone(&self.guard));
+        let answering = tasks::spawn(async move { api.handle(&guard, call, request).await });
+        let panicked = |_| ApiError::Auth(AuthError::Internal("a call panicked".to_owned()));
+        answering.await.map_err(panicked)?
     }
 
     async fn forward(
@@ -211,7 +229,7 @@ impl Pipeline {
 #[derive(Debug, Default)]
 struct Besides {
     cors: Option<Cors>,
-    grant: Option<Grant>,
+    renewal: Option<Renewal>,
 }
 
 /// What of ours lives at a path.

@@ -451,7 +451,7 @@ mod tests {
     fn told(fault: impl Into<Fault>) -> String {
         let problem = problem(&fault.into());
         let id = HeaderValue::from_static("r1");
-        let answer = problem.respond(&HeaderMap::new(), &id);
+        let answer = problem.respond(&[], &id);
         let notable = ["www-authenticate", "allow", "retry-after", "connection"];
         let headers: Vec<String> = notable
             .iter()
@@ -602,8 +602,7 @@ mod tests {
         let problem = problem(&denied(Reason::Missing));
         let id = HeaderValue::from_static("r1");
         let kind = |accept: &'static str| {
-            let mut asked = HeaderMap::new();
-            asked.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            let asked = [HeaderValue::from_static(accept)];
             problem
                 .respond(&asked, &id)
                 .headers()

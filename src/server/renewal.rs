@@ -1,17 +1,20 @@
 //! A browser whose access cookie has run out, but whose refresh cookie is good, is refreshed on the
 //! way through: the upstream sees a signed-in request and the answer carries the new cookies.
 //!
-//! Parallel requests all succeed, because a refresh token presented again within the grace gives the
-//! same successor. A request that shows its own `Authorization` is a program's: it refreshes itself.
+//! Parallel requests all succeed, and a slow application or a browser that does not wait costs no
+//! session: nothing is used up before an answer leaves (`service::renewal`). A request that shows its own `Authorization` is a program's: it refreshes itself.
 
 use http::{HeaderMap, Method};
 
+use crate::api::ApiError;
 use crate::guard::{Reason, Verdict};
 use crate::server::intake::Host;
 use crate::server::pipeline::Pipeline;
+use crate::server::problem::Fault;
 use crate::server::record::Record;
-use crate::service::Grant;
+use crate::service::{AuthError, Caller};
 use crate::types::path::CleanPath;
+use crate::types::secret::SecretText;
 
 /// What is judged: the request without its body.
 #[derive(Debug, Clone, Copy)]
@@ -23,26 +26,56 @@ pub(super) struct Head<'a> {
 }
 
 impl Pipeline {
-    /// Tries the refresh cookie. When it was good, gives the judgement on the fresh token and the
-    /// tokens, which the answer must carry whatever becomes of the request: the cookie that the
-    /// browser holds is used up.
-    pub(super) async fn renew(&self, head: Head<'_>, record: &Record) -> Option<(Verdict, Grant)> {
-        let token = self.api.renewable(head.headers)?;
+    /// Judges a request by its refresh cookie. When that is good, gives the judgement and the token
+    /// to settle by when the answer leaves. A store without an answer is told as such: it must not
+    /// look like a session that is over.
+    pub(super) async fn renew(
+        &self,
+        head: Head<'_>,
+        record: &Record,
+    ) -> Result<Option<(Verdict, Renewal)>, Fault> {
+        let Some(token) = self.api.renewable(head.headers) else {
+            return Ok(None);
+        };
         let caller = self.caller(head.headers, record.context());
-        let grant = self
+        let access = match self
             .api
             .service()
-            .refresh(token.expose(), &caller)
+            .renew_access(token.expose(), &caller)
             .await
-            .ok()?;
+        {
+            Ok(access) => access,
+            Err(error @ AuthError::Store(_)) => return Err(ApiError::Auth(error).into()),
+            Err(_) => return Ok(None),
+        };
         let host = head.host.name.as_str();
-        let access = grant.access.expose().as_bytes();
+        let token_bytes = access.expose().as_bytes();
         let now = self.clock.now();
         let verdict = self
             .guard
-            .judge_token(head.method, host, head.path, access, now);
-        Some((verdict, grant))
+            .judge_token(head.method, host, head.path, token_bytes, now);
+        Ok(Some((verdict, Renewal { token, caller })))
     }
+
+    /// Rotates and puts the new tokens into the answer, whatever became of the request.
+    pub(super) async fn settle(&self, renewal: Renewal, headers: &mut HeaderMap) {
+        let Renewal { token, caller } = renewal;
+        if let Some(grant) = self
+            .api
+            .service()
+            .settle_renewal(token.expose(), &caller)
+            .await
+        {
+            self.api.hand_over(&grant, headers);
+        }
+    }
+}
+
+/// A renewal that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    token: SecretText,
+    caller: Caller,
 }
 
 /// Whether a fresh token could change the judgement.

@@ -17,6 +17,7 @@ use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::listener::{BoundSocket, Listener, Stream};
 use crate::server::pipeline::Pipeline;
 use crate::server::tasks;
+use crate::types::net;
 
 /// How often a worker looks after its connections and hands over its log.
 const TICK: Duration = Duration::from_millis(250);
@@ -199,7 +200,7 @@ impl Worker {
 
     fn admit(self: &Arc<Self>, stream: Stream, peer: IpAddr) {
         let one_client = matches!(stream, Stream::Tcp(_)) && !self.pipeline.trusted.trust(peer);
-        match self.doorman.enter(one_client.then_some(peer)) {
+        match self.doorman.enter(one_client.then(|| net::limit_key(peer))) {
             Some(place) => self.serve(stream, peer, place),
             None => turn_away(stream),
         }

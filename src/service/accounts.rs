@@ -11,6 +11,7 @@ use crate::service::Service;
 use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
+use crate::service::logout::By;
 use crate::service::signup::SignupRequest;
 use crate::store::{
     AccountStore as _, AuditStore as _, Effect, LockoutStore as _, LoginKey, Scope,
@@ -80,7 +81,10 @@ impl Service {
             ..user
         };
         match self.parts.store.update_user(changed, effect).await? {
-            UserUpdated::Stored(_) => {}
+            UserUpdated::Stored(ended) => {
+                let (owner, why) = (&session.owner, EndReason::PasswordChanged);
+                self.note_ends(owner, &ended, why, By::Caller(caller));
+            }
             UserUpdated::Stale | UserUpdated::Gone => return Err(AuthError::InvalidCredentials),
             UserUpdated::LoginTaken(kind) => return Err(AuthError::LoginTaken(kind)),
         }
@@ -264,9 +268,10 @@ impl Service {
         let Some(user) = self.operator_find(named).await? else {
             return Ok(false);
         };
-        if self.parts.store.delete_user(&user.key).await?.is_none() {
+        let Some(ended) = self.parts.store.delete_user(&user.key).await? else {
             return Ok(false);
-        }
+        };
+        self.note_ends(&user.key, &ended, EndReason::AccountClosed, By::Operator);
         self.note(AuditAction::AccountDelete, "deleted", &user.key);
         Ok(true)
     }
@@ -324,19 +329,7 @@ impl Service {
 
     async fn operator_end(&self, scope: Scope) -> Result<usize, AuthError> {
         let ended = self.parts.store.end(&scope, EndReason::Operator).await?;
-        let owner = match &scope {
-            Scope::One(key) => &key.owner,
-            Scope::AllOf(owner) | Scope::AllExcept(owner, _) => owner,
-        };
-        for revocation in &ended {
-            let key = SessionKey {
-                owner: owner.clone(),
-                id: revocation.session,
-            };
-            let why = EndReason::Operator.as_str();
-            let entry = Entry::by_operator(self.now(), AuditAction::SessionEnd, why);
-            self.parts.audit.record(entry.of(&key).done());
-        }
+        self.note_ends(scope.owner(), &ended, EndReason::Operator, By::Operator);
         Ok(ended.len())
     }
 
@@ -363,7 +356,10 @@ impl Service {
                 .update_user(changed.clone(), effect)
                 .await?
             {
-                UserUpdated::Stored(_) => {
+                UserUpdated::Stored(revocations) => {
+                    if let Effect::EndAll(why) = effect {
+                        self.note_ends(&changed.key, &revocations, why, By::Operator);
+                    }
                     self.note(action, outcome, &changed.key);
                     return Ok(Some(changed));
                 }

@@ -1,23 +1,17 @@
 //! The one place that makes a session, and the tokens that go with it.
 
-use crate::model::audit::AuditAction;
-use crate::model::revocation::Revocation;
 use crate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
-use crate::model::user::{User, UserKey};
+use crate::model::user::User;
 use crate::rules::session as session_rules;
 use crate::service::Service;
-use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
-use crate::store::{AccountStore as _, Created, LoginKey, LoginProof, Route, SessionStore as _};
-use crate::telemetry::metrics::Event;
+use crate::service::logout::By;
+use crate::store::{Created, LoginKey, LoginProof, Route, SessionStore as _};
 use crate::types::device::Device;
 use crate::types::ids::SessionId;
 use crate::types::secret::SecretText;
 use crate::types::time::Timestamp;
-
-/// How often a session is tried again when the account changed in between.
-const RETRIES: usize = 5;
 
 /// What a successful log-in or refresh gives.
 #[derive(Debug)]
@@ -49,14 +43,15 @@ pub(super) struct Opening<'a> {
 }
 
 impl Service {
-    /// Makes a session for a user who has shown every factor the account requires.
+    /// Makes a session for a user who has shown every factor the account requires. `None` when the
+    /// account changed since: what was shown has to be checked again.
     ///
     /// Dropping the future leaves either no session or one that nobody holds a token of.
     pub(super) async fn open_session(
         &self,
         user: User,
         opening: Opening<'_>,
-    ) -> Result<Grant, AuthError> {
+    ) -> Result<Option<Grant>, AuthError> {
         let now = self.now();
         let settings = &self.parts.settings;
         let span = session_rules::span(settings.sessions, opening.remember, now);
@@ -81,62 +76,25 @@ impl Service {
             first_address: opening.caller.address,
             last_address: opening.caller.address,
         };
-        let user = self
-            .store_session(&session, user, opening.login, opening.caller)
-            .await?;
-        self.tokens(session, user)
-    }
-
-    /// Stores a session for the account as it was checked. If it changed meanwhile, the proof
-    /// still holds as long as password and status are the same; else a log-in under way must not
-    /// overtake the change.
-    async fn store_session(
-        &self,
-        session: &Session,
-        checked: User,
-        login: LoginKey,
-        caller: &Caller,
-    ) -> Result<User, AuthError> {
+        let proof = LoginProof {
+            login: opening.login,
+            version: user.version,
+        };
         let cap = self.parts.settings.cap;
-        let mut user = checked;
-        for _ in 0..RETRIES {
-            let proof = LoginProof {
-                login: login.clone(),
-                version: user.version,
-            };
-            match self
-                .parts
-                .store
-                .create(session.clone(), cap, Some(proof))
-                .await?
-            {
-                Created::Stored { evicted } => {
-                    self.note_evicted(&user.key, &evicted, caller);
-                    return Ok(user);
-                }
-                Created::Full => return Err(AuthError::TooManySessions),
-                Created::AccountChanged => {}
+        match self
+            .parts
+            .store
+            .create(session.clone(), cap, Some(proof))
+            .await?
+        {
+            Created::Stored { evicted } => {
+                let by = By::Caller(opening.caller);
+                self.note_ends(&user.key, &evicted, EndReason::Evicted, by);
             }
-            let found = self.parts.store.user(&user.key).await?;
-            let same = |now: &User| now.password == user.password && now.status == user.status;
-            user = found.filter(same).ok_or(AuthError::InvalidCredentials)?;
+            Created::Full => return Err(AuthError::TooManySessions),
+            Created::AccountChanged => return Ok(None),
         }
-        Err(AuthError::Internal("the account kept changing".to_owned()))
-    }
-
-    /// The sessions that had to make room ended like any other.
-    fn note_evicted(&self, owner: &UserKey, evicted: &[Revocation], caller: &Caller) {
-        let count = evicted.len() as u64;
-        self.parts.events.add(Event::SessionEnded, count);
-        for revocation in evicted {
-            let key = SessionKey {
-                owner: owner.clone(),
-                id: revocation.session,
-            };
-            let why = EndReason::Evicted.as_str();
-            let entry = Entry::by_caller(self.now(), AuditAction::SessionEnd, why, caller);
-            self.parts.audit.record(entry.of(&key).done());
-        }
+        self.tokens(session, user).map(Some)
     }
 
     /// The tokens of a session as it stands. Deterministic in the refresh token: a repeated refresh

@@ -34,6 +34,9 @@ pub struct LoginRequest {
     pub remember: bool,
 }
 
+/// How often a log-in is tried when the account changes under it.
+const TRIES: usize = 3;
+
 impl Service {
     /// Logs in: one new session, with a fresh id.
     pub async fn login(&self, request: LoginRequest, caller: &Caller) -> Result<Grant, AuthError> {
@@ -54,15 +57,31 @@ impl Service {
             return Err(self.refuse_login("no_such_name", None, caller));
         };
         let key = LoginKey { tenant, login };
-        let user = self.parts.store.user_by_login(&key).await?;
-        let lockout = self.parts.store.lockout(&key).await?;
+        for _ in 0..TRIES {
+            if let Some(grant) = self.try_login(&key, &request, caller).await? {
+                return Ok(grant);
+            }
+        }
+        Err(self.refuse_login("account_changed", None, caller))
+    }
+
+    /// One try; `None` when the account changed while its password was being checked.
+    async fn try_login(
+        &self,
+        key: &LoginKey,
+        request: &LoginRequest,
+        caller: &Caller,
+    ) -> Result<Option<Grant>, AuthError> {
+        let user = self.parts.store.user_by_login(key).await?;
         let hash = user.as_ref().map(|user| user.password.clone());
         let verified = self
             .parts
             .passwords
             .verify(request.password.clone(), hash)
             .await?;
-
+        // Read after the hash, so that guesses that waited together are judged by what came of
+        // the first of them.
+        let lockout = self.parts.store.lockout(key).await?;
         let refusal = match (&user, verified) {
             (None, _) => Some("unknown_account"),
             (Some(_), Verified::Mismatch) => Some("wrong_password"),
@@ -75,32 +94,28 @@ impl Service {
         let (Some(user), None) = (user.clone(), refusal) else {
             let reason = refusal.unwrap_or("unknown_account");
             return Err(self
-                .count_failure(&key, user.as_ref(), reason, caller)
+                .count_failure(key, user.as_ref(), reason, caller)
                 .await?);
         };
         let user = if verified == Verified::MatchButOutdated {
-            self.rehash(user, request.password).await?
+            self.rehash(user, request.password.clone()).await?
         } else {
             user
         };
         let opening = Opening {
             proof: Proof::password(self.now()),
             remember: request.remember,
-            device_label: request.device_name,
+            device_label: request.device_name.clone(),
             caller,
-            login: key,
+            login: key.clone(),
         };
-        let grant = match self.open_session(user.clone(), opening).await {
-            // The account was changed or closed while the password was being checked.
-            Err(AuthError::InvalidCredentials) => {
-                return Err(self.refuse_login("account_changed", Some(&user), caller));
-            }
-            outcome => outcome?,
+        let Some(grant) = self.open_session(user, opening).await? else {
+            return Ok(None);
         };
         self.parts.events.count(Event::LoginGranted);
         let entry = Entry::by_caller(self.now(), AuditAction::Login, "granted", caller);
         self.parts.audit.record(entry.of(&grant.session.key).done());
-        Ok(grant)
+        Ok(Some(grant))
     }
 
     /// Counts a failed log-in, whether or not the account exists.

@@ -1,7 +1,8 @@
 //! Ending sessions: this one, another one, the others, all.
 
+use crate::crypto::refresh::Presented;
 use crate::model::audit::AuditAction;
-use crate::model::revocation::Verdict;
+use crate::model::revocation::{Revocation, Verdict};
 use crate::model::session::{EndReason, SessionKey};
 use crate::model::user::UserKey;
 use crate::service::Service;
@@ -20,8 +21,12 @@ impl Service {
         Ok(())
     }
 
-    /// Logs out by refresh token; one that is not ours, or whose session is over, changes nothing.
+    /// Logs out by refresh token. One that could be ours, but whose session is over or unknown,
+    /// changes nothing; what cannot be a refresh token is refused.
     pub async fn logout_by_refresh(&self, token: &str, caller: &Caller) -> Result<(), AuthError> {
+        if Presented::parse(token).is_err() {
+            return Err(AuthError::InvalidRefreshToken);
+        }
         if let Some((_, session)) = self.authentic_refresh(token).await? {
             self.logout(&session.key, caller).await?;
         }
@@ -66,23 +71,41 @@ impl Service {
 
     async fn end(&self, scope: Scope, why: EndReason, caller: &Caller) -> Result<usize, AuthError> {
         let ended = self.parts.store.end(&scope, why).await?;
-        self.parts
-            .events
-            .add(Event::SessionEnded, ended.len() as u64);
-        let owner = match &scope {
-            Scope::One(key) => &key.owner,
-            Scope::AllOf(owner) | Scope::AllExcept(owner, _) => owner,
-        };
-        for revocation in ended.iter().filter(|r| r.verdict == Verdict::Ended) {
+        self.note_ends(scope.owner(), &ended, why, By::Caller(caller));
+        Ok(ended.len())
+    }
+
+    /// Tells the audit log and the numbers about sessions that ended.
+    pub(super) fn note_ends(
+        &self,
+        owner: &UserKey,
+        revocations: &[Revocation],
+        why: EndReason,
+        by: By<'_>,
+    ) {
+        for revocation in revocations.iter().filter(|r| r.verdict == Verdict::Ended) {
             let key = SessionKey {
                 owner: owner.clone(),
                 id: revocation.session,
             };
-            let entry = Entry::by_caller(self.now(), AuditAction::SessionEnd, why.as_str(), caller);
+            let (now, action) = (self.now(), AuditAction::SessionEnd);
+            let entry = match by {
+                By::Caller(caller) => Entry::by_caller(now, action, why.as_str(), caller),
+                By::Operator => Entry::by_operator(now, action, why.as_str()),
+            };
             self.parts.audit.record(entry.of(&key).done());
+            self.parts.events.count(Event::SessionEnded);
         }
-        Ok(ended.len())
     }
+}
+
+/// Who ended sessions.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum By<'a> {
+    /// The person at the other end of a request.
+    Caller(&'a Caller),
+    /// An operator.
+    Operator,
 }
 
 /// Whether "all sessions" means the asking one too.

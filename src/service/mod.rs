@@ -16,6 +16,7 @@ mod login;
 mod logout;
 pub mod password;
 mod refresh;
+mod renewal;
 mod sessions;
 pub mod settings;
 mod signup;

@@ -6,14 +6,16 @@
 
 use crate::crypto::refresh::Presented;
 use crate::model::audit::AuditAction;
-use crate::model::session::{EndReason, Session};
+use crate::model::session::{EndReason, Generation, Session, SessionKey};
 use crate::model::user::UserStatus;
 use crate::service::Service;
 use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
 use crate::service::grant::Grant;
-use crate::store::{AccountStore as _, Rotation, Route, Scope, Seen, SessionStore as _};
+use crate::store::{
+    AccountStore as _, RotatePolicy, Rotation, Route, Scope, Seen, SessionStore as _,
+};
 use crate::telemetry::metrics::Event;
 
 impl Service {
@@ -25,14 +27,26 @@ impl Service {
             return Err(AuthError::InvalidRefreshToken);
         };
         self.parts.limits.refresh(session.key.id)?;
+        let policy = self.parts.settings.rotation;
+        self.rotate(session.key, presented.generation, policy, caller)
+            .await
+    }
+
+    /// Presents an authentic generation to the store and does what follows.
+    pub(super) async fn rotate(
+        &self,
+        key: SessionKey,
+        presented: Generation,
+        policy: RotatePolicy,
+        caller: &Caller,
+    ) -> Result<Grant, AuthError> {
         let seen = Seen {
             address: caller.address,
         };
-        let policy = self.parts.settings.rotation;
         let rotation = self
             .parts
             .store
-            .rotate(&session.key, presented.generation, policy, seen)
+            .rotate(&key, presented, policy, seen)
             .await?;
         let (rotated, outcome, event) = match rotation {
             Rotation::Rotated(session) => (session, "rotated", Event::RefreshRotated),
@@ -44,12 +58,12 @@ impl Service {
             Rotation::Reused(_) => {
                 self.parts.events.count(Event::RefreshReused);
                 let entry = Entry::by_caller(self.now(), AuditAction::Reuse, "ended", caller);
-                self.parts.audit.record(entry.of(&session.key).done());
+                self.parts.audit.record(entry.of(&key).done());
                 return Err(AuthError::InvalidRefreshToken);
             }
             Rotation::Expired | Rotation::Gone => return Err(AuthError::InvalidRefreshToken),
         };
-        let grant = self.renew(rotated).await?;
+        let grant = self.fresh_tokens(rotated).await?;
         self.parts.events.count(event);
         let entry = Entry::by_caller(self.now(), AuditAction::Refresh, outcome, caller);
         self.parts.audit.record(entry.of(&grant.session.key).done());
@@ -78,7 +92,7 @@ impl Service {
     }
 
     /// Fresh tokens with what the account says today.
-    async fn renew(&self, session: Session) -> Result<Grant, AuthError> {
+    pub(super) async fn fresh_tokens(&self, session: Session) -> Result<Grant, AuthError> {
         let user = self.parts.store.user(&session.key.owner).await?;
         match user {
             Some(user) if user.status == UserStatus::Enabled => self.tokens(session, user),

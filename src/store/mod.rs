@@ -357,6 +357,16 @@ pub enum Scope {
     AllExcept(UserKey, SessionId),
 }
 
+impl Scope {
+    /// Whose sessions it is about.
+    pub fn owner(&self) -> &UserKey {
+        match self {
+            Self::One(key) => &key.owner,
+            Self::AllOf(owner) | Self::AllExcept(owner, _) => owner,
+        }
+    }
+}
+
 /// What a change of an account does to its sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {

@@ -82,14 +82,14 @@ pub const ROUTES: &[Route] = &[
 pub(super) async fn handle<B>(
     api: &Api,
     guard: &Guard,
-    call: &Call<'_>,
+    call: &Call,
     request: Request<B>,
 ) -> Result<Answer, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin,
     B::Error: std::fmt::Display,
 {
-    let endpoint = find(request.method(), call.path)?;
+    let endpoint = find(request.method(), &call.path)?;
     let (parts, body) = request.into_parts();
     let asked = Asked {
         api,
@@ -105,7 +105,7 @@ where
         Endpoint::LogoutAll => session::logout_all(&asked, body).await,
         Endpoint::Me => account::me(&asked).await,
         Endpoint::Sessions => session::list(&asked).await,
-        Endpoint::EndSession => session::end(&asked, session_id(call.path)?).await,
+        Endpoint::EndSession => session::end(&asked, session_id(&call.path)?).await,
         Endpoint::RevokeAll => session::revoke_all(&asked, body).await,
         Endpoint::Password => account::password(&asked, body).await,
         Endpoint::Verify => public::verify(&asked),
@@ -116,8 +116,8 @@ where
 }
 
 /// Answers `OPTIONS`: which methods a route has.
-pub(super) fn options(call: &Call<'_>) -> Result<Answer, ApiError> {
-    let allow = allow(pattern(call.path).ok_or(ApiError::NotFound)?);
+pub(super) fn options(call: &Call) -> Result<Answer, ApiError> {
+    let allow = allow(pattern(&call.path).ok_or(ApiError::NotFound)?);
     let mut answer = Answer::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     if let Ok(value) = HeaderValue::from_str(&allow) {
@@ -130,7 +130,7 @@ pub(super) fn options(call: &Call<'_>) -> Result<Answer, ApiError> {
 struct Asked<'a> {
     api: &'a Api,
     guard: &'a Guard,
-    call: &'a Call<'a>,
+    call: &'a Call,
     headers: &'a HeaderMap,
 }
 

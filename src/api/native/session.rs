@@ -12,6 +12,7 @@ use crate::api::native::login::{MAX_REFRESH, refresh_cookie};
 use crate::api::native::view::SessionView;
 use crate::api::wire::body::Presence;
 use crate::api::wire::{cookie, csrf, reply};
+use crate::guard::{Denial, Reason};
 use crate::service::IncludeCurrent;
 use crate::types::ids::SessionId;
 use crate::types::secret::SecretText;
@@ -26,8 +27,9 @@ struct RevokedReply {
     revoked: usize,
 }
 
-/// Ends the session of whatever is shown: a refresh token in the body, the access token, or a
-/// cookie. Idempotent; what is no credential of ours changes nothing.
+/// Ends the session of whatever is shown: a refresh token in the body, the access token, a cookie.
+/// Idempotent: a session that is over already is no mistake. A credential that is none is one: who
+/// shows it must not believe to be logged out.
 pub(super) async fn logout<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -40,17 +42,34 @@ where
     fields.finish()?;
     let service = &asked.api.service;
     let caller = &asked.call.caller;
-    let cookie = refresh_cookie(asked)?;
-    if shown.is_none() && !asked.shows_bearer() {
-        csrf::check(asked.call, asked.headers, &asked.api.settings)?;
-    }
     if let Some(token) = shown {
         service.logout_by_refresh(token.expose(), caller).await?;
-    } else if let Ok(Some(identity)) = asked.guard.identify(asked.headers, service.now()) {
-        service.logout(&identity.session, caller).await?;
+        return Ok(forget_cookies(asked, reply::empty(StatusCode::NO_CONTENT)));
     }
-    if let Some(token) = cookie.filter(|_| asked.uses_cookies()) {
+    let kept = refresh_cookie(asked)?.filter(|_| asked.uses_cookies());
+    let identified = asked.guard.identify(asked.headers, service.now());
+    if !asked.shows_bearer() && (kept.is_some() || !matches!(identified, Ok(None))) {
+        csrf::check(asked.call, asked.headers, &asked.api.settings)?;
+    }
+    if let Some(token) = &kept {
         service.logout_by_refresh(token.expose(), caller).await?;
+    }
+    match identified {
+        Ok(Some(identity)) => service.logout(&identity.session, caller).await?,
+        Ok(None) if kept.is_some() => {}
+        Ok(None) => return Err(ApiError::Denied(Denial::missing())),
+        Err(denial) => match denial.reason() {
+            Reason::Ended => {}
+            // The browser's access cookie ran out; its refresh cookie did the work.
+            Reason::Expired | Reason::Stale if kept.is_some() && !asked.shows_bearer() => {}
+            Reason::Missing
+            | Reason::Invalid
+            | Reason::Expired
+            | Reason::Stale
+            | Reason::TwoCredentials
+            | Reason::MissingRole
+            | Reason::Forbidden => return Err(ApiError::Denied(denial)),
+        },
     }
     Ok(forget_cookies(asked, reply::empty(StatusCode::NO_CONTENT)))
 }

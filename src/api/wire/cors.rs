@@ -14,7 +14,7 @@ pub struct Cors {
 
 impl Cors {
     /// Looks at the call's `Origin`.
-    pub fn of(call: &Call<'_>, headers: &HeaderMap) -> Self {
+    pub fn of(call: &Call, headers: &HeaderMap) -> Self {
         let allowed = &call.mount.allowed_origins;
         let origin = headers
             .get(header::ORIGIN)

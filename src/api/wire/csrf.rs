@@ -11,7 +11,7 @@ use crate::api::error::ApiError;
 use crate::api::settings::Settings;
 
 /// Refuses a cookie-borne write that cannot be shown to be ours.
-pub fn check(call: &Call<'_>, headers: &HeaderMap, settings: &Settings) -> Result<(), ApiError> {
+pub fn check(call: &Call, headers: &HeaderMap, settings: &Settings) -> Result<(), ApiError> {
     match judge(call, headers, settings) {
         Origin::Ours => Ok(()),
         Origin::Foreign | Origin::Untold => Err(ApiError::CrossSite),
@@ -20,11 +20,7 @@ pub fn check(call: &Call<'_>, headers: &HeaderMap, settings: &Settings) -> Resul
 
 /// Refuses a call that would set cookies for a page that is known to be foreign. A client that
 /// says nothing is no browser and has no cookies to confuse.
-pub fn check_told(
-    call: &Call<'_>,
-    headers: &HeaderMap,
-    settings: &Settings,
-) -> Result<(), ApiError> {
+pub fn check_told(call: &Call, headers: &HeaderMap, settings: &Settings) -> Result<(), ApiError> {
     match judge(call, headers, settings) {
         Origin::Ours | Origin::Untold => Ok(()),
         Origin::Foreign => Err(ApiError::CrossSite),
@@ -38,7 +34,7 @@ enum Origin {
     Untold,
 }
 
-fn judge(call: &Call<'_>, headers: &HeaderMap, settings: &Settings) -> Origin {
+fn judge(call: &Call, headers: &HeaderMap, settings: &Settings) -> Origin {
     let mut origins = headers.get_all(http::header::ORIGIN).iter();
     let origin = origins.next().map(|value| value.to_str().unwrap_or("null"));
     if origins.next().is_some() {
@@ -64,12 +60,12 @@ fn judge(call: &Call<'_>, headers: &HeaderMap, settings: &Settings) -> Origin {
     }
 }
 
-fn is_own(origin: &str, call: &Call<'_>, settings: &Settings) -> bool {
+fn is_own(origin: &str, call: &Call, settings: &Settings) -> bool {
     match &settings.public_origin {
         Some(own) => own == origin,
         None => origin
             .strip_prefix(call.scheme.as_str())
             .and_then(|rest| rest.strip_prefix("://"))
-            .is_some_and(|authority| authority.eq_ignore_ascii_case(call.host)),
+            .is_some_and(|authority| authority.eq_ignore_ascii_case(&call.host)),
     }
 }
