@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::client::{Answer, Ask};
 use crate::harness::{PASSWORD, TestApp};
 
@@ -176,4 +178,73 @@ async fn garbage_in_the_refresh_cookie_is_a_request_without_a_token() {
             (401, "missing_token".into())
         );
     }
+}
+
+/// An application that holds its answer until it is told to give it.
+struct Slow {
+    listener: tokio::net::TcpListener,
+}
+
+impl Slow {
+    async fn listen() -> (Self, String) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (Self { listener }, url)
+    }
+
+    /// The next request, read to the end of its head.
+    async fn asked(&self) -> tokio::net::TcpStream {
+        let (mut stream, _) = self.listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream
+    }
+}
+
+const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn an_application_slower_than_the_grace_costs_no_session() {
+    let (slow, url) = Slow::listen().await;
+    let app = app(&format!("{COOKIES}[upstream]\nurl = \"{url}\"\n")).await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    let (anon, ask) = (app.anon(), late(&told));
+    let asking = tokio::spawn(async move { anon.send(ask).await });
+    let mut stream = slow.asked().await;
+    app.clock.advance(Duration::from_secs(59));
+    stream.write_all(REPLY).await.unwrap();
+    let answer = asking.await.unwrap();
+    assert_eq!(answer.status, 200);
+    let next = [
+        told.cookie_pair("sidegate_refresh"),
+        answer.cookie_pair("sidegate_refresh"),
+    ];
+    for cookie in next {
+        let ask = Ask::new("POST", "/auth/refresh")
+            .with("Cookie", &cookie)
+            .with("Sec-Fetch-Site", "same-origin");
+        assert_eq!(app.anon().send(ask).await.status, 200, "{cookie}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_does_not_wait_for_its_answer_keeps_its_session() {
+    let (slow, url) = Slow::listen().await;
+    let app = app(&format!("{COOKIES}[upstream]\nurl = \"{url}\"\n")).await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    let mut client = tokio::net::TcpStream::connect(app.address).await.unwrap();
+    client.write_all(&late(&told).bytes("app")).await.unwrap();
+    let mut stream = slow.asked().await;
+    drop(client);
+    // The proxy gives the exchange up: its end of the connection closes.
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    app.clock.advance(Duration::from_secs(3600));
+    let ask = Ask::new("POST", "/auth/refresh")
+        .with("Cookie", &told.cookie_pair("sidegate_refresh"))
+        .with("Sec-Fetch-Site", "same-origin");
+    assert_eq!(app.anon().send(ask).await.status, 200);
 }
