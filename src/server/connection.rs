@@ -176,11 +176,7 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vig
             }
         })
     };
-    // A request has at most 100 header lines, which is hyper's own limit. Saying so with `max_headers`
-    // would make hyper clear a table for each request that it otherwise leaves as it is.
-    let mut builder = http1::Builder::new();
-    builder.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD);
-    builder.keep_alive(true).half_close(false);
+    let builder = builder();
     let mut connection = pin!(builder.serve_connection(io, answering));
     let mut heard = GO_ON;
     let mut listening = false;
@@ -208,6 +204,15 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vig
         }
     })
     .await;
+}
+
+/// A request has at most 100 header lines, which is hyper's own limit. Saying so with `max_headers`
+/// would make hyper clear a table for each request that it otherwise leaves as it is.
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD);
+    builder.keep_alive(true).half_close(false);
+    builder
 }
 
 /// A body whose end puts its connection back to waiting.
@@ -329,5 +334,42 @@ impl AsyncWrite for Watched {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(task),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(task),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    /// The first line of the answer to a request with so many header lines.
+    async fn answer_to(lines: usize) -> String {
+        let (mut client, server) = duplex(64 * 1024);
+        let service =
+            service_fn(|_| async { Ok::<_, Infallible>(http::Response::new(String::new())) });
+        let serving = builder().serve_connection(TokioIo::new(server), service);
+        let talking = async {
+            let mut head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".to_owned();
+            for line in 2..lines {
+                write!(head, "X-{line}: 1\r\n").unwrap();
+            }
+            head.push_str("\r\n");
+            client.write_all(head.as_bytes()).await.unwrap();
+            let mut heard = String::new();
+            client.read_to_string(&mut heard).await.unwrap();
+            heard
+        };
+        let (_, heard) = tokio::join!(serving, talking);
+        heard.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_request_has_at_most_a_hundred_header_lines() {
+        assert_eq!(answer_to(100).await, "HTTP/1.1 200 OK");
+        let refused = answer_to(101).await;
+        assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
     }
 }
