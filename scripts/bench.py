@@ -98,11 +98,24 @@ access_file = "{self.folder}/access.log"
 path = "/public/**"
 access = "public"
 """)
+        self.command = [*map(str, wrapper), str(binary), "serve", "--config", str(config)]
+        self.process = None
+        stack.callback(self.end)
+        self.start()
+
+    def start(self):
         self.began = time.monotonic()
-        command = [*map(str, wrapper), str(binary), "serve", "--config", str(config)]
-        self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL)
-        stack.callback(end, self.process)
+        self.process = subprocess.Popen(self.command, cwd=self.folder, stdout=subprocess.DEVNULL)
         self.wait()
+
+    def restart(self):
+        """Ends it and starts it again over the same folder."""
+        self.end()
+        self.start()
+
+    def end(self):
+        if self.process:
+            end(self.process)
 
     def wait(self):
         """Until a request on a public route is answered with 200; takes the time of it."""
