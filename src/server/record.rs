@@ -50,6 +50,8 @@ pub struct Record {
     status: u16,
     bytes: u64,
     complete: bool,
+    /// Whether the answer broke off; nothing can make it complete again.
+    broken: bool,
 }
 
 impl Record {
@@ -73,6 +75,7 @@ impl Record {
             status: 0,
             bytes: 0,
             complete: false,
+            broken: false,
         }
     }
 
@@ -225,6 +228,7 @@ impl http_body::Body for Outgoing {
             Poll::Ready(Some(Err(error))) => {
                 let id = this.record.context.request_id();
                 tracing::warn!(request_id = id, %error, "the answer was cut");
+                this.record.broken = true;
             }
             Poll::Ready(None) => this.record.complete = true,
             Poll::Pending => {}
@@ -246,7 +250,7 @@ impl http_body::Body for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if self.ended() {
+        if self.ended() && !self.record.broken {
             self.record.complete = true;
         }
     }
