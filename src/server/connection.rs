@@ -157,7 +157,7 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vig
         worker: Arc::clone(&worker),
     });
     let answering = {
-        let vigil = Arc::clone(&vigil);
+        let (vigil, worker) = (Arc::clone(&vigil), Arc::clone(&worker));
         service_fn(move |request| {
             let worker = Arc::clone(&worker);
             let vigil = Arc::clone(&vigil);
@@ -197,6 +197,9 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vig
         match connection.as_mut().poll(task) {
             Poll::Ready(Ok(())) => Poll::Ready(()),
             Poll::Ready(Err(error)) => {
+                if error.is_parse() {
+                    worker.pipeline().unreadable();
+                }
                 tracing::debug!(%peer, %error, "a client connection ended early");
                 Poll::Ready(())
             }

@@ -18,7 +18,7 @@ use crate::proxy::Proxy;
 use crate::server::access_log::AccessLog;
 use crate::server::context::{Context, RequestIds};
 use crate::server::intake::{BadRequest, Host, Intake};
-use crate::server::problem::{Fault, problem};
+use crate::server::problem::{Code, Fault, problem};
 use crate::server::record::{Body, Outgoing, Record, accept_lines};
 use crate::server::renewal::{self, Head, Renewal};
 use crate::server::tasks;
@@ -85,6 +85,13 @@ impl Pipeline {
             self.settle(renewal, response.headers_mut()).await;
         }
         record.finish(response) // 8 record
+    }
+
+    /// Counts a head that could not be read as a request: hyper has answered it. There is nothing
+    /// that a line of the log could say.
+    pub fn unreadable(&self) {
+        self.metrics.request(RouteClass::Refused, 400);
+        self.metrics.refusal(Code::BadRequest as usize);
     }
 
     async fn pass(

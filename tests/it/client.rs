@@ -148,10 +148,10 @@ impl Ask {
             .iter()
             .any(|(n, _)| n.eq_ignore_ascii_case("host"));
         if !own_host {
-            head.push_str(&format!("Host: {host}\r\n"));
+            head.extend(["Host: ", host, "\r\n"]);
         }
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            head.extend([name, ": ", value, "\r\n"]);
         }
         if self.body.is_empty() && self.method == "POST" {
             head.push_str("Content-Length: 0\r\n");
@@ -297,14 +297,7 @@ impl Connection {
 
     /// Reads what there is; `false` at the end.
     async fn more(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer).await {
-            Ok(0) | Err(_) => false,
-            Ok(count) => {
-                self.read.extend_from_slice(&buffer[..count]);
-                true
-            }
-        }
+        matches!(self.stream.read_buf(&mut self.read).await, Ok(1..))
     }
 }
 

@@ -8,18 +8,37 @@
 //! app.clock.advance(Duration::from_secs(3600));
 //! ```
 
+#![cfg(test)]
+
 mod actors;
+mod bodies;
+mod browser;
 mod client;
+mod commands;
 mod cookies;
+mod csrf;
+mod faults;
 mod harness;
 mod intake;
+mod leaks;
+mod life;
+mod limits;
 mod login;
+mod operator;
+mod policy;
+mod process;
+mod program;
 mod refresh;
 mod renewal;
 mod routes;
+mod scripted;
 mod sessions;
+mod signup;
 mod simulation;
 mod smuggling;
 mod spoofing;
+mod streaming;
+mod tokens;
+mod transparency;
 mod upstream;
 mod walk;

@@ -1,8 +1,10 @@
 //! A browser whose access cookie has run out is refreshed on the way through.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
 
 use crate::client::{Answer, Ask};
 use crate::harness::{PASSWORD, TestApp};
@@ -60,14 +62,13 @@ async fn parallel_requests_all_succeed_and_get_the_same_successor() {
     let app = app(COOKIES).await;
     let told = logged_in(&app).await;
     app.clock.advance(LATER);
-    let requests = (0..20).map(|_| {
-        let anon = app.anon();
-        let ask = late(&told);
-        tokio::spawn(async move { anon.send(ask).await })
-    });
-    let mut successors = std::collections::BTreeSet::new();
-    for request in requests.collect::<Vec<_>>() {
-        let answer = request.await.unwrap();
+    let mut requests = JoinSet::new();
+    for _ in 0..20 {
+        let (anon, ask) = (app.anon(), late(&told));
+        requests.spawn(async move { anon.send(ask).await });
+    }
+    let mut successors = BTreeSet::new();
+    for answer in requests.join_all().await {
         assert_eq!(answer.status, 200);
         successors.insert(answer.cookie_pair("sidegate_refresh"));
     }
@@ -212,11 +213,12 @@ async fn an_application_slower_than_the_grace_costs_no_session() {
     let told = logged_in(&app).await;
     app.clock.advance(LATER);
     let (anon, ask) = (app.anon(), late(&told));
-    let asking = tokio::spawn(async move { anon.send(ask).await });
+    let mut asking = JoinSet::new();
+    asking.spawn(async move { anon.send(ask).await });
     let mut stream = slow.asked().await;
     app.clock.advance(Duration::from_secs(59));
     stream.write_all(REPLY).await.unwrap();
-    let answer = asking.await.unwrap();
+    let answer = asking.join_next().await.unwrap().unwrap();
     assert_eq!(answer.status, 200);
     let next = [
         told.cookie_pair("sidegate_refresh"),

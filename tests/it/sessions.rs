@@ -163,7 +163,8 @@ async fn s31_no_answer_shows_a_secret_or_a_whole_address() {
     for path in ["/auth/sessions", "/auth/me", "/auth/verify"] {
         let answer = ann.get(path).await;
         assert_eq!(answer.status, 200);
-        shown += &format!("{:?}\n{}\n", answer.headers, answer.text());
+        let head = format!("{:?}", answer.headers);
+        shown.extend([head, answer.text()]);
     }
     assert!(shown.contains("203.0.113.***"), "{shown}");
     for secret in [

@@ -1,6 +1,8 @@
 //! One request is one request: ambiguous framing is refused, and of a request that was refused or
 //! answered early no byte is ever read as the beginning of another.
 
+use std::fmt::Write as _;
+
 use crate::client::Connection;
 use crate::harness::TestApp;
 
@@ -273,10 +275,11 @@ async fn many_requests_in_one_write_are_answered_in_order() {
     let app = TestApp::with(OPEN).await;
     let mut text = String::new();
     for n in 0..50 {
-        text += &format!(
-            "POST /{n} HTTP/1.1\r\nHost: app\r\nContent-Length: {}\r\n\r\n",
-            n
-        );
+        write!(
+            text,
+            "POST /{n} HTTP/1.1\r\nHost: app\r\nContent-Length: {n}\r\n\r\n"
+        )
+        .unwrap();
         text += &"b".repeat(n);
     }
     let mut connection = Connection::open(app.address).await;

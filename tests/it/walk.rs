@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sidegate::model::audit::AuditAction;
+use sidegate::service::accounts::Named;
+use sidegate::types::role::{Role, Roles};
 
 use crate::actors::Actor;
 use crate::client::Ask;
@@ -237,4 +239,28 @@ async fn a_refresh_token_alone_logs_out() {
         ann.get("/orders").await.verdict(),
         (401, "session_ended".into())
     );
+}
+
+/// A 204 to a token that ends nothing left the session, and its refresh token, alive.
+#[tokio::test]
+async fn a_log_out_that_would_end_nothing_is_not_called_one() {
+    let app = TestApp::start().await;
+    let mut ann = app.user("ann").await;
+    let admin = Roles::new("admin".parse::<Role>()).expect("roles");
+    let named = Named::parse("ann").expect("a name");
+    let set = app.service().operator_set_roles(&named, admin).await;
+    set.expect("done").expect("an account");
+    assert_eq!(ann.logout().await.verdict(), (401, "token_stale".into()));
+    ann.refresh().await;
+    app.clock.advance(Duration::from_secs(3600));
+    assert_eq!(ann.logout().await.verdict(), (401, "token_expired".into()));
+    let garbled = ann.with_access("x.y.z").logout().await;
+    assert_eq!(garbled.verdict(), (401, "invalid_token".into()));
+    assert_eq!(
+        app.anon().logout().await.verdict(),
+        (401, "missing_token".into())
+    );
+    let by_refresh = json!({"refreshToken": ann.refresh_token});
+    assert_eq!(ann.post("/auth/logout", by_refresh).await.status, 204);
+    assert_eq!(ann.try_refresh().await.status, 401);
 }

@@ -27,9 +27,10 @@ struct RevokedReply {
     revoked: usize,
 }
 
-/// Ends the session of whatever is shown: a refresh token in the body, the access token, a cookie.
-/// Idempotent: a session that is over already is no mistake. A credential that is none is one: who
-/// shows it must not believe to be logged out.
+/// Ends the session of whatever is shown: a refresh token in the body, the access token, or a
+/// cookie. Idempotent: a session that is over already is no mistake, and neither is a refresh token
+/// that speaks of none. An access token that ends nothing for another reason is refused, because
+/// 204 would say that its session is over.
 pub(super) async fn logout<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -42,34 +43,28 @@ where
     fields.finish()?;
     let service = &asked.api.service;
     let caller = &asked.call.caller;
+    let cookie = refresh_cookie(asked)?.filter(|_| asked.uses_cookies());
     if let Some(token) = shown {
         service.logout_by_refresh(token.expose(), caller).await?;
-        return Ok(forget_cookies(asked, reply::empty(StatusCode::NO_CONTENT)));
+    } else {
+        let identity = asked.guard.identify(asked.headers, service.now());
+        if matches!(identity, Ok(None)) && !asked.uses_cookies() {
+            return Err(ApiError::Denied(Denial::missing()));
+        }
+        if !asked.shows_bearer() {
+            csrf::check(asked.call, asked.headers, &asked.api.settings)?;
+        }
+        match identity {
+            Ok(Some(identity)) => service.logout(&identity.session, caller).await?,
+            Ok(None) => {}
+            Err(denial) if denial.reason() == Reason::Ended || cookie.is_some() => {}
+            // The browser forgets the cookie: that is what it asked for.
+            Err(_) if asked.uses_cookies() && !asked.shows_bearer() => {}
+            Err(denial) => return Err(denial.into()),
+        }
     }
-    let kept = refresh_cookie(asked)?.filter(|_| asked.uses_cookies());
-    let identified = asked.guard.identify(asked.headers, service.now());
-    if !asked.shows_bearer() && (kept.is_some() || !matches!(identified, Ok(None))) {
-        csrf::check(asked.call, asked.headers, &asked.api.settings)?;
-    }
-    if let Some(token) = &kept {
+    if let Some(token) = cookie {
         service.logout_by_refresh(token.expose(), caller).await?;
-    }
-    match identified {
-        Ok(Some(identity)) => service.logout(&identity.session, caller).await?,
-        Ok(None) if kept.is_some() => {}
-        Ok(None) => return Err(ApiError::Denied(Denial::missing())),
-        Err(denial) => match denial.reason() {
-            Reason::Ended => {}
-            // The browser's access cookie ran out; its refresh cookie did the work.
-            Reason::Expired | Reason::Stale if kept.is_some() && !asked.shows_bearer() => {}
-            Reason::Missing
-            | Reason::Invalid
-            | Reason::Expired
-            | Reason::Stale
-            | Reason::TwoCredentials
-            | Reason::MissingRole
-            | Reason::Forbidden => return Err(ApiError::Denied(denial)),
-        },
     }
     Ok(forget_cookies(asked, reply::empty(StatusCode::NO_CONTENT)))
 }

@@ -1,0 +1,247 @@
+//! Which pages may use what a browser keeps: proof of origin for writes, CORS for reads.
+
+use serde_json::json;
+
+use crate::browser::{Browser, COOKIES, HTTPS, app};
+use crate::client::Ask;
+use crate::harness::PASSWORD;
+
+const FRIEND: &str = "https://friend.example";
+
+/// Every write that a cookie alone can carry, with its body.
+fn writes(session: &str) -> Vec<Ask> {
+    let mut writes: Vec<Ask> = [
+        "/auth/refresh",
+        "/auth/logout",
+        "/auth/logout/session",
+        "/auth/logout/all",
+        "/auth/sessions/revoke-all",
+    ]
+    .iter()
+    .map(|path| Ask::new("POST", path))
+    .collect();
+    writes.push(Ask::new("DELETE", &format!("/auth/sessions/{session}")));
+    let passwords = json!({"current": PASSWORD, "new": PASSWORD.to_owned() + "!"});
+    writes.push(Ask::new("POST", "/auth/password").json(&passwords));
+    writes
+}
+
+#[tokio::test]
+async fn s34_no_page_but_ours_writes_with_a_cookie() {
+    let app = app(&format!("{COOKIES}allowed_origins = [\"{FRIEND}\"]")).await;
+    let browser = Browser::log_in(&app).await;
+    let host = app.address.to_string();
+    let own = format!("http://{host}");
+    let headers: Vec<Vec<(&str, String)>> = vec![
+        vec![],
+        vec![("Sec-Fetch-Site", "cross-site".into())],
+        vec![("Sec-Fetch-Site", "same-site".into())],
+        vec![("Sec-Fetch-Site", "none".into())],
+        vec![("Sec-Fetch-Site", "Same-Origin".into())],
+        vec![
+            ("Sec-Fetch-Site", "cross-site".into()),
+            ("Origin", own.clone()),
+        ],
+        vec![("Origin", "null".into())],
+        vec![("Origin", "https://evil.example".into())],
+        vec![("Origin", format!("https://{host}"))],
+        vec![("Origin", format!("{own}.evil.example"))],
+        vec![("Origin", format!("{own}0"))],
+        vec![("Origin", format!("{own}/"))],
+        vec![("Origin", format!("http://evil.example@{host}"))],
+        vec![("Origin", "http://127.0.0.1".into())],
+        vec![("Origin", format!("{FRIEND}.evil.example"))],
+        vec![("Origin", FRIEND.replace("https", "http"))],
+        vec![("Origin", format!("{FRIEND}:444"))],
+        vec![
+            ("Origin", own.clone()),
+            ("Origin", "https://evil.example".into()),
+        ],
+        vec![("Referer", format!("{own}/page"))],
+    ];
+    for write in writes(&browser.session()) {
+        for told in &headers {
+            let mut ask = write.clone();
+            for (name, value) in told {
+                ask = ask.with(name, value);
+            }
+            let answer = browser.actor.send(ask).await;
+            let case = format!("{} {} {told:?}", write.method, write.target);
+            assert_eq!(answer.verdict(), (403, "cross_site".into()), "{case}");
+            assert_eq!(answer.all("set-cookie"), [""; 0], "{case}");
+        }
+    }
+    assert_eq!(
+        browser.actor.get("/orders").await.status,
+        200,
+        "nothing was done"
+    );
+    assert_eq!(browser.actor.sessions().await.len(), 1);
+}
+
+/// A browser adds `Basic` and `Negotiate` by itself, also for a foreign page, once the site asked.
+#[tokio::test]
+async fn s34_another_scheme_is_no_proof_of_origin() {
+    let app = app(COOKIES).await;
+    let browser = Browser::log_in(&app).await;
+    for scheme in ["Basic YW5uOng=", "Negotiate YII=", "Token x"] {
+        let page = browser.actor.with_header("Authorization", scheme);
+        for write in writes(&browser.session()) {
+            let answer = page.send(write.clone()).await;
+            let case = format!("{scheme}: {}", write.target);
+            assert_eq!(answer.verdict(), (403, "cross_site".into()), "{case}");
+        }
+    }
+    assert_eq!(browser.actor.get("/orders").await.status, 200);
+}
+
+#[tokio::test]
+async fn our_own_pages_and_allowed_ones_write_with_a_cookie() {
+    let app = app(&format!("{COOKIES}allowed_origins = [\"{FRIEND}\"]")).await;
+    let own = format!("http://{}", app.address);
+    for proof in [
+        vec![("Sec-Fetch-Site", "same-origin")],
+        vec![("Sec-Fetch-Site", "same-origin"), ("Origin", &own)],
+        vec![("Origin", &own)],
+        vec![("Origin", FRIEND)],
+        vec![("Origin", FRIEND), ("Sec-Fetch-Site", "cross-site")],
+    ] {
+        for number in 0..6 {
+            let browser = Browser::log_in(&app).await;
+            let mut ask = writes(&browser.session()).swap_remove(number);
+            for (name, value) in &proof {
+                ask = ask.with(name, value);
+            }
+            let case = format!("{} {proof:?}", ask.target);
+            let answer = browser.actor.send(ask).await;
+            assert!(
+                [200, 204].contains(&answer.status),
+                "{case}: {}",
+                answer.text()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bearer_token_needs_no_proof_of_origin() {
+    let app = app(COOKIES).await;
+    let browser = Browser::log_in(&app).await;
+    let ann = app.anon().with_access(&browser.access);
+    let ann = ann.with_header("Sec-Fetch-Site", "cross-site");
+    assert_eq!(ann.poke("/auth/sessions/revoke-all").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_foreign_page_cannot_log_a_browser_in() {
+    let app = app(COOKIES).await;
+    for (name, value) in [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+    ] {
+        let page = app.anon().with_header(name, value);
+        let answer = page.try_login("ann", PASSWORD).await;
+        assert_eq!(
+            answer.verdict(),
+            (403, "cross_site".into()),
+            "{name}: {value}"
+        );
+    }
+    let own = app.anon().with_header("Sec-Fetch-Site", "same-origin");
+    assert_eq!(own.try_login("ann", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_public_url_is_our_origin_when_there_is_one() {
+    let app = app(&format!("{HTTPS}{COOKIES}")).await;
+    let browser = Browser::log_in(&app).await;
+    let from = |origin: &str| browser.actor.with_header("Origin", origin);
+    let local = from(&format!("http://{}", app.address));
+    assert_eq!(local.poke("/auth/sessions/revoke-all").await.status, 403);
+    let named = browser.actor.with_header("Host", "evil.example");
+    let named = named.with_header("Origin", "https://evil.example");
+    assert_eq!(named.poke("/auth/sessions/revoke-all").await.status, 403);
+    let public = from("https://app.example.org");
+    assert_eq!(public.poke("/auth/sessions/revoke-all").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_allowed_origin_may_read_also_what_is_refused() {
+    let app = app(&format!("{COOKIES}allowed_origins = [\"{FRIEND}\"]")).await;
+    let browser = Browser::log_in(&app).await;
+    let friend = browser.actor.with_header("Origin", FRIEND);
+    let stranger = app.anon().with_header("Origin", FRIEND);
+    let wrong = stranger.try_login("ann", "not the password").await;
+    assert_eq!(wrong.status, 401);
+    for (answer, status) in [
+        (friend.get("/auth/sessions").await, 200),
+        (stranger.get("/auth/sessions").await, 401),
+        (wrong, 401),
+        (friend.get("/auth/nowhere").await, 404),
+        (friend.delete("/auth/me").await, 405),
+    ] {
+        assert_eq!(answer.status, status);
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some(FRIEND),
+            "{status}"
+        );
+        assert_eq!(
+            answer.header("access-control-allow-credentials"),
+            Some("true")
+        );
+        assert_eq!(answer.header("vary"), Some("origin"));
+    }
+    for origin in ["https://evil.example", "null", "https://FRIEND.example"] {
+        let other = browser.actor.with_header("Origin", origin);
+        for path in ["/auth/sessions", "/auth/nowhere"] {
+            let answer = other.get(path).await;
+            assert_eq!(
+                answer.header("access-control-allow-origin"),
+                None,
+                "{origin}"
+            );
+            assert_eq!(answer.header("access-control-allow-credentials"), None);
+            assert_eq!(answer.header("vary"), Some("origin"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_tells_an_allowed_origin_what_it_may_send() {
+    let app = app(&format!("{COOKIES}allowed_origins = [\"{FRIEND}\"]")).await;
+    let preflight = Ask::new("OPTIONS", "/auth/sessions/revoke-all")
+        .with("Access-Control-Request-Method", "POST")
+        .with("Access-Control-Request-Headers", "content-type");
+    let answer = preflight
+        .clone()
+        .with("Origin", FRIEND)
+        .send(app.address)
+        .await;
+    assert_eq!(answer.status, 204);
+    for (name, value) in [
+        ("access-control-allow-origin", FRIEND),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-allow-methods", "POST, OPTIONS"),
+        (
+            "access-control-allow-headers",
+            "authorization, content-type",
+        ),
+        ("access-control-max-age", "600"),
+        ("vary", "origin"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+    let evil = preflight
+        .with("Origin", "https://evil.example")
+        .send(app.address)
+        .await;
+    assert_eq!(evil.status, 204);
+    let told: Vec<_> = evil
+        .headers
+        .iter()
+        .filter(|(n, _)| n.starts_with("access-control"))
+        .collect();
+    assert!(told.is_empty(), "{told:?}");
+}

@@ -1,0 +1,247 @@
+//! Everything has a bound, and whoever reaches one is told so while others are served.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::client::{Ask, Connection};
+use crate::harness::TestApp;
+use crate::scripted::{Held, in_front_of};
+
+const OPEN: &str = "[policy]\ndefault = \"public\"\n";
+
+#[tokio::test]
+async fn s10_a_head_that_does_not_come_in_time_ends_its_connection() {
+    let app = TestApp::with(&format!("{OPEN}[server]\nheader_timeout = \"1s\"\n")).await;
+    let silent = Connection::open(app.address).await;
+    let mut half = Connection::open(app.address).await;
+    half.write(b"GET /x HTTP/1.1\r\nHost: app\r\nX-Slow: ")
+        .await;
+    let mut used = Connection::open(app.address).await;
+    assert_eq!(used.ask(&Ask::new("GET", "/x")).await.status, 200);
+    used.write(b"GET /x HTTP/1.1\r\nHo").await;
+    for connection in [silent, half, used] {
+        assert_eq!(connection.rest().await, b"");
+    }
+    assert_eq!(
+        app.anon().get("/x").await.status,
+        200,
+        "others are served on"
+    );
+}
+
+#[tokio::test]
+async fn s10_a_slow_head_does_not_live_on_single_bytes() {
+    let app = TestApp::with(&format!("{OPEN}[server]\nheader_timeout = \"1s\"\n")).await;
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    stream
+        .write_all(b"GET /x HTTP/1.1\r\nX-Slow: ")
+        .await
+        .unwrap();
+    let drip = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        while stream.write_all(b"a").await.is_ok() {
+            ticks.tick().await;
+        }
+    };
+    let limit = crate::client::DEADLINE;
+    tokio::time::timeout(limit, drip)
+        .await
+        .expect("the connection is cut");
+}
+
+#[tokio::test]
+async fn s10_one_connection_too_many_is_told_so() {
+    let app = TestApp::with(&format!("{OPEN}[server]\nmax_connections = 3\n")).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut connection = Connection::open(app.address).await;
+        assert_eq!(connection.ask(&Ask::new("GET", "/x")).await.status, 200);
+        open.push(connection);
+    }
+    for _ in 0..3 {
+        let mut connection = Connection::open(app.address).await;
+        let answer = connection.answer("GET").await;
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, Some("1"))
+        );
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    for connection in &mut open {
+        assert_eq!(
+            connection.ask(&Ask::new("GET", "/x")).await.status,
+            200,
+            "who is in stays in"
+        );
+    }
+    open.pop();
+    eventually_served(&app).await;
+}
+
+/// A place that was given back can be taken, as soon as the other end has noticed.
+async fn eventually_served(app: &TestApp) {
+    loop {
+        let mut connection = Connection::open(app.address).await;
+        let bytes = Ask::new("GET", "/x")
+            .with("Connection", "close")
+            .bytes("app");
+        connection.write(&bytes).await;
+        if connection.answer("GET").await.status == 200 {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn s10_one_address_cannot_take_every_place() {
+    let settings = "[server]\nmax_connections_per_address = 2\n";
+    let app = TestApp::with(&format!("{OPEN}{settings}")).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut connection = Connection::open(app.address).await;
+        assert_eq!(connection.ask(&Ask::new("GET", "/x")).await.status, 200);
+        open.push(connection);
+    }
+    let mut third = Connection::open(app.address).await;
+    assert_eq!(third.answer("GET").await.status, 503);
+    // Somebody else comes in.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(app.address).await.unwrap();
+    other
+        .write_all(
+            &Ask::new("GET", "/x")
+                .with("Connection", "close")
+                .bytes("app"),
+        )
+        .await
+        .unwrap();
+    let mut text = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut other, &mut text)
+        .await
+        .unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    drop(open);
+    eventually_served(&app).await;
+}
+
+#[tokio::test]
+async fn s10_a_trusted_proxy_is_not_counted_as_one_client() {
+    let app = TestApp::with(&format!(
+        "{OPEN}[server]\nmax_connections_per_address = 1\ntrusted_proxies = [\"127.0.0.1/32\"]\n"
+    ))
+    .await;
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        let mut connection = Connection::open(app.address).await;
+        assert_eq!(connection.ask(&Ask::new("GET", "/x")).await.status, 200);
+        open.push(connection);
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_of_our_own_routes_is_not_read() {
+    let app = TestApp::with("[limits]\nbody = \"8KiB\"\n").await;
+    app.account("ann", &["user"]).await;
+    let announced = "POST /auth/login HTTP/1.1\r\nHost: app\r\nContent-Type: application/json\r\n\
+                     Content-Length: 1000000000000\r\n\r\n";
+    let mut connection = Connection::open(app.address).await;
+    connection.write(announced.as_bytes()).await;
+    let answer = connection.answer("POST").await;
+    assert_eq!(answer.verdict(), (413, "body_too_large".to_owned()));
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(connection.rest().await, b"");
+    let mut chunks =
+        b"POST /auth/login HTTP/1.1\r\nHost: app\r\nContent-Type: application/json\r\n\
+                       Transfer-Encoding: chunked\r\n\r\n"
+            .to_vec();
+    for _ in 0..9 {
+        chunks.extend_from_slice(b"400\r\n");
+        chunks.extend_from_slice(&[b' '; 1024]);
+        chunks.extend_from_slice(b"\r\n");
+    }
+    let mut connection = Connection::open(app.address).await;
+    connection.write(&chunks).await;
+    assert_eq!(connection.answer("POST").await.status, 413);
+    let padding = " ".repeat(8 * 1024 - 80);
+    let just = json!({"identifier": "ann", "password": crate::harness::PASSWORD}).to_string();
+    let ask = Ask::new("POST", "/auth/login").body("application/json", padding + &just);
+    assert_eq!(ask.send(app.address).await.status, 200, "what fits is read");
+}
+
+#[tokio::test]
+async fn more_cookies_than_a_browser_sends_are_refused_and_not_searched() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let token = format!("sidegate_access={}", ann.access);
+    let crumbs = |count: usize| {
+        let crumbs: Vec<String> = (0..count).map(|n| format!("c{n}=v")).collect();
+        crumbs.join("; ")
+    };
+    let asking = |line: String| app.anon().with_header("Cookie", &line);
+    let few = asking(format!("{}; {token}", crumbs(150))).get("/x").await;
+    assert_eq!(few.status, 200);
+    for line in [
+        format!("{}; {token}", crumbs(400)),
+        format!("{token}; {}", crumbs(400)),
+    ] {
+        assert_eq!(
+            asking(line).get("/x").await.verdict(),
+            (401, "invalid_token".to_owned())
+        );
+    }
+    let mut lines = app.anon().with_header("Cookie", &token);
+    for n in 0..90 {
+        lines = lines.with_header("Cookie", &crumbs(n % 7));
+    }
+    assert_eq!(lines.get("/x").await.code(), "invalid_token");
+}
+
+#[tokio::test]
+async fn requests_beyond_the_upstreams_connections_wait_and_are_then_told_to_come_back() {
+    let upstream = Held::start();
+    let app = TestApp::with(&format!(
+        "{}max_connections = 1\nconnect_timeout = \"200ms\"\n[server]\nthreads = 1\n",
+        in_front_of(upstream.address)
+    ))
+    .await;
+    let mut first = Connection::open(app.address).await;
+    first.write(b"GET /1 HTTP/1.1\r\nHost: app\r\n\r\n").await;
+    upstream.came().await;
+    let refused = app.anon().get("/2").await;
+    assert_eq!(refused.verdict(), (503, "upstream_overloaded".to_owned()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    upstream.answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(first.answer("GET").await.status, 200);
+    upstream.answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(app.anon().get("/3").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_says_when_to_come_back() {
+    let app = TestApp::with("[limits]\nlogin = \"3/h\"\n").await;
+    app.account("ann", &["user"]).await;
+    for _ in 0..3 {
+        assert_eq!(
+            app.anon().try_login("ann", "wrong password").await.status,
+            401
+        );
+    }
+    let refused = app.anon().try_login("ann", "wrong password").await;
+    assert_eq!(refused.verdict(), (429, "rate_limited".to_owned()));
+    assert_eq!(refused.header("ratelimit-limit"), Some("3"));
+    assert_eq!(refused.header("ratelimit-remaining"), Some("0"));
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=1200).contains(&wait), "{wait}");
+    app.clock.advance(Duration::from_secs(wait));
+    assert_eq!(
+        app.anon()
+            .try_login("ann", crate::harness::PASSWORD)
+            .await
+            .status,
+        200
+    );
+}

@@ -1,0 +1,239 @@
+//! The real program: its own process, its own folder, its own configuration file.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::actors::Actor;
+use crate::harness::until;
+use crate::upstream::Echo;
+
+/// The password of `ann`.
+pub(crate) const PASSWORD: &str = "blue kettle on fire";
+
+const BINARY: &str = env!("CARGO_BIN_EXE_sidegate");
+
+/// An installation: a folder with a configuration, a store and keys.
+#[derive(Debug)]
+pub(crate) struct Program {
+    home: TempDir,
+    pub(crate) upstream: Echo,
+}
+
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    /// What a `--json` command printed.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        serde_json::from_str(&self.out).expect("JSON")
+    }
+}
+
+impl Program {
+    pub(crate) fn new() -> Self {
+        let program = Self {
+            home: tempfile::tempdir().expect("a folder"),
+            upstream: Echo::start(),
+        };
+        program.configure("");
+        program
+    }
+
+    /// With the account `ann`, whose password is [`PASSWORD`].
+    pub(crate) fn with_ann() -> Self {
+        let program = Self::new();
+        let added = program.run_with(&["users", "add", "ann", "--role", "user"], PASSWORD);
+        assert_eq!(added.code, Some(0), "{added:?}");
+        program
+    }
+
+    /// Writes the configuration, with some text at its end.
+    pub(crate) fn configure(&self, extra: &str) {
+        self.configure_for(self.upstream.address, extra);
+    }
+
+    /// The same before another upstream.
+    pub(crate) fn configure_for(&self, upstream: SocketAddr, extra: &str) {
+        let home = self.home.path().display();
+        let text = format!(
+            r#"
+[server]
+listen = "127.0.0.1:0"
+threads = 1
+[admin]
+listen = "127.0.0.1:0"
+[upstream]
+url = "http://{upstream}"
+[store]
+url = "sled:{home}/data"
+deadline = "30s"
+[tokens]
+keys_dir = "{home}/keys"
+[passwords]
+memory = "64KiB"
+iterations = 1
+danger_weak_hash = true
+[log]
+format = "json"
+access = false
+{extra}
+"#
+        );
+        std::fs::write(self.config(), text).expect("a configuration");
+    }
+
+    /// Adds a line to the section `[server]`.
+    pub(crate) fn configure_server(&self, line: &str) {
+        let text = std::fs::read_to_string(self.config()).expect("a configuration");
+        let text = text.replace("threads = 1", &format!("threads = 1\n{line}"));
+        std::fs::write(self.config(), text).expect("a configuration");
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.home.path().join("sidegate.toml")
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Runs a command to its end, with this on its standard input.
+    pub(crate) fn run_with<S: AsRef<OsStr>>(&self, args: &[S], input: &str) -> Ran {
+        let mut child = self
+            .command()
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let mut stdin = child.stdin.take().expect("an input");
+        // A command that wants no input may be gone already.
+        drop(stdin.write_all(input.as_bytes()));
+        drop(stdin);
+        let output = child.wait_with_output().expect("an end");
+        Ran {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).expect("UTF-8"),
+            err: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Ran {
+        self.run_with(args, "")
+    }
+
+    /// Runs a command that must succeed; returns what it printed.
+    #[track_caller]
+    pub(crate) fn done<S: AsRef<OsStr>>(&self, args: &[S]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.out
+    }
+
+    /// Starts the server and waits until it serves.
+    pub(crate) async fn serve(&self) -> Server {
+        let mut child = self
+            .command()
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        let lines = BufReader::new(child.stderr.take().expect("a log")).lines();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = kept.lock().expect("the log");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut server = Server {
+            child,
+            log,
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        };
+        let line = server.said("\"message\":\"serving\"").await;
+        let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+        let address = line["listen"].as_str().expect("an address");
+        server.address = address.parse().expect("an address");
+        server
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(BINARY);
+        command.arg("--config").arg(self.config());
+        command.current_dir(self.home.path()).env_clear();
+        command
+    }
+}
+
+/// A server that runs. It is killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    pub(crate) fn anon(&self) -> Actor {
+        Actor::anonymous(self.address)
+    }
+
+    /// The log's first line with this text, once there is one.
+    pub(crate) async fn said(&self, text: &str) -> String {
+        until(|| {
+            let log = self.log.lock().expect("the log");
+            log.lines()
+                .find(|line| line.contains(text))
+                .map(str::to_owned)
+        })
+        .await
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let order = format!("kill -{name} {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &order]).status();
+        assert!(sent.expect("a shell").success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        let child = Mutex::new(&mut self.child);
+        until(|| {
+            child
+                .lock()
+                .expect("the child")
+                .try_wait()
+                .expect("a process")
+        })
+        .await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
