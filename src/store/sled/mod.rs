@@ -15,7 +15,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -32,6 +32,10 @@ const CLEAN_EVERY: u64 = 250;
 
 /// How long to wait before opening again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often, and with which pause, a file that is being let go of is looked at: ten seconds in all.
+const RELEASE_TRIES: u32 = 500;
+const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 
 /// The ledger.
 #[derive(Debug)]
@@ -298,12 +302,25 @@ fn open_database(place: &Place, cache: u64) -> Result<::sled::Db, Failed> {
         .cache_capacity(cache)
         .flush_every_ms(Some(CLEAN_EVERY))
         .mode(::sled::Mode::LowSpace);
+    await_release(place);
     // On damage that it does not expect the engine panics.
     match catch_unwind(AssertUnwindSafe(|| config.open())) {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(error)) if is_damage(&error) => Err(Failed::Damaged(error.to_string())),
         Ok(Err(error)) => Err(Failed::Told(told(place.directory(), &error))),
         Err(_) => Err(Failed::Damaged("it panics".to_owned())),
+    }
+}
+
+/// The engine's own threads let go of its file a moment after its last user did. We hold our own lock,
+/// so whoever still holds theirs is an instance of this process that has been closed.
+fn await_release(place: &Place) {
+    for _ in 0..RELEASE_TRIES {
+        match File::open(place.database()).map(|file| file.try_lock()) {
+            Ok(Err(TryLockError::WouldBlock)) => std::thread::park_timeout(RELEASE_PAUSE),
+            // Free, not there yet, or a trouble that opening will tell.
+            Ok(Ok(()) | Err(TryLockError::Error(_))) | Err(_) => return,
+        }
     }
 }
 
