@@ -1,6 +1,6 @@
 //! The front page of a request: every phase in order, each one line and one name.
 //!
-//! Nothing is forwarded without a [`Permit`](crate::guard::Permit), which only the guard can make;
+//! Nothing is forwarded without a [`Permit`], which only the guard can make;
 //! no error becomes a response anywhere but in phase 7; every request leaves one record, whatever
 //! happened to it.
 

@@ -25,7 +25,7 @@ pub struct Settings {
     pub max_connections: usize,
     /// Connections at once from one address that is no trusted proxy.
     pub max_connections_per_address: usize,
-    /// Time for a complete request head, and between requests of one connection.
+    /// Time for a complete request head.
     pub header_timeout: Duration,
     /// From the drain signal to closing the listeners.
     pub drain_delay: Duration,

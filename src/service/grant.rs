@@ -1,5 +1,6 @@
 //! The one place that makes a session, and the tokens that go with it.
 
+use crate::crypto::digest;
 use crate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
 use crate::model::user::User;
 use crate::rules::session as session_rules;
@@ -9,9 +10,20 @@ use crate::service::error::AuthError;
 use crate::service::logout::By;
 use crate::store::{Created, LoginKey, LoginProof, Route, SessionStore as _};
 use crate::types::device::Device;
-use crate::types::ids::SessionId;
+use crate::types::ids::{DeviceId, SessionId};
 use crate::types::secret::SecretText;
 use crate::types::time::Timestamp;
+
+/// The id a device is remembered and listed by. The cookie's own id lets a known device through a
+/// lock, so it is a credential and nothing shows it: this one is derived from it.
+pub(super) fn device_name(cookie: DeviceId) -> DeviceId {
+    let hash = digest::sha256(&[b"sg-device", cookie.as_bytes()]);
+    let mut name = [0; 16];
+    for (to, from) in name.iter_mut().zip(hash) {
+        *to = from;
+    }
+    DeviceId::from_bytes(name)
+}
 
 /// What a successful log-in or refresh gives.
 #[derive(Debug)]
@@ -70,7 +82,7 @@ impl Service {
             idle_limit: span.idle_limit,
             remembered: opening.remember,
             proof: opening.proof,
-            device_id: opening.caller.device,
+            device_id: opening.caller.device.map(device_name),
             device_label: opening.device_label,
             device: Device::from_user_agent(&opening.caller.agent),
             first_address: opening.caller.address,

@@ -12,7 +12,7 @@ use crate::service::Service;
 use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
-use crate::service::grant::{Grant, Opening};
+use crate::service::grant::{Grant, Opening, device_name};
 use crate::store::{
     AccountStore as _, Effect, LockoutStore as _, LoginKey, SessionStore as _, UserUpdated,
 };
@@ -162,7 +162,7 @@ impl Service {
         let sessions = self.parts.store.sessions(&user.key).await?;
         Ok(sessions
             .iter()
-            .any(|session| session.device_id == Some(device)))
+            .any(|session| session.device_id == Some(device_name(device))))
     }
 
     /// Stores the password under today's parameters. Losing a race is fine: the next log-in tries

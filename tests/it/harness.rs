@@ -2,6 +2,7 @@
 //! until it is moved, cheap password hashes, an upstream that echoes.
 
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,7 @@ pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) upstream: Arc<Echo>,
     home: Arc<TempDir>,
+    disk: Option<PathBuf>,
     text: Arc<Mutex<String>>,
     running: Option<Running>,
 }
@@ -135,6 +137,9 @@ impl TestApp {
         running.stop();
         let ended = spawn_blocking(move || running.wait()).await;
         ended.expect("no panic").expect("an orderly end");
+        if let Some(disk) = &self.disk {
+            released(&disk.join("data")).await;
+        }
     }
 
     /// Somebody without any credential.
@@ -231,6 +236,17 @@ pub(crate) async fn until<T>(condition: impl Fn() -> Option<T>) -> T {
     }
 }
 
+/// Waits until the files of a closed store are free. A child process that another test starts holds
+/// a copy of every file that was open then, until it runs its own program.
+pub(crate) async fn released(store: &Path) {
+    let is_free = |name: &&str| match File::open(store.join(name)) {
+        // Unlocked before it is closed: by now a child may hold a copy of this one as well.
+        Ok(file) => file.try_lock().is_ok() && file.unlock().is_ok(),
+        Err(_) => true,
+    };
+    until(|| ["lock", "db"].iter().all(is_free).then_some(())).await;
+}
+
 /// What an access token claims, unverified.
 pub(crate) fn claims(token: &str) -> Value {
     let part = token.split('.').nth(1).expect("claims");
@@ -286,6 +302,7 @@ impl Plan {
             clock: self.clock,
             upstream: self.upstream,
             home: self.home,
+            disk: self.disk,
             text: self.text,
             running: Some(running),
         })

@@ -280,3 +280,23 @@ async fn a_device_name_is_kept_trimmed_and_otherwise_made_from_the_agent() {
         );
     }
 }
+
+#[tokio::test]
+async fn s41_only_a_proven_password_opens_a_session() {
+    let app = TestApp::with("[signup]\nmode = \"open\"\n[login]\nmax_failures = 2").await;
+    let body = json!({"username": "ann", "password": PASSWORD});
+    let signed_up = app.anon().post("/auth/signup", body).await;
+    let told = signed_up.json();
+    let told: Vec<&String> = told.as_object().expect("an object").keys().collect();
+    assert_eq!(told, ["user"], "signing up logs nobody in");
+    for _ in 0..3 {
+        app.anon().try_login("ann", WRONG).await;
+    }
+    app.anon().try_login("ann", PASSWORD).await;
+    let sessions = app.service().operator_sessions(None, None, 10).await;
+    assert!(sessions.expect("a list").is_empty());
+    let opened = app.service().operator_unlock(&named("ann")).await;
+    opened.expect("done").expect("an account");
+    let ann = app.login("ann").await;
+    assert_eq!(ann.sessions().await.len(), 1);
+}

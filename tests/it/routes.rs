@@ -213,3 +213,26 @@ async fn a_reader_of_text_gets_the_same_words_as_text() {
     let expected = format!("401 Unauthorized: an access token is needed\n(request {id})\n");
     assert_eq!(answer.text(), expected);
 }
+
+#[tokio::test]
+async fn s41_no_route_makes_a_session_without_the_password() {
+    let app = TestApp::with("[signup]\nmode = \"open\"\n").await;
+    app.account("ann", &["user"]).await;
+    let bodies = [
+        json!({}),
+        json!({"identifier": "ann", "password": "wrong horse battery"}),
+        json!({"username": "bob", "password": crate::harness::PASSWORD}),
+        json!({"refreshToken": "sg1.AAAA.BBBB"}),
+        json!({"current": "x", "new": "another horse battery"}),
+    ];
+    let document = "/auth/openapi.json";
+    for (method, path) in table().into_iter().filter(|(_, path)| path != document) {
+        for body in &bodies {
+            let ask = Ask::new(&method, &concrete(&path)).json(body);
+            let answer = app.anon().send(ask).await;
+            assert!(!answer.text().contains("accessToken"), "{method} {path}");
+        }
+    }
+    let page = app.admin_get("/metrics").await.text();
+    assert!(page.contains("\nsidegate_sessions 0\n"), "{page}");
+}

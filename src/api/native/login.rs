@@ -48,7 +48,11 @@ where
             .get_or_insert_with(|| asked.api.service.fresh_device());
     }
     let grant = asked.api.service.login(request, &caller).await?;
-    tokens(asked, &grant)
+    let mut answer = tokens(asked, &grant)?;
+    if let Some(device) = caller.device.filter(|_| asked.uses_cookies()) {
+        cookie::name_device(answer.headers_mut(), &asked.api.settings.cookies, device);
+    }
+    Ok(answer)
 }
 
 pub(super) async fn refresh<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::api::settings::{Cookies, Delivery};
 use crate::service::Grant;
+use crate::types::ids::DeviceId;
 use crate::types::time::Timestamp;
 
 /// How long a device keeps its id.
@@ -40,16 +41,18 @@ pub fn hand_over(
             grant.refresh.expose(),
             life,
         );
-        if let Some(device) = grant.session.device_id {
-            set(
-                headers,
-                cookies,
-                &cookies.device,
-                &device.to_string(),
-                DEVICE_LIFE,
-            );
-        }
     }
+}
+
+/// Gives a browser the id its device is known by.
+pub fn name_device(headers: &mut HeaderMap, cookies: &Cookies, device: DeviceId) {
+    set(
+        headers,
+        cookies,
+        &cookies.device,
+        &device.to_string(),
+        DEVICE_LIFE,
+    );
 }
 
 /// Adds a `Set-Cookie`. The value is one of our tokens or ids: plain ASCII.

@@ -12,6 +12,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::store::StoreError;
 
@@ -172,7 +173,7 @@ fn take_lock(directory: &Path) -> Result<File, StoreError> {
         .write(true)
         .open(directory.join(LOCK))
         .map_err(|e| explain(directory, &e))?;
-    match file.try_lock() {
+    match lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked(format!(
             "the store directory {} is in use by another sidegate: stop that one, or give this \
@@ -182,6 +183,21 @@ fn take_lock(directory: &Path) -> Result<File, StoreError> {
         Err(TryLockError::Error(e)) => Err(explain(directory, &e)),
     }
 }
+
+/// Locks the file, and gives a process that is just going, or has forked a child, a moment.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_PAUSE),
+            outcome => return outcome,
+        }
+    }
+    file.try_lock()
+}
+
+/// How often, and with which pause, a lock that is held is tried: one second in all.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 fn exists(directory: &Path, file: &Path) -> Result<bool, StoreError> {
     file.try_exists().map_err(|e| explain(directory, &e))

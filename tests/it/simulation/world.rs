@@ -32,6 +32,8 @@ use sidegate::types::time::{Clock, ManualClock, Timestamp};
 
 use super::model;
 
+use crate::harness::released;
+
 const ACCESS_TTL: Duration = Duration::from_secs(900);
 
 /// When every life begins.
@@ -75,6 +77,7 @@ impl World {
     /// The process ends and another one begins on the same directory.
     pub(super) async fn restart(&mut self) {
         self.service.store().close().await.unwrap();
+        released(&self.directory.path().join("store")).await;
         let parts = build(&self.clock, &self.random, self.directory.path(), &self.keys).await;
         (self.service, self.guard, self.audit) = parts;
     }
