@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 import signal
 import socket
 import subprocess
@@ -70,7 +71,7 @@ class Sidegate:
         self.folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidegate-bench-")))
         port, admin = free_ports(2)
         self.address, self.admin = f"127.0.0.1:{port}", f"127.0.0.1:{admin}"
-        secret = f'secret = "{"0123456789abcdef" * 4}"' if algorithm == "HS256" else ""
+        secret = f'secret = "{secrets.token_hex(32)}"' if algorithm == "HS256" else ""
         url = f"sled:{self.folder}/data" if store == "sled" else store
         config = self.folder / "sidegate.toml"
         config.write_text(f"""
