@@ -126,7 +126,11 @@ impl Keeper {
         start(&mut beside, async move { pulse.look().await });
         start(
             &mut beside,
-            check_store(Arc::clone(&self.service), Arc::clone(&self.admin.pulse)),
+            check_store(
+                Arc::clone(&self.service),
+                Arc::clone(&self.admin.pulse),
+                self.lifecycle.clone(),
+            ),
         );
         if let Some(socket) = self.admin_socket.take() {
             let admin = Arc::clone(&self.admin);
@@ -208,12 +212,16 @@ async fn end_of_requests(
 }
 
 /// Asks the store, again and again, whether it can commit.
-async fn check_store(service: Arc<Service>, pulse: Arc<Pulse>) {
+async fn check_store(service: Arc<Service>, pulse: Arc<Pulse>, lifecycle: Lifecycle) {
     let mut every = interval(STORE_CHECK);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut well = true;
     loop {
         every.tick().await;
+        if lifecycle.phase() >= Phase::Closing {
+            // The store is closed next; that it cannot commit then is no trouble.
+            return;
+        }
         match service.store().check().await {
             Ok(()) => {
                 if !well {

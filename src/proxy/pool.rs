@@ -309,7 +309,7 @@ fn buffers() -> (BytesMut, Vec<u8>) {
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// The longest line of those who wait for a connection, a worker.
-const MAX_WAITING: usize = 1024;
+const MAX_WAITING: usize = 16 * 1024;
 
 /// How many pairs of buffers are kept for connections to come, and how large one may have grown.
 const MAX_SPARES: usize = 64;
