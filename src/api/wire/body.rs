@@ -78,3 +78,72 @@ fn is_json(headers: &HeaderMap) -> bool {
     let essence = text.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http::HeaderValue;
+    use http_body::{Frame, SizeHint};
+    use http_body_util::Full;
+
+    use super::*;
+
+    /// A body that has begun and never goes on.
+    struct Stalled(Option<Bytes>);
+
+    impl Body for Stalled {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+            match self.0.take() {
+                Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                None => Poll::Pending,
+            }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::default()
+        }
+    }
+
+    fn json() -> HeaderMap {
+        let kind = HeaderValue::from_static("application/json; charset=utf-8");
+        HeaderMap::from_iter([(header::CONTENT_TYPE, kind)])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_coming_is_given_up() {
+        let body = Stalled(Some(Bytes::from_static(b"{")));
+        let read = object(&json(), body, 100, Presence::Required).await;
+        assert!(matches!(read, Err(ApiError::BodyTimeout)), "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_before_it_is_parsed() {
+        let body = Full::new(Bytes::from_static(b"{\"a\":\"0123456789\"}"));
+        let read = object(&json(), body, 10, Presence::Required).await;
+        assert!(
+            matches!(read, Err(ApiError::BodyTooLarge { limit: 10 })),
+            "{read:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn no_body_is_an_empty_object_where_it_may_be_missing() {
+        let nothing = || Full::new(Bytes::new());
+        let headers = HeaderMap::new();
+        let read = object(&headers, nothing(), 10, Presence::Optional).await;
+        assert!(read.is_ok_and(|fields| fields.finish().is_ok()));
+        let read = object(&headers, nothing(), 10, Presence::Required).await;
+        assert!(
+            matches!(read, Err(ApiError::UnsupportedMediaType)),
+            "{read:?}"
+        );
+    }
+}
