@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sidegate::model::audit::AuditRecord;
 use uuid::Uuid;
 
+use crate::client::{Ask, Connection};
 use crate::harness::{PASSWORD, TestApp};
 
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 \
@@ -364,4 +366,20 @@ async fn verify_answers_gateways_with_the_identity_and_no_body() {
     let answer = ann.get("/auth/verify").await;
     assert_eq!(answer.verdict(), (401, "session_ended".into()));
     assert_eq!(answer.header("x-user-name"), None);
+}
+
+#[tokio::test]
+async fn a_log_out_whose_caller_hangs_up_is_done_and_told() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let ask = ann.dress(Ask::new("POST", "/auth/logout"));
+    let mut client = Connection::open(app.address).await;
+    client.write(&ask.bytes("app")).await;
+    drop(client);
+    let told = |records: &[AuditRecord]| records.iter().any(|r| r.outcome == "logged_out");
+    app.audit(told).await;
+    assert_eq!(
+        ann.get("/orders").await.verdict(),
+        (401, "session_ended".into())
+    );
 }
