@@ -5,6 +5,10 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::api::{Answer, Call};
 
+/// What a front end of another origin needs to act on a refusal.
+const EXPOSED: &str = "retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, \
+                       www-authenticate, x-request-id";
+
 /// What one call's origin may do.
 #[derive(Debug)]
 pub struct Cors {
@@ -60,6 +64,10 @@ impl Cors {
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
                 HeaderValue::from_static("true"),
+            );
+            headers.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static(EXPOSED),
             );
         }
     }
