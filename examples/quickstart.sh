@@ -249,7 +249,8 @@ done
 step "the demo prints curl lines that work as pasted"
 # In a folder of its own: it must leave nothing behind there.
 mkdir "$work/empty"
-(cd "$work/empty" && exec "$sidegate" demo) > "$work/demo" 2>&1 &
+: > "$work/demo"
+(cd "$work/empty" && exec "$sidegate" demo) >> "$work/demo" 2>&1 &
 demo_id=$!
 demo_lines() { grep -E '^[[:space:]]*([A-Za-z_]+=[$"(]*)?curl ' "$work/demo" | sed 's/^[[:space:]]*//'; }
 deadline=$((SECONDS + 20))

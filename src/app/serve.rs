@@ -27,12 +27,15 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     }
     let upstream = config.proxy.upstream.to_string();
     let listen = config.server.listen.to_string();
+    let store = config.store.engine.to_string();
+    let algorithm = config.tokens.algorithm.as_str();
+    let rules = config.policy.rules.len();
     let running = running::start(config, Surroundings::real(), reread)?;
     let listen = running
         .address()
         .map_or(listen, |address| address.to_string());
     let admin = running.admin_address().map(tracing::field::display);
-    tracing::info!(%listen, admin, %upstream, "serving");
+    tracing::info!(%listen, admin, %upstream, store, algorithm, rules, "serving");
     runtime.block_on(obey(&mut signals, &running));
     let lifecycle = running.lifecycle().clone();
     let waiting = runtime.spawn_blocking(move || running.wait());

@@ -114,9 +114,12 @@ impl Record {
     pub fn refused(&mut self, problem: &Problem, fault: &Fault) {
         self.refusal = Some(problem.code);
         self.metrics.refusal(problem.code as usize);
+        let id = self.context.request_id();
+        let code = problem.code.as_str();
         if problem.status.is_server_error() {
-            let id = self.context.request_id();
-            tracing::warn!(request_id = id, code = problem.code.as_str(), cause = ?Why(fault));
+            tracing::warn!(request_id = id, code, cause = ?Why(fault), "refused");
+        } else {
+            tracing::debug!(request_id = id, code, cause = ?Why(fault), "refused");
         }
     }
 
@@ -175,7 +178,7 @@ impl std::fmt::Debug for Why<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let error: &dyn std::error::Error = match self.0 {
             Fault::Bad(bad) => bad,
-            Fault::Denied(denial) => return write!(f, "{:?}", denial.reason()),
+            Fault::Denied(denial) => return f.write_str(denial.detail()),
             Fault::Api(error) => error,
             Fault::Upstream(error) => error,
         };

@@ -17,6 +17,7 @@ use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::listener::{BoundSocket, Listener, Stream};
 use crate::server::pipeline::Pipeline;
 use crate::server::tasks;
+use crate::telemetry::metrics::PoolNumber;
 use crate::types::net;
 
 /// How often a worker looks after its connections and hands over its log.
@@ -243,6 +244,7 @@ impl Worker {
                     self.alive.fetch_add(1, Ordering::Relaxed);
                     self.each(|vigil| vigil.sweep(now, self.header_timeout));
                     self.pipeline.proxy.sweep();
+                    self.tell_pool();
                     self.pipeline.log.flush();
                 }
                 Ok(()) = phase.changed() => match *phase.borrow_and_update() {
@@ -255,6 +257,16 @@ impl Worker {
                 },
             }
         }
+    }
+
+    fn tell_pool(&self) {
+        let stats = self.pipeline.proxy.stats();
+        let metrics = &self.pipeline.metrics;
+        metrics.pool(PoolNumber::Open, stats.open);
+        metrics.pool(PoolNumber::Idle, stats.idle);
+        metrics.pool(PoolNumber::Created, stats.created);
+        metrics.pool(PoolNumber::Reused, stats.reused);
+        metrics.pool(PoolNumber::Retried, stats.retried);
     }
 
     fn each(&self, tell: impl Fn(&Vigil)) {

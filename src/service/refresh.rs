@@ -56,6 +56,7 @@ impl Service {
                 (session, "ahead", Event::RefreshAhead)
             }
             Rotation::Reused(_) => {
+                tracing::warn!(session = %key.id, "a used-up refresh token came back: its session is over");
                 self.parts.events.count(Event::RefreshReused);
                 let entry = Entry::by_caller(self.now(), AuditAction::Reuse, "ended", caller);
                 self.parts.audit.record(entry.of(&key).done());

@@ -1,5 +1,6 @@
 //! What the store is told by the configuration.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,4 +29,14 @@ pub enum Engine {
         /// Page cache, in bytes.
         cache: u64,
     },
+}
+
+impl fmt::Display for Engine {
+    /// As `store.url` names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Sled { path, .. } => write!(f, "sled:{}", path.display()),
+        }
+    }
 }

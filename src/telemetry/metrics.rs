@@ -61,6 +61,54 @@ pub struct WorkerMetrics {
     connections: AtomicU64,
     accepted: AtomicU64,
     panics: AtomicU64,
+    pool: [AtomicU64; PoolNumber::ALL.len()],
+}
+
+/// A number about a worker's connections to the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each name is the whole story")]
+pub enum PoolNumber {
+    Open,
+    Idle,
+    Created,
+    Reused,
+    Retried,
+}
+
+impl PoolNumber {
+    const ALL: [Self; 5] = [
+        Self::Open,
+        Self::Idle,
+        Self::Created,
+        Self::Reused,
+        Self::Retried,
+    ];
+
+    const fn shown(self) -> (&'static str, &'static str, Kind) {
+        match self {
+            Self::Open => (
+                "upstream_connections",
+                "Upstream connections open",
+                Kind::Gauge,
+            ),
+            Self::Idle => ("upstream_idle", "Upstream connections idle", Kind::Gauge),
+            Self::Created => (
+                "upstream_created",
+                "Upstream connections made",
+                Kind::Counter,
+            ),
+            Self::Reused => (
+                "upstream_reused",
+                "Requests on a connection that was used before",
+                Kind::Counter,
+            ),
+            Self::Retried => (
+                "upstream_retried",
+                "Requests repeated on a fresh connection",
+                Kind::Counter,
+            ),
+        }
+    }
 }
 
 impl Default for WorkerMetrics {
@@ -74,6 +122,7 @@ impl Default for WorkerMetrics {
             connections: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             panics: AtomicU64::new(0),
+            pool: Default::default(),
         }
     }
 }
@@ -124,6 +173,13 @@ impl WorkerMetrics {
     /// Connections open on this worker.
     pub fn open_connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// How the pool stands; told a few times a second.
+    pub fn pool(&self, number: PoolNumber, value: u64) {
+        if let Some(counter) = self.pool.get(number as usize) {
+            counter.store(value, Ordering::Relaxed);
+        }
     }
 
     /// A request's task panicked; its connection was cut.
@@ -424,6 +480,11 @@ impl Collector for Page {
         for (name, help, kind, value) in own {
             encode_number(&mut encoder, name, help, kind, value)?;
         }
+        for number in PoolNumber::ALL {
+            let (name, help, kind) = number.shown();
+            let value = self.sum(|w| w.pool.get(number as usize));
+            encode_number(&mut encoder, name, help, kind, value)?;
+        }
         for reading in &self.readings {
             let value = (reading.read)();
             encode_number(
@@ -470,6 +531,7 @@ mod tests {
             worker.request(RouteClass::Upstream, 200);
             worker.refusal(1);
             worker.added(Duration::from_micros(60));
+            worker.pool(PoolNumber::Idle, 3);
         }
         let events = Arc::new(Events::default());
         events.count(Event::LoginGranted);
@@ -487,6 +549,7 @@ mod tests {
             "sidegate_added_latency_seconds_bucket{le=\"+Inf\"} 2",
             "sidegate_added_latency_seconds_count 2",
             "sidegate_events_total{act=\"login\",outcome=\"granted\"} 1",
+            "sidegate_upstream_idle 6",
             "sidegate_sessions 7",
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
