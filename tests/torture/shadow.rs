@@ -17,7 +17,7 @@ const BLOCK: usize = 4_096;
 /// The library and the shadow of one store directory.
 #[derive(Debug)]
 pub(crate) struct Shadow {
-    library: PathBuf,
+    shared_object: PathBuf,
     directory: PathBuf,
     root: PathBuf,
 }
@@ -25,17 +25,17 @@ pub(crate) struct Shadow {
 impl Shadow {
     /// Compiles the library with `cc`.
     pub(crate) fn new(work: &Path, directory: &Path) -> Result<Self, Box<dyn Error>> {
-        let library = work.join("powercut.so");
+        let shared_object = work.join("powercut.so");
         let built = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(&library)
+            .arg(&shared_object)
             .args([SOURCE, "-ldl", "-lpthread"])
             .status()?;
         if !built.success() {
             return Err("cc could not build the power-cut library".into());
         }
         Ok(Self {
-            library,
+            shared_object,
             directory: directory.to_owned(),
             root: work.join("shadow"),
         })
@@ -49,7 +49,7 @@ impl Shadow {
         fs::create_dir_all(self.root.join("inodes"))?;
         self.adopt(&self.directory, &self.root.join("names"))?;
         child
-            .env("LD_PRELOAD", &self.library)
+            .env("LD_PRELOAD", &self.shared_object)
             .env("POWERCUT_DIR", &self.directory)
             .env("POWERCUT_SHADOW", &self.root);
         Ok(())
