@@ -271,3 +271,29 @@ async fn a_browser_with_a_damaged_cookie_can_log_out_of_it() {
     assert_eq!(answer.status, 204);
     assert_eq!(answer.all("set-cookie").len(), 2);
 }
+
+#[tokio::test]
+async fn a_damaged_refresh_cookie_does_not_keep_a_browser_logged_in() {
+    let app = app(COOKIES).await;
+    let told = Browser::log_in(&app).await.told;
+    let access = told.cookie_pair("sidegate_access");
+    let cookies = format!("{access}; sidegate_refresh=damaged");
+    let browser = app.anon().with_header("Cookie", &cookies);
+    let own = browser.with_header("Sec-Fetch-Site", "same-origin");
+    let answer = own.logout().await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.all("set-cookie").len(), 2);
+    assert_eq!(
+        browser.get("/orders").await.verdict(),
+        (401, "session_ended".into())
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_refresh_token_logs_nobody_out() {
+    let app = app("").await;
+    let anon = app.anon();
+    let body = serde_json::json!({"refreshToken": "nonsense"});
+    let answer = anon.post("/auth/logout", body).await;
+    assert_eq!(answer.verdict(), (401, "invalid_refresh_token".into()));
+}

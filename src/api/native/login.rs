@@ -20,7 +20,7 @@ use crate::types::secret::SecretText;
 const MAX_DEVICE_NAME: usize = 128;
 
 /// The longest refresh token that is looked at, in bytes.
-pub(super) const MAX_REFRESH: usize = 512;
+const MAX_REFRESH: usize = 512;
 
 pub(super) async fn login<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
 where
@@ -60,11 +60,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let mut fields = asked.object(body, Presence::Optional).await?;
-    let shown = fields
-        .optional_text("refreshToken", MAX_REFRESH)?
-        .map(SecretText::new);
-    fields.finish()?;
+    let shown = shown_refresh(asked, body).await?;
     let token = if let Some(token) = shown {
         token
     } else {
@@ -79,6 +75,21 @@ where
         .refresh(token.expose(), &asked.call.caller)
         .await?;
     tokens(asked, &grant)
+}
+
+/// The refresh token in the body, if there is one.
+pub(super) async fn shown_refresh<B>(
+    asked: &Asked<'_>,
+    body: B,
+) -> Result<Option<SecretText>, ApiError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let mut fields = asked.object(body, Presence::Optional).await?;
+    let shown = fields.optional_text("refreshToken", MAX_REFRESH)?;
+    fields.finish()?;
+    Ok(shown.map(SecretText::new))
 }
 
 /// The refresh token our cookie carries. A doubled cookie is refused like a bad token.

@@ -8,14 +8,13 @@ use serde::Serialize;
 use crate::api::Answer;
 use crate::api::error::ApiError;
 use crate::api::native::Asked;
-use crate::api::native::login::{MAX_REFRESH, refresh_cookie};
+use crate::api::native::login::{refresh_cookie, shown_refresh};
 use crate::api::native::view::SessionView;
 use crate::api::wire::body::Presence;
 use crate::api::wire::{cookie, csrf, reply};
 use crate::guard::{Denial, Reason};
-use crate::service::IncludeCurrent;
+use crate::service::{AuthError, IncludeCurrent};
 use crate::types::ids::SessionId;
-use crate::types::secret::SecretText;
 
 #[derive(Serialize)]
 struct SessionsReply {
@@ -36,11 +35,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let mut fields = asked.object(body, Presence::Optional).await?;
-    let shown = fields
-        .optional_text("refreshToken", MAX_REFRESH)?
-        .map(SecretText::new);
-    fields.finish()?;
+    let shown = shown_refresh(asked, body).await?;
     let service = &asked.api.service;
     let caller = &asked.call.caller;
     let cookie = refresh_cookie(asked)?.filter(|_| asked.uses_cookies());
@@ -64,7 +59,11 @@ where
         }
     }
     if let Some(token) = cookie {
-        service.logout_by_refresh(token.expose(), caller).await?;
+        match service.logout_by_refresh(token.expose(), caller).await {
+            // A damaged cookie names no session, and the browser forgets it below.
+            Ok(()) | Err(AuthError::InvalidRefreshToken) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(forget_cookies(asked, reply::empty(StatusCode::NO_CONTENT)))
 }
