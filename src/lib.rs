@@ -11,6 +11,7 @@ pub mod policy;
 
 pub mod rules;
 pub mod store;
+pub mod tls;
 pub mod tokens;
 
 pub mod service;

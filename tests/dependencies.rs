@@ -10,8 +10,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use serde_json::Value;
-
 /// Crates that must not occur at all, each with its reason.
 const BANNED: &[(&str, &str)] = &[
     ("ring", "one cryptographic back-end: aws-lc-rs"),
@@ -227,35 +225,55 @@ struct Package {
     licence: String,
 }
 
-/// Every package the resolved tree holds, by name.
+/// Every package the resolved tree holds on this platform, by name.
+///
+/// `cargo tree` and not `cargo metadata`: the latter also lists optional crates that no feature
+/// turns on.
 fn packages() -> BTreeMap<String, Vec<Package>> {
+    // A machine that has never built everything has to fetch what is missing.
+    let listed = cargo_tree(&["--offline"]).or_else(|_| cargo_tree(&[]));
+    let listed = listed.unwrap_or_else(|error| panic!("cargo tree: {error}"));
+    let mut tree: BTreeMap<String, Vec<Package>> = BTreeMap::new();
+    for line in listed.lines().filter(|line| !line.is_empty()) {
+        // What was listed before is marked.
+        let line = line.trim_end_matches(" (*)");
+        let (package, licence) = line.split_once('|').expect("a package and its licence");
+        let mut words = package.split_whitespace();
+        let name = words.next().expect("a name").to_owned();
+        let version = words.next().expect("a version").trim_start_matches('v');
+        let known = tree.entry(name).or_default();
+        if known.iter().all(|other| other.version != version) {
+            known.push(Package {
+                version: version.to_owned(),
+                licence: licence.to_owned(),
+            });
+        }
+    }
+    assert!(tree.len() > 100, "the tree has only {} crates", tree.len());
+    tree
+}
+
+fn cargo_tree(extra: &[&str]) -> Result<String, String> {
     let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--all-features"])
         .args([
-            "metadata",
-            "--offline",
-            "--locked",
-            "--format-version",
-            "1",
-            "--all-features",
+            "--edges",
+            "normal,build,dev",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}|{l}",
         ])
+        .args(extra)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
-        .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
-    let mut tree: BTreeMap<String, Vec<Package>> = BTreeMap::new();
-    for package in metadata["packages"].as_array().expect("a list of packages") {
-        let text = |key: &str| package[key].as_str().unwrap_or_default().to_owned();
-        tree.entry(text("name")).or_default().push(Package {
-            version: text("version"),
-            licence: text("license"),
-        });
+        .map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
     }
-    tree
 }
 
 /// Numbers first; a pre-release sorts below its release.

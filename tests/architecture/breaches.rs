@@ -26,6 +26,13 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["tokens"]),
     ("argon2", &["crypto"]),
     ("aws_lc_rs", &["crypto", "tokens"]),
+    ("rustls", TLS_PLACES),
+    ("tokio_rustls", TLS_PLACES),
+    ("x509_parser", &["tls"]),
+    ("rustls_native_certs", &["tls"]),
+    ("webpki_roots", &["tls"]),
+    ("listenfd", &["server"]),
+    ("sd_notify", &["server"]),
     ("sled", &["store/sled"]),
     ("governor", &["limits"]),
     ("clap", &["cli", "main"]),
@@ -35,9 +42,12 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
 
 pub(crate) const HTTP_PLACES: &[&str] = &["api", "proxy", "guard", "server", "config", "app"];
 
+pub(crate) const TLS_PLACES: &[&str] = &["tls", "proxy", "server"];
+
 /// Modules that stay synchronous: a runtime in them would bring waiting into pure decisions.
-pub(crate) const WITHOUT_TOKIO: &[&str] =
-    &["types", "model", "rules", "policy", "tokens", "crypto"];
+pub(crate) const WITHOUT_TOKIO: &[&str] = &[
+    "types", "model", "rules", "policy", "tokens", "crypto", "tls",
+];
 
 /// All breaches of one file, in the order they are looked for. `path` is below `src`.
 pub(crate) fn breaches(law: &Law, path: &str, source: &str) -> Vec<String> {

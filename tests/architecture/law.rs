@@ -11,13 +11,14 @@ pub(crate) const TABLE: &str = "
 | 1 | model, policy, limits | types, telemetry |
 | 2 | crypto | types, model, telemetry |
 | 2 | rules, control | types, model |
+| 2 | tls | types |
 | 3 | tokens | types, model, rules, crypto |
 | 3 | store | types, model, rules, crypto, telemetry |
 | 4 | service | store, rules, tokens, crypto, limits, model, types, telemetry |
 | 5 | guard | service (liveness), tokens, policy, model, types, telemetry |
-| 6 | proxy | guard (Permit, Identity), types, telemetry |
+| 6 | proxy | guard (Permit, Identity), tls, types, telemetry |
 | 6 | api | service, guard, tokens (jwks, keys), model, types, telemetry |
-| 7 | server | proxy, api, guard, service, tokens (keys), limits, control, model, types, telemetry |
+| 7 | server | proxy, api, guard, service, tokens (keys), limits, control, tls, model, types, telemetry |
 | 8 | config | settings of any module, types |
 | 8 | app, fuzz | everything |
 | 9 | cli | config, control, settings of any module, types |

@@ -1,0 +1,17 @@
+//! TLS on both sides, by rustls with aws-lc-rs: one cryptographic back-end in the whole program.
+//!
+//! What is here knows certificates, keys and configurations; sockets belong to `server` and `proxy`.
+
+mod files;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+pub use files::{BadFile, chain, chain_and_key};
+
+/// The cryptography of every configuration. Given to each by name, so that no process-wide default
+/// has to be installed before the first use.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
