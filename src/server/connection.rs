@@ -18,7 +18,6 @@
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +32,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::server::listener::Stream;
+use crate::server::peer::Peer;
 use crate::server::worker::Worker;
 
 /// How long a connection may wait between two requests.
@@ -150,34 +150,31 @@ impl Vigil {
 }
 
 /// Serves one connection until it ends.
-pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vigil: Arc<Vigil>) {
+pub(super) async fn serve(stream: Stream, peer: Arc<Peer>) {
+    let (worker, vigil) = (&peer.open.worker, &peer.open.vigil);
     let io = TokioIo::new(Watched {
         stream,
-        vigil: Arc::clone(&vigil),
-        worker: Arc::clone(&worker),
+        vigil: Arc::clone(vigil),
+        worker: Arc::clone(worker),
     });
     let answering = {
-        let (vigil, worker) = (Arc::clone(&vigil), Arc::clone(&worker));
+        let peer = Arc::clone(&peer);
         service_fn(move |request| {
-            let worker = Arc::clone(&worker);
-            let vigil = Arc::clone(&vigil);
+            let peer = Arc::clone(&peer);
             async move {
+                let (worker, vigil) = (&peer.open.worker, &peer.open.vigil);
                 vigil.enter(BUSY, worker.tick());
-                let mut answer = worker.pipeline().handle(request, peer).await;
+                let mut answer = worker.pipeline().handle(request, &peer).await;
                 if vigil.is_finishing() {
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);
                 }
-                Ok::<_, Infallible>(answer.map(|body| Sent {
-                    body,
-                    vigil,
-                    worker,
-                }))
+                Ok::<_, Infallible>(answer.map(|body| Sent { body, peer }))
             }
         })
     };
     let builder = builder();
-    let mut connection = pin!(builder.serve_connection(io, answering));
+    let mut connection = pin!(builder.serve_connection(io, answering).with_upgrades());
     let mut heard = GO_ON;
     let mut listening = false;
     poll_fn(|task| {
@@ -200,7 +197,7 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, worker: Arc<Worker>, vig
                 if error.is_parse() {
                     worker.pipeline().unreadable();
                 }
-                tracing::debug!(%peer, %error, "a client connection ended early");
+                tracing::debug!(peer = %peer.address, %error, "a client connection ended early");
                 Poll::Ready(())
             }
             Poll::Pending => Poll::Pending,
@@ -221,8 +218,7 @@ fn builder() -> http1::Builder {
 /// A body whose end puts its connection back to waiting.
 struct Sent<B> {
     body: B,
-    vigil: Arc<Vigil>,
-    worker: Arc<Worker>,
+    peer: Arc<Peer>,
 }
 
 impl<B: http_body::Body + Unpin> http_body::Body for Sent<B> {
@@ -247,7 +243,8 @@ impl<B: http_body::Body + Unpin> http_body::Body for Sent<B> {
 
 impl<B> Drop for Sent<B> {
     fn drop(&mut self) {
-        self.vigil.enter(WAITING, self.worker.tick());
+        let open = &self.peer.open;
+        open.vigil.enter(WAITING, open.worker.tick());
     }
 }
 

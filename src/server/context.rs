@@ -15,6 +15,15 @@ use crate::types::time::{Stopwatch, Timestamp};
 /// A kept request id is at most so long.
 const MAX_REQUEST_ID: usize = 128;
 
+/// The other end of a connection, as far as a request's facts depend on it.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    /// Its address.
+    pub address: IpAddr,
+    /// What it speaks on this connection.
+    pub scheme: Scheme,
+}
+
 /// The facts about one request.
 #[derive(Debug)]
 pub struct Context {
@@ -38,12 +47,13 @@ impl Context {
     /// Looks at a request's headers. Forwarding headers count only when the peer is trusted.
     pub fn of(
         headers: &HeaderMap,
-        peer: IpAddr,
+        end: End,
         trusted: &TrustedProxies,
         ids: &RequestIds,
         at: Timestamp,
     ) -> Self {
         let watch = Stopwatch::start();
+        let peer = end.address;
         if !trusted.trust(peer) {
             return Self {
                 at,
@@ -52,7 +62,7 @@ impl Context {
                 client: peer,
                 peer,
                 earlier: Earlier::default(),
-                scheme: Scheme::Http,
+                scheme: end.scheme,
             };
         }
         let chain = headers
@@ -67,10 +77,11 @@ impl Context {
             prefix: single(headers, "x-forwarded-prefix"),
             port: single(headers, "x-forwarded-port"),
         };
-        let secure = earlier
-            .proto
-            .as_ref()
-            .is_some_and(|p| p.as_bytes() == b"https");
+        let scheme = match earlier.proto.as_ref().map(HeaderValue::as_bytes) {
+            None => end.scheme,
+            Some(b"https") => Scheme::Https,
+            Some(_) => Scheme::Http,
+        };
         let kept = single(headers, "x-request-id").filter(is_request_id);
         Self {
             at,
@@ -79,7 +90,7 @@ impl Context {
             client,
             peer,
             earlier,
-            scheme: if secure { Scheme::Https } else { Scheme::Http },
+            scheme,
         }
     }
 
@@ -166,6 +177,10 @@ mod tests {
     use crate::types::random::SeededRandom;
 
     fn context(peer: &str, headers: &[(&'static str, &str)]) -> Context {
+        context_over(Scheme::Http, peer, headers)
+    }
+
+    fn context_over(scheme: Scheme, peer: &str, headers: &[(&'static str, &str)]) -> Context {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
@@ -174,7 +189,10 @@ mod tests {
         let ids = RequestIds::new(&SeededRandom::new(1));
         Context::of(
             &map,
-            peer.parse().unwrap(),
+            End {
+                address: peer.parse().unwrap(),
+                scheme,
+            },
             &trusted,
             &ids,
             Timestamp::from_secs(1),
@@ -215,6 +233,15 @@ mod tests {
             context.earlier.chain.unwrap(),
             "6.6.6.6, 198.51.100.7, 10.9.9.9"
         );
+    }
+
+    #[test]
+    fn the_connection_says_what_is_spoken_unless_a_trusted_peer_says_otherwise() {
+        let over_tls = |peer, headers: &[_]| context_over(Scheme::Https, peer, headers).scheme;
+        let plain = [("x-forwarded-proto", "http")];
+        assert_eq!(over_tls("192.0.2.1", &plain), Scheme::Https);
+        assert_eq!(over_tls("10.1.2.3", &[]), Scheme::Https);
+        assert_eq!(over_tls("10.1.2.3", &plain), Scheme::Http);
     }
 
     #[test]

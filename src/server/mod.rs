@@ -12,6 +12,7 @@ pub mod intake;
 pub mod lifecycle;
 pub mod listener;
 pub mod outbox;
+pub mod peer;
 pub mod pipeline;
 pub mod problem;
 pub mod record;

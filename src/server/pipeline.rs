@@ -4,7 +4,6 @@
 //! no error becomes a response anywhere but in phase 7; every request leaves one record, whatever
 //! happened to it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Request, Response, header};
@@ -18,6 +17,7 @@ use crate::proxy::Proxy;
 use crate::server::access_log::AccessLog;
 use crate::server::context::{Context, RequestIds};
 use crate::server::intake::{BadRequest, Host, Intake};
+use crate::server::peer::Peer;
 use crate::server::problem::{Code, Fault, problem};
 use crate::server::record::{Body, Outgoing, Record, accept_lines};
 use crate::server::renewal::{self, Head, Renewal};
@@ -61,9 +61,9 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Answers one request. Never fails: a refusal is an answer.
-    pub async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Outgoing> {
+    pub async fn handle(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Response<Outgoing> {
         let now = self.clock.now();
-        let context = Context::of(request.headers(), peer, &self.trusted, &self.ids, now); // 1 context
+        let context = Context::of(request.headers(), peer.end(), &self.trusted, &self.ids, now); // 1 context
         let mut record = Record::begin(context, &request, &self.metrics, &self.log);
         let accept = accept_lines(request.headers());
         let mut besides = Besides::default();

@@ -15,10 +15,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use crate::server::connection::{self, Vigil};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::listener::{BoundSocket, Listener, Stream};
+use crate::server::peer::Peer;
 use crate::server::pipeline::Pipeline;
 use crate::server::tasks;
 use crate::telemetry::metrics::PoolNumber;
-use crate::types::net;
+use crate::types::net::{self, Scheme};
 
 /// How often a worker looks after its connections and hands over its log.
 const TICK: Duration = Duration::from_millis(250);
@@ -220,13 +221,19 @@ impl Worker {
         self.pipeline.metrics.connected();
         let open = Open {
             worker: Arc::clone(self),
+            vigil,
             id,
             _place: place,
         };
-        let worker = Arc::clone(self);
+        let peer = Arc::new(Peer {
+            address: peer,
+            scheme: Scheme::Http,
+            subject: None,
+            open,
+        });
         tasks::spawn(async move {
-            let _open = open;
-            connection::serve(stream, peer, worker, vigil).await;
+            let _noted = Noted(Arc::clone(&peer.open.worker));
+            connection::serve(stream, peer).await;
         });
     }
 
@@ -298,23 +305,33 @@ impl Worker {
 }
 
 /// An open connection in the worker's books; struck out on drop, whatever ended it.
-struct Open {
-    worker: Arc<Worker>,
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) worker: Arc<Worker>,
+    pub(super) vigil: Arc<Vigil>,
     id: u64,
     _place: Admitted,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.worker.pipeline.metrics.panicked();
-        }
         self.worker.pipeline.metrics.disconnected();
         self.worker
             .connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.id);
+    }
+}
+
+/// Counts a panic that ends the task it lives in.
+struct Noted(Arc<Worker>);
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.pipeline.metrics.panicked();
+        }
     }
 }
 
