@@ -21,7 +21,7 @@ use crate::server::lifecycle::Lifecycle;
 use crate::server::outbox::{self, Outbox, Writer};
 use crate::server::pipeline::Pipeline;
 use crate::server::settings::AccessLogTarget;
-use crate::server::worker::{Doorman, Worker};
+use crate::server::worker::{Doorman, Exchangeable, Worker};
 use crate::service::activity::Activity;
 use crate::service::audit::Audit;
 use crate::service::liveness::Liveness;
@@ -175,7 +175,7 @@ pub(super) fn worker(
     let pipeline = Pipeline {
         api: Arc::clone(parts.api),
         guard: Arc::new(guard),
-        proxy: Proxy::new(carried),
+        proxy: Arc::new(Proxy::new(carried)),
         intake: Intake {
             hosts: config.server.hosts.clone(),
             methods: methods(),
@@ -183,19 +183,18 @@ pub(super) fn worker(
         paths: config.server.paths.clone(),
         trusted: config.server.trusted_proxies.clone(),
         public_scheme: public_scheme(config),
+        header_timeout: config.server.header_timeout,
         clock: Arc::clone(&shared.surroundings.clock),
         ids: RequestIds::new(&*shared.surroundings.random),
         metrics,
         log: Arc::new(log),
         activity: shared.activity.clone(),
     };
-    let header_timeout = config.server.header_timeout;
     let doorman = Arc::clone(parts.doorman);
     Ok(Worker::new(
-        pipeline,
+        Arc::new(Exchangeable::from_pointee(pipeline)),
         doorman,
         parts.lifecycle.clone(),
-        header_timeout,
         alive,
     ))
 }

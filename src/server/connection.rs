@@ -164,7 +164,8 @@ pub(super) async fn serve(stream: Stream, peer: Arc<Peer>) {
             async move {
                 let (worker, vigil) = (&peer.open.worker, &peer.open.vigil);
                 vigil.enter(BUSY, worker.tick());
-                let mut answer = worker.pipeline().handle(request, &peer).await;
+                let pipeline = worker.pipeline();
+                let mut answer = pipeline.handle(request, &peer).await;
                 if vigil.is_finishing() {
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);

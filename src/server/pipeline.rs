@@ -5,6 +5,7 @@
 //! happened to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
@@ -38,7 +39,7 @@ pub struct Pipeline {
     /// May it pass?
     pub guard: Arc<Guard>,
     /// Carry it.
-    pub proxy: Proxy,
+    pub proxy: Arc<Proxy>,
     /// What a request must be like.
     pub intake: Intake,
     /// Which odd paths are admitted.
@@ -47,6 +48,8 @@ pub struct Pipeline {
     pub trusted: TrustedProxies,
     /// The scheme of the public address, when one is configured.
     pub public_scheme: Option<Scheme>,
+    /// Time for a complete request head.
+    pub header_timeout: Duration,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Request ids.

@@ -1,5 +1,8 @@
 //! One worker: one thread, one runtime, one listener, one pool, one token cache. Workers share what
 //! is rarely written (the service, the rules, the revocations) and never lock each other.
+//!
+//! A worker's pipeline can be exchanged while it works: each request is answered to its end by the
+//! pipeline it found when it began.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
@@ -106,13 +110,15 @@ impl Drop for Admitted {
     }
 }
 
+/// A worker's present pipeline. Who exchanges it holds this too.
+pub type Exchangeable = ArcSwap<Pipeline>;
+
 /// What a worker is made from.
 #[derive(Debug)]
 pub struct Worker {
-    pipeline: Pipeline,
+    pipeline: Arc<Exchangeable>,
     doorman: Arc<Doorman>,
     lifecycle: Lifecycle,
-    header_timeout: Duration,
     connections: Mutex<HashMap<u64, Arc<Vigil>>>,
     next: AtomicU64,
     tick: AtomicU64,
@@ -122,17 +128,15 @@ pub struct Worker {
 impl Worker {
     /// A worker that answers with this pipeline. `alive` counts its ticks, for `/livez`.
     pub fn new(
-        pipeline: Pipeline,
+        pipeline: Arc<Exchangeable>,
         doorman: Arc<Doorman>,
         lifecycle: Lifecycle,
-        header_timeout: Duration,
         alive: Arc<AtomicU64>,
     ) -> Self {
         Self {
             pipeline,
             doorman,
             lifecycle,
-            header_timeout,
             connections: Mutex::new(HashMap::new()),
             next: AtomicU64::new(0),
             tick: AtomicU64::new(1),
@@ -155,8 +159,10 @@ impl Worker {
         })
     }
 
-    pub(super) fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
+    /// The pipeline for a request that begins at this moment. It is this worker's own, so no other
+    /// worker touches its count.
+    pub(super) fn pipeline(&self) -> Arc<Pipeline> {
+        self.pipeline.load_full()
     }
 
     /// Coarse time in milliseconds, moved by the tick.
@@ -175,7 +181,7 @@ impl Worker {
         drop(listener);
         self.drained().await;
         keeper.abort();
-        self.pipeline.log.flush();
+        self.pipeline().log.flush();
         Ok(())
     }
 
@@ -201,7 +207,8 @@ impl Worker {
     }
 
     fn admit(self: &Arc<Self>, stream: Stream, peer: IpAddr) {
-        let one_client = matches!(stream, Stream::Tcp(_)) && !self.pipeline.trusted.trust(peer);
+        let one_client =
+            matches!(stream, Stream::Tcp(_)) && !self.pipeline.load().trusted.trust(peer);
         match self.doorman.enter(one_client.then(|| net::limit_key(peer))) {
             Some(place) => self.serve(stream, peer, place),
             None => turn_away(stream),
@@ -218,7 +225,7 @@ impl Worker {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, Arc::clone(&vigil));
-        self.pipeline.metrics.connected();
+        self.pipeline.load().metrics.connected();
         let open = Open {
             worker: Arc::clone(self),
             vigil,
@@ -249,10 +256,11 @@ impl Worker {
                     let now = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) + 1;
                     self.tick.store(now, Ordering::Relaxed);
                     self.alive.fetch_add(1, Ordering::Relaxed);
-                    self.each(|vigil| vigil.sweep(now, self.header_timeout));
-                    self.pipeline.proxy.sweep();
-                    self.tell_pool();
-                    self.pipeline.log.flush();
+                    let pipeline = self.pipeline();
+                    self.each(|vigil| vigil.sweep(now, pipeline.header_timeout));
+                    pipeline.proxy.sweep();
+                    tell_pool(&pipeline);
+                    pipeline.log.flush();
                 }
                 Ok(()) = phase.changed() => match *phase.borrow_and_update() {
                     Phase::Starting | Phase::Serving => {}
@@ -264,16 +272,6 @@ impl Worker {
                 },
             }
         }
-    }
-
-    fn tell_pool(&self) {
-        let stats = self.pipeline.proxy.stats();
-        let metrics = &self.pipeline.metrics;
-        metrics.pool(PoolNumber::Open, stats.open);
-        metrics.pool(PoolNumber::Idle, stats.idle);
-        metrics.pool(PoolNumber::Created, stats.created);
-        metrics.pool(PoolNumber::Reused, stats.reused);
-        metrics.pool(PoolNumber::Retried, stats.retried);
     }
 
     fn each(&self, tell: impl Fn(&Vigil)) {
@@ -304,6 +302,16 @@ impl Worker {
     }
 }
 
+fn tell_pool(pipeline: &Pipeline) {
+    let stats = pipeline.proxy.stats();
+    let metrics = &pipeline.metrics;
+    metrics.pool(PoolNumber::Open, stats.open);
+    metrics.pool(PoolNumber::Idle, stats.idle);
+    metrics.pool(PoolNumber::Created, stats.created);
+    metrics.pool(PoolNumber::Reused, stats.reused);
+    metrics.pool(PoolNumber::Retried, stats.retried);
+}
+
 /// An open connection in the worker's books; struck out on drop, whatever ended it.
 #[derive(Debug)]
 pub(super) struct Open {
@@ -315,7 +323,7 @@ pub(super) struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.worker.pipeline.metrics.disconnected();
+        self.worker.pipeline.load().metrics.disconnected();
         self.worker
             .connections
             .lock()
@@ -330,7 +338,7 @@ struct Noted(Arc<Worker>);
 impl Drop for Noted {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.pipeline.metrics.panicked();
+            self.0.pipeline.load().metrics.panicked();
         }
     }
 }
