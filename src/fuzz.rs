@@ -15,6 +15,7 @@ use crate::config::{self, Sources};
 use crate::control::{Reply, Request, wire};
 use crate::crypto::refresh::Presented;
 use crate::guard::extract;
+use crate::server::tunnel::frames::Frames;
 use crate::store::embedded::records;
 use crate::types::device::Device;
 use crate::types::login::LoginName;
@@ -47,6 +48,18 @@ pub fn request_path(data: &[u8]) {
                 .all(|segment| segment != "." && segment != "..")
         );
     }
+}
+
+/// The frames of one direction of a WebSocket, whole and byte by byte: the borders are the same.
+pub fn websocket_frames(data: &[u8]) {
+    let mut whole = Frames::default();
+    whole.advance(data);
+    let mut pieces = Frames::default();
+    for byte in data {
+        pieces.advance(std::slice::from_ref(byte));
+    }
+    assert_eq!(whole.is_between(), pieces.is_between());
+    assert_eq!(whole.is_closed(), pieces.is_closed());
 }
 
 /// A refresh token: what parses has exactly one spelling.
@@ -135,6 +148,7 @@ mod tests {
     fn every_committed_corpus_is_read_without_a_panic() {
         replay("request_path", request_path);
         replay("refresh_token", refresh_token);
+        replay("websocket_frames", websocket_frames);
         replay("credentials", credentials);
         replay("forwarded_for", forwarded_for);
         replay("json_body", json_body);

@@ -26,6 +26,7 @@ use crate::service::activity::Activity;
 use crate::service::audit::Audit;
 use crate::service::liveness::Liveness;
 use crate::service::password::PasswordPool;
+use crate::service::streams::Streams;
 use crate::service::upkeep::Queues;
 use crate::service::{Parts, Service};
 use crate::store::Embedded;
@@ -92,10 +93,14 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         None => Arc::new(Embedded::open(&config.store, Arc::clone(clock))?),
     };
     let liveness = Arc::new(Liveness::new());
-    let enforced = Arc::clone(&liveness);
+    let streams = Arc::new(Streams::new(Arc::clone(&liveness)));
+    let (enforced, told) = (Arc::clone(&liveness), Arc::clone(&streams));
     // A revocation holds on this process before its caller is answered, and also when its caller
     // has hung up.
-    store.on_revocation(move |revocation| enforced.apply(&[revocation]));
+    store.on_revocation(move |revocation| {
+        enforced.apply(&[revocation]);
+        told.apply(&revocation);
+    });
     let (audit, audit_queue) = Audit::new();
     let (activity, activity_queue) = Activity::new();
     let events = Arc::new(Events::default());
@@ -108,6 +113,7 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         issuer: Arc::new(issuer),
         keys: Arc::clone(&keys),
         liveness,
+        streams,
         limits: Limits::new(&config.limits, clock),
         audit,
         events: Arc::clone(&events),
@@ -189,6 +195,9 @@ pub(super) fn worker(
         metrics,
         log: Arc::new(log),
         activity: shared.activity.clone(),
+        streams: shared.service.streams().desk(),
+        random: Arc::clone(&shared.surroundings.random),
+        lifecycle: parts.lifecycle.clone(),
     };
     let doorman = Arc::clone(parts.doorman);
     Ok(Worker::new(

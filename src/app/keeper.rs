@@ -132,6 +132,8 @@ impl Keeper {
                 self.lifecycle.clone(),
             ),
         );
+        let service = Arc::clone(&self.service);
+        start(&mut beside, async move { service.watch_streams().await });
         if let Some(socket) = self.admin_socket.take() {
             let admin = Arc::clone(&self.admin);
             start(&mut beside, async move {
@@ -269,6 +271,7 @@ fn readings(service: &Arc<Service>, upkeep: &Arc<Upkeep>, writer: Option<&Writer
         }
     };
     let revocations = Arc::clone(service.liveness());
+    let streams = Arc::clone(service.streams());
     let passwords = Arc::clone(service);
     let audited = Arc::clone(service);
     let upkeep = Arc::clone(upkeep);
@@ -303,6 +306,12 @@ fn readings(service: &Arc<Service>, upkeep: &Arc<Upkeep>, writer: Option<&Writer
             help: "Sessions whose access tokens are refused before they expire",
             kind: Kind::Gauge,
             read: Box::new(move || revocations.len() as u64),
+        },
+        Reading {
+            name: "open_streams",
+            help: "WebSockets, event streams and calls of known callers that are open",
+            kind: Kind::Gauge,
+            read: Box::new(move || streams.len() as u64),
         },
         Reading {
             name: "passwords_waiting",

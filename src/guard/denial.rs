@@ -39,6 +39,11 @@ impl Denial {
         Self::new(Reason::Missing)
     }
 
+    /// A refusal because the session ended while its request was being answered.
+    pub const fn ended() -> Self {
+        Self::new(Reason::Ended)
+    }
+
     /// A refusal for this reason, where no guard is at hand.
     #[cfg(test)]
     pub(crate) const fn for_tests(reason: Reason) -> Self {

@@ -60,6 +60,14 @@ impl Permit {
         }
     }
 
+    /// The same, to be kept for longer than the permit.
+    pub fn shared(&self) -> Option<&Arc<Identity>> {
+        match &self.caller {
+            Caller::Known(identity) => Some(identity),
+            Caller::Unknown | Caller::NotAsked => None,
+        }
+    }
+
     /// Whether it would matter who is calling, and nobody knows.
     pub fn lacks_identity(&self) -> bool {
         matches!(self.caller, Caller::Unknown)

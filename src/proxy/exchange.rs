@@ -27,6 +27,7 @@ use crate::proxy::payload::{Payload, Step};
 use crate::proxy::pool::Lease;
 use crate::proxy::reply::{Reader, Reuse};
 use crate::proxy::sender::{Sender, Waiting};
+use crate::proxy::upgrade::Protocol;
 
 /// See the module.
 #[derive(Debug)]
@@ -67,6 +68,21 @@ where
         }
     }
 
+    /// The same, for a request that asks for another protocol.
+    pub(super) fn asking_for(self, protocol: Protocol) -> Self {
+        Self {
+            reader: self.reader.asking_for(protocol),
+            ..self
+        }
+    }
+
+    /// The connection, if the answer was that it switches protocols; what stood behind the answer's
+    /// head is in its `input`.
+    pub(super) fn take_switched(&mut self, status: StatusCode) -> Option<Lease> {
+        let has_switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        has_switched.then(|| self.lease.take()).flatten()
+    }
+
     /// Ready with the status when the head of the answer is read into `headers`.
     pub(super) fn poll_head(
         &mut self,
@@ -82,7 +98,8 @@ where
                 self.payload = head.payload;
                 self.reuse = head.reuse;
                 self.silent_since = None;
-                if self.payload.is_done() {
+                // A connection that has switched protocols is another's.
+                if self.payload.is_done() && head.status != StatusCode::SWITCHING_PROTOCOLS {
                     self.finish();
                 }
                 return Poll::Ready(Ok(head.status));

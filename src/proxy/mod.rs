@@ -15,8 +15,9 @@
 //! own future, later inside its response body: no second task, no channels, one allocation-free
 //! way through a pooled connection. A [`Proxy`] belongs to one worker thread.
 //!
-//! What is not carried: upgrades (the `Upgrade` header is dropped and an answer 101 is refused),
-//! request trailers, and `Via` (the proxy is transparent, and loops end at the connection limit).
+//! A request that asks for another protocol goes by [`Proxy::upgrade`]; elsewhere the `Upgrade`
+//! header is dropped and an answer 101 is refused. What is not carried: request trailers, and `Via`
+//! (the proxy is transparent, and loops end at the connection limit).
 
 mod body;
 mod chunked;
@@ -35,6 +36,7 @@ mod sender;
 pub mod settings;
 mod strip;
 mod timer;
+mod upgrade;
 mod via;
 
 #[cfg(test)]
@@ -52,11 +54,13 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::outbound::Outbound;
 use crate::proxy::pool::{Pool, Slot};
 use crate::proxy::sender::Sender;
+use crate::proxy::upgrade::Upgrades;
 
 pub use body::Body;
 pub use error::{ClientFault, Fault, UpstreamError};
 pub use pool::Stats;
 pub use settings::{Address, Settings};
+pub use upgrade::{Handshake, Protocol, Switched};
 pub use via::{Earlier, Via};
 
 /// The way to the upstream, for one worker thread.
@@ -71,6 +75,7 @@ struct Core {
     outbound: Outbound,
     pool: Pool,
     limits: Limits,
+    upgrades: Upgrades,
 }
 
 /// How long the parts of an exchange may be silent.
@@ -80,6 +85,8 @@ struct Limits {
     response: Option<Duration>,
     /// Without a byte in either direction while a body is on its way.
     idle: Duration,
+    /// The same for a connection that has switched protocols; none = no limit.
+    stream_idle: Option<Duration>,
 }
 
 impl Proxy {
@@ -93,8 +100,13 @@ impl Proxy {
         Self {
             core: Arc::new(Core {
                 outbound: Outbound::new(&settings),
+                upgrades: Upgrades::new(&settings.upgrades, settings.max_upgraded),
                 pool: Pool::new(settings),
-                limits: Limits { response, idle },
+                limits: Limits {
+                    response,
+                    idle,
+                    stream_idle: Some(Duration::from_secs(3600)),
+                },
             }),
         }
     }

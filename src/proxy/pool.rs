@@ -224,13 +224,22 @@ impl Slot {
 
     /// A connection for this slot, idle or fresh.
     pub(super) async fn connection(self, again: Again) -> Result<Lease, UpstreamError> {
-        let (connection, reused) = match self.0.pool.reuse(again) {
-            Some(connection) => (connection, true),
-            None => (self.0.pool.dial().await?, false),
-        };
+        match self.0.pool.reuse(again) {
+            Some(connection) => Ok(Lease {
+                connection,
+                reused: true,
+                slot: self,
+            }),
+            None => self.fresh().await,
+        }
+    }
+
+    /// A connection that nothing was sent on.
+    pub(super) async fn fresh(self) -> Result<Lease, UpstreamError> {
+        let connection = self.0.pool.dial().await?;
         Ok(Lease {
             connection,
-            reused,
+            reused: false,
             slot: self,
         })
     }
@@ -256,6 +265,12 @@ impl Lease {
     /// What all exchanges share.
     pub(super) fn core(&self) -> &Core {
         &self.slot.0
+    }
+
+    /// The connection for good. Its slot is free for requests; it still counts as open.
+    #[expect(clippy::unnecessary_box_returns, reason = "a box is where it lives")]
+    pub(super) fn detach(self) -> Box<Connection> {
+        self.connection
     }
 
     /// Puts the connection back for the next request.

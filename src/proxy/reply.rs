@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use httparse::ParserConfig;
 
@@ -14,6 +14,7 @@ use crate::proxy::chunked::Decoder;
 use crate::proxy::error::Fault;
 use crate::proxy::hop;
 use crate::proxy::payload::Payload;
+use crate::proxy::upgrade::Protocol;
 
 /// What a head says; its headers are in the map that was given to [`Reader::read`].
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(super) enum Reuse {
 #[derive(Debug)]
 pub(super) struct Reader {
     to_head: bool,
+    /// The protocol that was asked for; a 101 may only switch to this one.
+    asked: Option<Protocol>,
     interim: u8,
     scanned: usize,
 }
@@ -45,8 +48,17 @@ impl Reader {
     pub(super) fn new(method: &Method) -> Self {
         Self {
             to_head: *method == Method::HEAD,
+            asked: None,
             interim: 0,
             scanned: 0,
+        }
+    }
+
+    /// Also takes a 101 that switches to this protocol.
+    pub(super) fn asking_for(self, protocol: Protocol) -> Self {
+        Self {
+            asked: Some(protocol),
+            ..self
         }
     }
 
@@ -65,7 +77,11 @@ impl Reader {
             self.scanned = 0;
             let head = input.split_to(parsed.length).freeze();
             match parsed.status.as_u16() {
-                101 => return Err(Fault::SwitchedProtocols),
+                101 if self.asked.is_none() => return Err(Fault::SwitchedProtocols),
+                101 => {
+                    let lines = lines.get(..parsed.count).unwrap_or_default();
+                    return self.switch(&parsed, lines, &head, headers).map(Some);
+                }
                 100..200 if self.interim == MAX_INTERIM => return Err(Fault::TooManyInterim),
                 100..200 => self.interim += 1,
                 _ => {
@@ -93,6 +109,31 @@ impl Reader {
         Ok(scanned == 0 || ends)
     }
 
+    /// The upstream switches protocols (RFC 9110, 15.2.2): to the one that was asked for, and with
+    /// nothing in the head that would frame a body.
+    fn switch(
+        &self,
+        parsed: &Parsed,
+        lines: &[Line],
+        head: &Bytes,
+        headers: &mut HeaderMap,
+    ) -> Result<Head, Fault> {
+        let facts = Facts::of(lines, head, headers)?;
+        let switched = facts.upgrade.as_deref();
+        let is_asked = (self.asked.as_ref())
+            .zip(switched)
+            .is_some_and(|(asked, to)| asked.as_str().as_bytes().eq_ignore_ascii_case(to));
+        if !is_asked || facts.chunked || parsed.is_1_0 {
+            return Err(Fault::SwitchedProtocols);
+        }
+        headers.remove(CONTENT_LENGTH);
+        Ok(Head {
+            status: parsed.status,
+            payload: Payload::EMPTY,
+            reuse: Reuse::Refused,
+        })
+    }
+
     fn finish(
         &self,
         parsed: &Parsed,
@@ -100,14 +141,10 @@ impl Reader {
         head: &Bytes,
         headers: &mut HeaderMap,
     ) -> Result<Head, Fault> {
-        let mut facts = Facts::default();
-        for line in lines {
-            facts.append(*line, head, headers)?;
-        }
-        for name in &facts.named {
-            headers.remove(name);
-        }
+        let facts = Facts::of(lines, head, headers)?;
         let mut reuse = match (parsed.is_1_0, facts.close, facts.keep_alive) {
+            // After a handshake nobody knows which protocol the upstream believes in.
+            _ if self.asked.is_some() => Reuse::Refused,
             (false, false, _) | (true, false, true) => Reuse::Allowed,
             _ => Reuse::Refused,
         };
@@ -150,9 +187,23 @@ struct Facts {
     keep_alive: bool,
     /// What `Connection` names besides; nearly always empty.
     named: Vec<HeaderName>,
+    /// What `Upgrade` says.
+    upgrade: Option<Bytes>,
 }
 
 impl Facts {
+    /// From all lines; the ones that the client may see go into the map.
+    fn of(lines: &[Line], head: &Bytes, headers: &mut HeaderMap) -> Result<Self, Fault> {
+        let mut facts = Self::default();
+        for line in lines {
+            facts.append(*line, head, headers)?;
+        }
+        for name in &facts.named {
+            headers.remove(name);
+        }
+        Ok(facts)
+    }
+
     /// Takes note of one line, and puts it into the map if the client may see it. Values share the
     /// memory of the head.
     fn append(&mut self, line: Line, head: &Bytes, headers: &mut HeaderMap) -> Result<(), Fault> {
@@ -166,6 +217,8 @@ impl Facts {
                 return Err(Fault::TransferEncoding);
             }
             self.chunked = true;
+        } else if name == UPGRADE {
+            self.upgrade = Some(value);
         } else if !is_hop_by_hop(&name) {
             if name == CONTENT_LENGTH {
                 if self.length.is_some() {
@@ -198,12 +251,7 @@ impl Facts {
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "upgrade"
+        "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" | "te"
     )
 }
 

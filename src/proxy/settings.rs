@@ -27,6 +27,10 @@ pub struct Settings {
     pub cookies: Vec<String>,
     /// The most connections one worker keeps to the upstream.
     pub max_connections: usize,
+    /// The protocols a request may switch to, lower case; WebSocket is `websocket`.
+    pub upgrades: Vec<String>,
+    /// The most connections of one worker that have switched. They stand beside `max_connections`.
+    pub max_upgraded: usize,
 }
 
 /// Where the upstream listens.

@@ -8,7 +8,9 @@ pub mod admin;
 mod connection;
 pub mod context;
 pub mod control;
+mod handshake;
 pub mod intake;
+mod leash;
 pub mod lifecycle;
 pub mod listener;
 pub mod outbox;
@@ -20,6 +22,7 @@ mod renewal;
 pub mod settings;
 pub mod signals;
 pub(crate) mod tasks;
+pub mod tunnel;
 pub mod worker;
 
 pub use lifecycle::{Lifecycle, Phase};

@@ -13,22 +13,28 @@ use hyper::body::Incoming;
 use crate::api::settings::Mount;
 use crate::api::wire::cors::Cors;
 use crate::api::{Answer, Api, ApiError, Call};
-use crate::guard::{Guard, Permit, Verdict, extract};
-use crate::proxy::Proxy;
+use crate::guard::{Denial, Guard, Identity, Permit, Verdict, extract};
+use crate::proxy::{Proxy, UpstreamError};
 use crate::server::access_log::AccessLog;
 use crate::server::context::{Context, RequestIds};
+use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host, Intake};
+use crate::server::leash::{self, opener};
+use crate::server::lifecycle::Lifecycle;
 use crate::server::peer::Peer;
 use crate::server::problem::{Code, Fault, problem};
 use crate::server::record::{Body, Outgoing, Record, accept_lines};
 use crate::server::renewal::{self, Head, Renewal};
 use crate::server::tasks;
+use crate::server::tunnel::Tunnel;
 use crate::service::activity::{self, Activity};
+use crate::service::streams::{Desk, OpenStream};
 use crate::service::{AuthError, Caller};
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
 use crate::types::device::MAX_USER_AGENT;
 use crate::types::net::{Scheme, TrustedProxies};
 use crate::types::path::{Allowances, CleanPath};
+use crate::types::random::Random;
 use crate::types::time::{Clock, Stopwatch};
 
 /// One worker's way of answering requests.
@@ -60,6 +66,12 @@ pub struct Pipeline {
     pub log: Arc<AccessLog>,
     /// Who was active.
     pub activity: Activity,
+    /// Which streams are open.
+    pub streams: Arc<Desk>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// What the process is doing with its life.
+    pub lifecycle: Lifecycle,
 }
 
 impl Pipeline {
@@ -70,7 +82,7 @@ impl Pipeline {
         let mut record = Record::begin(context, &request, &self.metrics, &self.log);
         let accept = accept_lines(request.headers());
         let mut besides = Besides::default();
-        let passed = self.pass(request, &mut record, &mut besides).await; // 2 to 6
+        let passed = self.pass(request, peer, &mut record, &mut besides).await; // 2 to 6
         let mut response = match passed {
             Ok(response) => response,
             Err(fault) => {
@@ -87,7 +99,10 @@ impl Pipeline {
         if let Some(renewal) = besides.renewal {
             self.settle(renewal, response.headers_mut()).await;
         }
-        record.finish(response) // 8 record
+        match besides.tunnel {
+            None => record.finish(response), // 8 record
+            Some(tunnel) => tunnel.begin(record, response),
+        }
     }
 
     /// Counts a head that could not be read as a request: hyper has answered it. There is nothing
@@ -100,6 +115,7 @@ impl Pipeline {
     async fn pass(
         &self,
         request: Request<Incoming>,
+        peer: &Arc<Peer>,
         record: &mut Record,
         besides: &mut Besides,
     ) -> Result<Response<Body>, Fault> {
@@ -109,7 +125,7 @@ impl Pipeline {
         if let Some(target) = self.own_route(uri.path()) {
             return self.answer(target, request, &host, record, besides).await; // 4 route
         }
-        let (method, headers) = (request.method(), request.headers());
+        let (method, headers) = (handshake::judged_method(&request), request.headers());
         let now = record.context().at;
         let mut verdict = self
             .guard
@@ -126,10 +142,18 @@ impl Pipeline {
                 besides.renewal = Some(renewal);
             }
         }
-        match verdict {
-            Verdict::Allow(permit) => self.forward(permit, request, &host, record).await, // 6 forward
-            Verdict::Deny(denial) => Err(Fault::Denied(denial)),
-        }
+        let permit = match verdict {
+            Verdict::Allow(permit) => permit,
+            Verdict::Deny(denial) => return Err(Fault::Denied(denial)),
+        };
+        let Some(protocol) = handshake::asked(&request, self) else {
+            return self.forward(permit, request, &host, record).await; // 6 forward
+        };
+        let place = (&host, peer);
+        let switching = self.switch(permit, protocol, request, place, record);
+        let (answer, tunnel) = Box::pin(switching).await?;
+        besides.tunnel = tunnel;
+        Ok(answer)
     }
 
     /// What of ours lives at a path.
@@ -195,21 +219,39 @@ impl Pipeline {
         record: &mut Record,
     ) -> Result<Response<Body>, Fault> {
         record.routed(RouteClass::Upstream);
-        if let Some(identity) = permit.identity() {
-            record.identified(identity);
-            if identity.is_due(record.context().at, activity::EVERY) {
-                let address = Some(record.context().client);
-                let session = identity.session.clone();
-                self.activity.note(activity::Note { session, address });
-            }
+        if let Some(identity) = permit.shared() {
+            self.identified(identity, record);
         }
         let via = record
             .context_mut()
             .via(Some(host.value.clone()), self.public_scheme);
         let watch = Stopwatch::start();
-        let answered = self.proxy.forward(permit, request, &via).await;
+        let call = leash::is_grpc(request.headers())
+            .then(|| {
+                record
+                    .caller()
+                    .map(|caller| self.streams.open(opener(caller)))
+            })
+            .flatten();
+        let answer = self.proxy.forward(permit, request, &via);
+        let answered = match call {
+            None => answer.await.map_err(Fault::from),
+            Some(stream) => Box::pin(forward_call(answer, stream)).await,
+        };
         record.upstream_took(watch.elapsed());
-        Ok(answered?.map(Body::Upstream))
+        let answer = answered?;
+        record.leash(&answer, &self.streams);
+        Ok(answer.map(Body::Upstream))
+    }
+
+    /// Notes who is calling, and that they are active.
+    pub(super) fn identified(&self, identity: &Arc<Identity>, record: &mut Record) {
+        record.identified(identity);
+        if identity.is_due(record.context().at, activity::EVERY) {
+            let address = Some(record.context().client);
+            let session = identity.session.clone();
+            self.activity.note(activity::Note { session, address });
+        }
     }
 
     pub(super) fn caller(&self, headers: &HeaderMap, context: &Context) -> Caller {
@@ -230,7 +272,7 @@ impl Pipeline {
     }
 
     /// What the client speaks: the configured public address knows best.
-    fn scheme(&self, context: &Context) -> Scheme {
+    pub(super) fn scheme(&self, context: &Context) -> Scheme {
         self.public_scheme.unwrap_or(context.scheme)
     }
 }
@@ -240,6 +282,20 @@ impl Pipeline {
 struct Besides {
     cors: Option<Cors>,
     renewal: Option<Renewal>,
+    tunnel: Option<Box<Tunnel>>,
+}
+
+/// Waits for the head of a gRPC answer, which may be as far away as the end of the call, for as long
+/// as the caller's session lives.
+async fn forward_call<T>(
+    answer: impl Future<Output = Result<T, UpstreamError>>,
+    mut stream: OpenStream,
+) -> Result<T, Fault> {
+    tokio::select! {
+        biased;
+        () = stream.over() => Err(Fault::Denied(Denial::ended())),
+        answer = answer => Ok(answer?),
+    }
 }
 
 /// What of ours lives at a path.

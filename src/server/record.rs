@@ -7,7 +7,7 @@ use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 
@@ -15,9 +15,10 @@ use crate::guard::Identity;
 use crate::proxy::{self, UpstreamError};
 use crate::server::access_log::{AccessLog, Line};
 use crate::server::context::Context;
+use crate::server::leash::{self, Kind, Leash};
 use crate::server::problem::{Code, Fault, Problem};
+use crate::service::streams::Desk;
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
-use crate::types::ids::{SessionId, UserId};
 
 /// What the log shows as the status of a request whose client did not wait for the answer.
 const HUNG_UP: u16 = 499;
@@ -45,7 +46,9 @@ pub struct Record {
     log: Arc<AccessLog>,
     class: RouteClass,
     refusal: Option<Code>,
-    caller: Option<(UserId, SessionId)>,
+    caller: Option<Arc<Identity>>,
+    /// What ends the answer with its caller's session.
+    leash: Option<Box<Leash>>,
     upstream: Duration,
     status: u16,
     bytes: u64,
@@ -71,6 +74,7 @@ impl Record {
             class: RouteClass::Refused,
             refusal: None,
             caller: None,
+            leash: None,
             upstream: Duration::ZERO,
             status: 0,
             bytes: 0,
@@ -100,8 +104,20 @@ impl Record {
     }
 
     /// Who was calling.
-    pub fn identified(&mut self, identity: &Identity) {
-        self.caller = Some((identity.session.owner.user, identity.session.id));
+    pub fn identified(&mut self, identity: &Arc<Identity>) {
+        self.caller = Some(Arc::clone(identity));
+    }
+
+    /// Who was calling, if that is known.
+    pub fn caller(&self) -> Option<&Arc<Identity>> {
+        self.caller.as_ref()
+    }
+
+    /// Ties an answer to its caller's session.
+    pub fn leash<B: http_body::Body>(&mut self, answer: &Response<B>, desk: &Arc<Desk>) {
+        if let Some(caller) = &self.caller {
+            self.leash = Leash::of(answer, desk, caller);
+        }
     }
 
     /// How long the upstream took to its response head.
@@ -125,11 +141,40 @@ impl Record {
 
     /// The answer, whose end will end the story.
     pub fn finish(mut self, response: Response<Body>) -> Response<Outgoing> {
-        self.status = response.status().as_u16();
+        self.answered(response.status());
+        response.map(|body| Outgoing {
+            body,
+            record: Some(self),
+        })
+    }
+
+    /// The answer to a handshake, whose story goes on when it is sent.
+    pub(super) fn finish_handshake(&mut self, response: Response<Body>) -> Response<Outgoing> {
+        self.answered(response.status());
+        response.map(|body| Outgoing { body, record: None })
+    }
+
+    /// Bytes that were sent after a handshake.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// All was sent.
+    pub(super) fn completed(&mut self) {
+        self.complete = true;
+    }
+
+    /// The answer was ended by us.
+    pub(super) fn ended_with(&mut self, code: Code) {
+        self.refusal = Some(code);
+        self.metrics.refusal(code as usize);
+    }
+
+    fn answered(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
         let total = self.context.watch.elapsed();
         self.metrics.added(total.saturating_sub(self.upstream));
         self.metrics.request(self.class, self.status);
-        response.map(|body| Outgoing { body, record: self })
     }
 
     /// The story's end; also that of a client that hung up before there was an answer.
@@ -151,8 +196,8 @@ impl Record {
             micros: u64::try_from(micros).unwrap_or(u64::MAX),
             route: self.class.as_str(),
             refusal: self.refusal.map(Code::as_str),
-            user: self.caller.map(|(user, _)| user),
-            session: self.caller.map(|(_, session)| session),
+            user: self.caller.as_ref().map(|c| c.session.owner.user),
+            session: self.caller.as_ref().map(|c| c.session.id),
             complete: self.complete || self.method == Method::HEAD,
         });
     }
@@ -196,7 +241,19 @@ impl std::fmt::Debug for Why<'_> {
 #[derive(Debug)]
 pub struct Outgoing {
     body: Body,
-    record: Record,
+    /// None for the answer to a handshake.
+    record: Option<Record>,
+}
+
+/// Why an answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum Cut {
+    /// The upstream's doing.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The session it was given for is over.
+    #[error("the session has ended")]
+    SessionEnded,
 }
 
 impl Outgoing {
@@ -208,32 +265,74 @@ impl Outgoing {
     }
 }
 
+impl Outgoing {
+    /// Ends an answer whose caller's session is over, as gently as its kind allows.
+    fn end_with_session(&mut self, kind: Kind) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        // The upstream's connection goes with its answer.
+        self.body = Body::Whole(Full::default());
+        if let Some(record) = &mut self.record {
+            record.leash = None;
+            record.broken = true;
+            record.ended_with(Code::SessionEnded);
+        }
+        Poll::Ready(match kind {
+            Kind::Events => None,
+            Kind::Grpc => Some(Ok(Frame::trailers(leash::unauthenticated()))),
+            Kind::Plain => Some(Err(Cut::SessionEnded)),
+        })
+    }
+
+    fn leash(&mut self) -> Option<&mut Leash> {
+        self.record.as_mut()?.leash.as_deref_mut()
+    }
+
+    fn poll_body(&mut self, task: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match &mut self.body {
+            Body::Whole(body) => Pin::new(body)
+                .poll_frame(task)
+                .map_err(|never| match never {}),
+            Body::Upstream(body) => Pin::new(body).poll_frame(task).map_err(Cut::Upstream),
+        }
+    }
+}
+
 impl http_body::Body for Outgoing {
     type Data = Bytes;
-    type Error = UpstreamError;
+    type Error = Cut;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         task: &mut Task<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
-        let polled = match &mut this.body {
-            Body::Whole(body) => Pin::new(body)
-                .poll_frame(task)
-                .map_err(|never| match never {}),
-            Body::Upstream(body) => Pin::new(body).poll_frame(task),
+        if let Some(leash) = this.leash()
+            && leash.poll_over(task).is_ready()
+        {
+            let kind = leash.kind();
+            return this.end_with_session(kind);
+        }
+        let polled = this.poll_body(task);
+        if polled.is_pending()
+            && let Some(leash) = this.leash()
+            && leash.poll_over_while_waiting(task).is_ready()
+        {
+            let kind = leash.kind();
+            return this.end_with_session(kind);
+        }
+        let Some(record) = &mut this.record else {
+            return polled;
         };
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let sent = frame.data_ref().map_or(0, Bytes::len);
-                this.record.bytes = this.record.bytes.saturating_add(sent as u64);
+                record.bytes = record.bytes.saturating_add(sent as u64);
             }
             Poll::Ready(Some(Err(error))) => {
-                let id = this.record.context.request_id();
+                let id = record.context.request_id();
                 tracing::warn!(request_id = id, %error, "the answer was cut");
-                this.record.broken = true;
+                record.broken = true;
             }
-            Poll::Ready(None) => this.record.complete = true,
+            Poll::Ready(None) => record.complete = true,
             Poll::Pending => {}
         }
         polled
@@ -253,8 +352,9 @@ impl http_body::Body for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if self.ended() && !self.record.broken {
-            self.record.complete = true;
+        let ended = self.ended();
+        if let Some(record) = self.record.as_mut().filter(|record| !record.broken) {
+            record.complete |= ended;
         }
     }
 }

@@ -20,6 +20,7 @@ mod renewal;
 mod sessions;
 pub mod settings;
 mod signup;
+pub mod streams;
 pub mod upkeep;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use crate::types::time::{Clock, Timestamp};
 use self::audit::Audit;
 use self::liveness::Liveness;
 use self::password::PasswordPool;
+use self::streams::Streams;
 
 pub use self::caller::Caller;
 pub use self::error::AuthError;
@@ -62,6 +64,8 @@ pub struct Parts {
     pub keys: Arc<Keys>,
     /// Who is no longer admitted.
     pub liveness: Arc<Liveness>,
+    /// Open streams.
+    pub streams: Arc<Streams>,
     /// How often.
     pub limits: Limits,
     /// Who did what.

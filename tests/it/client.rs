@@ -206,6 +206,24 @@ impl Connection {
         answer.expect("an answer in time")
     }
 
+    /// Reads the head of an answer and leaves what follows it.
+    pub(crate) async fn only_head(&mut self) -> Answer {
+        let (status, headers) = timeout(DEADLINE, self.head())
+            .await
+            .expect("a head in time");
+        Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        }
+    }
+
+    /// Reads so many bytes.
+    pub(crate) async fn read(&mut self, length: usize) -> Vec<u8> {
+        let reading = self.exactly(length);
+        timeout(DEADLINE, reading).await.expect("bytes in time")
+    }
+
     /// Reads until the other side closes.
     pub(crate) async fn rest(mut self) -> Vec<u8> {
         let reading = async { while self.more().await {} };

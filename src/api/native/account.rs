@@ -77,7 +77,7 @@ where
 pub(super) async fn me(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     let identity = asked.caller()?;
     let (user, session) = asked.api.service.me(&identity.session).await?;
-    let view = SessionView::of(&session, identity.session.id, &asked.api.settings);
+    let view = SessionView::of(&session, identity.session.id, asked.api);
     reply::json(
         StatusCode::OK,
         &MeReply {

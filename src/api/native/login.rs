@@ -112,7 +112,7 @@ fn tokens(asked: &Asked<'_>, grant: &Grant) -> Result<Answer, ApiError> {
     };
     let mut answer = reply::json(
         StatusCode::OK,
-        &TokensView::of(grant, in_body, now, settings),
+        &TokensView::of(grant, in_body, now, asked.api),
     )?;
     let delivery = asked.call.mount.delivery;
     cookie::hand_over(

@@ -90,7 +90,7 @@ where
 pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     let identity = asked.caller()?;
     let sessions = asked.api.service.sessions(&identity.session).await?;
-    let view = |session| SessionView::of(session, identity.session.id, &asked.api.settings);
+    let view = |session| SessionView::of(session, identity.session.id, asked.api);
     let sessions = sessions.iter().map(view).collect();
     reply::json(StatusCode::OK, &SessionsReply { sessions })
 }

@@ -3,7 +3,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::api::settings::Settings;
+use crate::api::Api;
 use crate::model::session::Session;
 use crate::model::user::User;
 use crate::service::Grant;
@@ -72,7 +72,8 @@ pub(super) struct SessionView {
 }
 
 impl SessionView {
-    pub(super) fn of(session: &Session, current: SessionId, settings: &Settings) -> Self {
+    pub(super) fn of(session: &Session, current: SessionId, api: &Api) -> Self {
+        let settings = &api.settings;
         Self {
             id: session.key.id.to_string(),
             status: "active",
@@ -98,7 +99,7 @@ impl SessionView {
             last_active_at: session.last_active_at,
             expires_at: session.expires_at,
             abandon_at: None,
-            open_streams: 0,
+            open_streams: api.service.streams().count(session.key.id),
         }
     }
 }
@@ -121,12 +122,7 @@ pub(super) struct TokensView<'a> {
 }
 
 impl<'a> TokensView<'a> {
-    pub(super) fn of(
-        grant: &'a Grant,
-        in_body: InBody,
-        now: Timestamp,
-        settings: &Settings,
-    ) -> Self {
+    pub(super) fn of(grant: &'a Grant, in_body: InBody, now: Timestamp, api: &Api) -> Self {
         let access = matches!(in_body, InBody::Both | InBody::AccessOnly);
         let refresh = matches!(in_body, InBody::Both);
         Self {
@@ -136,7 +132,7 @@ impl<'a> TokensView<'a> {
             access_token_expires_at: grant.access_expires_at,
             refresh_token: refresh.then(|| SecretText::expose(&grant.refresh)),
             refresh_token_expires_at: grant.session.ends_at(),
-            session: SessionView::of(&grant.session, grant.session.key.id, settings),
+            session: SessionView::of(&grant.session, grant.session.key.id, api),
         }
     }
 }

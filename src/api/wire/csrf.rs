@@ -9,6 +9,7 @@ use http::HeaderMap;
 use crate::api::Call;
 use crate::api::error::ApiError;
 use crate::api::settings::Settings;
+use crate::types::net::Scheme;
 
 /// Refuses a cookie-borne write that cannot be shown to be ours.
 pub fn check(call: &Call, headers: &HeaderMap, settings: &Settings) -> Result<(), ApiError> {
@@ -54,18 +55,30 @@ fn judge(call: &Call, headers: &HeaderMap, settings: &Settings) -> Origin {
         None => {}
     }
     match origin {
-        Some(origin) if is_own(origin, call, settings) => Origin::Ours,
+        Some(origin) if is_own(origin, call.scheme, &call.host, settings) => Origin::Ours,
         Some(_) => Origin::Foreign,
         None => Origin::Untold,
     }
 }
 
-fn is_own(origin: &str, call: &Call, settings: &Settings) -> bool {
+/// Whether an origin is our own: the configured one, else the one that was called.
+pub fn is_own(origin: &str, scheme: Scheme, host: &str, settings: &Settings) -> bool {
     match &settings.public_origin {
         Some(own) => own == origin,
         None => origin
-            .strip_prefix(call.scheme.as_str())
+            .strip_prefix(scheme.as_str())
             .and_then(|rest| rest.strip_prefix("://"))
-            .is_some_and(|authority| authority.eq_ignore_ascii_case(&call.host)),
+            .is_some_and(|authority| authority.eq_ignore_ascii_case(host)),
     }
+}
+
+/// Whether any mount lets pages of this origin call.
+pub fn is_allowed(origin: &str, settings: &Settings) -> bool {
+    let mut mounts = settings.mounts.iter();
+    mounts.any(|mount| {
+        mount
+            .allowed_origins
+            .iter()
+            .any(|allowed| allowed == origin)
+    })
 }

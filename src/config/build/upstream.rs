@@ -33,6 +33,11 @@ pub(super) fn build(desk: &mut Desk<'_>, raw: &Raw, cookies: &Cookies) -> Option
         upstream.max_connections,
         1..=65_536,
     );
+    let max_upgraded = desk.number(
+        "upstream.max_upgraded",
+        upstream.max_upgraded,
+        0..=1_000_000,
+    );
     Some(Settings {
         upstream: address(desk, &upstream.url)?,
         connect_timeout,
@@ -47,7 +52,29 @@ pub(super) fn build(desk: &mut Desk<'_>, raw: &Raw, cookies: &Cookies) -> Option
             cookies.device.clone(),
         ],
         max_connections: max_connections as usize,
+        upgrades: upgrades(desk, &upstream.upgrades),
+        max_upgraded: max_upgraded as usize,
     })
+}
+
+/// Protocols that requests may switch to. Not HTTP/2: behind a switch nobody would judge what is
+/// asked for.
+fn upgrades(desk: &mut Desk<'_>, names: &[String]) -> Vec<String> {
+    for (index, name) in names.iter().enumerate() {
+        let key = format!("upstream.upgrades[{}]", index + 1);
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b);
+        let lower = name.to_ascii_lowercase();
+        if name.is_empty() || !name.bytes().all(is_token) {
+            desk.refuse_with(&key, "is no protocol", "write a name such as \"websocket\"");
+        } else if lower == "h2c" || lower.starts_with("http/") || lower.starts_with("tls") {
+            desk.refuse_with(
+                &key,
+                "would carry requests that nobody judges",
+                "HTTP/2 needs no upgrade: clients may begin with it",
+            );
+        }
+    }
+    names.iter().map(|name| name.to_ascii_lowercase()).collect()
 }
 
 fn address(desk: &mut Desk<'_>, url: &str) -> Option<Address> {

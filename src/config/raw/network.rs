@@ -93,6 +93,10 @@ pub(crate) struct Upstream {
     pub(crate) idle_timeout: String,
     /// Connections one worker keeps.
     pub(crate) max_connections: i64,
+    /// Protocols that may be switched to.
+    pub(crate) upgrades: Vec<String>,
+    /// Switched connections of one worker.
+    pub(crate) max_upgraded: i64,
     /// Whether the upstream sees the caller's `Host`.
     pub(crate) preserve_host: bool,
     /// Probed for readiness detail.
@@ -107,6 +111,8 @@ impl Default for Upstream {
             response_timeout: "60s".to_owned(),
             idle_timeout: "60s".to_owned(),
             max_connections: 256,
+            upgrades: vec!["websocket".to_owned()],
+            max_upgraded: 4096,
             preserve_host: true,
             health_path: String::new(),
         }

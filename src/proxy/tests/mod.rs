@@ -48,6 +48,8 @@ fn settings(port: u16) -> Settings {
         managed: MANAGED.map(HeaderName::from_static).to_vec(),
         cookies: vec!["sidegate_access".to_owned(), "sidegate_refresh".to_owned()],
         max_connections: 8,
+        upgrades: vec!["websocket".to_owned()],
+        max_upgraded: 8,
     }
 }
 

@@ -17,6 +17,7 @@ use sidegate::rules::session::Limits as Lives;
 use sidegate::service::audit::{Audit, AuditQueue};
 use sidegate::service::liveness::Liveness;
 use sidegate::service::password::PasswordPool;
+use sidegate::service::streams::Streams;
 use sidegate::service::{Parts, Service, Settings, SignupMode};
 use sidegate::store::settings::{Engine, Settings as StoreSettings};
 use sidegate::store::{Cap, Embedded, Lifecycle as _, LockPolicy, RotatePolicy, WhenFull};
@@ -129,6 +130,7 @@ async fn build(
             Arc::clone(&random),
         )),
         keys: Arc::clone(keys),
+        streams: Arc::new(Streams::new(Arc::clone(&liveness))),
         liveness: Arc::clone(&liveness),
         limits: Limits::new(&limits(), &clock),
         audit,

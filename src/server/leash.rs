@@ -1,0 +1,135 @@
+//! Ends an answer with the session it is given for.
+//!
+//! A short answer of known length needs none. A longer one asks, whenever it goes on, whether any
+//! session has ended since the last time: one number, of this worker's own reading. One that waits
+//! for the upstream goes into the books of open streams, and is told.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::Body;
+
+use crate::guard::Identity;
+use crate::service::streams::{Desk, OpenStream, Opener};
+
+/// An answer of known length up to this is not worth a leash, in bytes.
+const SHORT: u64 = 64 * 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Leash {
+    desk: Arc<Desk>,
+    identity: Arc<Identity>,
+    kind: Kind,
+    /// The state of the revocations when they last said nothing against the session.
+    epoch: u64,
+    stream: Option<OpenStream>,
+}
+
+/// How an answer is ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Events follow each other; after any of them may be the end.
+    Events,
+    /// A status follows in the trailers.
+    Grpc,
+    /// It breaks off.
+    Plain,
+}
+
+impl Leash {
+    /// For an answer that may go on for longer than its session.
+    pub(super) fn of<B: Body>(
+        answer: &Response<B>,
+        desk: &Arc<Desk>,
+        identity: &Arc<Identity>,
+    ) -> Option<Box<Self>> {
+        let length = answer.body().size_hint().exact();
+        if length.is_some_and(|length| length <= SHORT) {
+            return None;
+        }
+        Some(Box::new(Self {
+            desk: Arc::clone(desk),
+            identity: Arc::clone(identity),
+            kind: Kind::of(answer.headers()),
+            epoch: desk.liveness().epoch(),
+            stream: None,
+        }))
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Ready when the session is over. Cheap: for every time that an answer goes on.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(stream) = &mut self.stream {
+            return stream.poll_over(cx);
+        }
+        // Read before the set is: what comes in meanwhile is seen the next time.
+        let epoch = self.desk.liveness().epoch();
+        if epoch != self.epoch {
+            let verdict = self.desk.liveness().verdict(self.identity.session.id);
+            if verdict.is_some_and(|verdict| !verdict.admits(self.identity.generation)) {
+                return Poll::Ready(());
+            }
+            self.epoch = epoch;
+        }
+        Poll::Pending
+    }
+
+    /// The same for an answer that waits: goes into the books, to be woken.
+    pub(super) fn poll_over_while_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (desk, identity) = (&self.desk, &self.identity);
+        (self.stream)
+            .get_or_insert_with(|| desk.open(opener(identity)))
+            .poll_over(cx)
+    }
+}
+
+/// Whether a request is a gRPC call.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    Kind::of(headers) == Kind::Grpc
+}
+
+/// On whose behalf a stream is opened.
+pub(super) fn opener(identity: &Identity) -> Opener<'_> {
+    Opener {
+        session: &identity.session,
+        generation: identity.generation,
+        expires_at: identity.expires_at,
+    }
+}
+
+impl Kind {
+    fn of(headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is = |name: &[u8]| {
+            kind.and_then(|kind| kind.get(..name.len()))
+                .is_some_and(|kind| kind.eq_ignore_ascii_case(name))
+        };
+        if is(b"text/event-stream") {
+            Self::Events
+        } else if is(b"application/grpc") {
+            Self::Grpc
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// What a gRPC answer ends with whose session is over.
+pub(super) fn unauthenticated() -> HeaderMap {
+    HeaderMap::from_iter([
+        (
+            http::HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static("16"),
+        ),
+        (
+            http::HeaderName::from_static("grpc-message"),
+            HeaderValue::from_static("the session has ended"),
+        ),
+    ])
+}
