@@ -18,7 +18,7 @@ use http_body_util::Full;
 
 use crate::api::settings::Delivery;
 use crate::api::wire::cors::Cors;
-use crate::guard::{Guard, extract};
+use crate::guard::{Guard, Identity, extract};
 use crate::service::{Caller, Grant, Service};
 use crate::tokens::jwks::jwks;
 use crate::tokens::keys::Keys;
@@ -26,6 +26,7 @@ use crate::types::net::Scheme;
 use crate::types::secret::SecretText;
 
 pub use error::ApiError;
+pub use native::CheckRoute;
 pub use settings::{Mount, Settings};
 
 /// An answer of ours: always whole, never streamed.
@@ -71,6 +72,18 @@ impl Api {
             let rest = path.strip_prefix(mount.prefix.as_str())?;
             (rest.is_empty() || rest.starts_with('/')).then_some((mount, rest))
         })
+    }
+
+    /// The route of checks, if a path is on one: what follows it may be the path that is asked
+    /// about, and is not clean.
+    pub fn check<'a>(&'a self, path: &'a str) -> Option<CheckRoute<'a>> {
+        let (mount, path) = self.mount(path)?;
+        CheckRoute::of(mount, path)
+    }
+
+    /// The answer to a check of a request that may pass: who is calling, if anybody is.
+    pub fn admitted(identity: Option<&Identity>) -> Answer {
+        native::admitted(identity)
     }
 
     /// The names of our cookies and what they look like.

@@ -11,6 +11,8 @@ pub struct Mount {
     pub delivery: Delivery,
     /// Other origins that may call, `scheme://host[:port]`, lower case.
     pub allowed_origins: Vec<String>,
+    /// Whether a gateway's check renews an access cookie that has run out.
+    pub verify_renews: bool,
 }
 
 /// How tokens travel to the client.

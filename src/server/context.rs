@@ -37,6 +37,8 @@ pub struct Context {
     pub client: IpAddr,
     /// The other end of the connection.
     pub peer: IpAddr,
+    /// Whether it is one whose word counts.
+    pub trusted: bool,
     /// What a trusted peer says about the way before it.
     pub earlier: Earlier,
     /// What the client speaks, here or to the trusted peer in front.
@@ -61,6 +63,7 @@ impl Context {
                 request_id: ids.next(),
                 client: peer,
                 peer,
+                trusted: false,
                 earlier: Earlier::default(),
                 scheme: end.scheme,
             };
@@ -89,6 +92,7 @@ impl Context {
             request_id: kept.unwrap_or_else(|| ids.next()),
             client,
             peer,
+            trusted: true,
             earlier,
             scheme,
         }

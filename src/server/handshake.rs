@@ -161,7 +161,7 @@ impl Pipeline {
         caller: &Arc<Identity>,
         record: &mut Record,
     ) -> crate::service::streams::OpenStream {
-        self.identified(caller, record);
+        self.note(caller, record);
         self.streams.open(opener(caller))
     }
 }

@@ -4,6 +4,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
 
+use crate::server::original::Unclear;
 use crate::types::path::BadPath;
 
 /// The longest request target, in bytes.
@@ -33,6 +34,9 @@ pub enum BadRequest {
     /// The path has more than one reading, or none.
     #[error(transparent)]
     Path(BadPath),
+    /// What a gateway says about the request it asks about has no single reading.
+    #[error(transparent)]
+    Original(Unclear),
 }
 
 /// What a request must fit.
@@ -82,6 +86,11 @@ impl Intake {
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(BadRequest::Host);
         };
+        self.host_of(value)
+    }
+
+    /// The host that a header names, if it is a valid one of ours.
+    pub fn host_of(&self, value: &HeaderValue) -> Result<Host, BadRequest> {
         let text = value.to_str().map_err(|_| BadRequest::Host)?;
         let name = host_name(text)
             .ok_or(BadRequest::Host)?

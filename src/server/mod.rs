@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod admin;
+mod check;
 mod connection;
 pub mod context;
 pub mod control;
@@ -13,6 +14,7 @@ pub mod intake;
 mod leash;
 pub mod lifecycle;
 pub mod listener;
+pub mod original;
 pub mod outbox;
 pub mod peer;
 pub mod pipeline;

@@ -121,6 +121,12 @@ impl Pipeline {
     ) -> Result<Response<Body>, Fault> {
         let host = self.intake.admit(&request)?; // 2 admit
         let uri = request.uri().clone();
+        if record.context().trusted
+            && let Some(route) = self.api.check(uri.path())
+        {
+            // A gateway asks about another request, whose path is cleaned in place of this one's.
+            return Box::pin(self.check(route, &request, &host, record, besides)).await;
+        }
         let path = CleanPath::parse(uri.path(), &self.paths).map_err(BadRequest::Path)?; // 3 clean
         if let Some(target) = self.own_route(uri.path()) {
             return self.answer(target, request, &host, record, besides).await; // 4 route
@@ -220,7 +226,7 @@ impl Pipeline {
     ) -> Result<Response<Body>, Fault> {
         record.routed(RouteClass::Upstream);
         if let Some(identity) = permit.shared() {
-            self.identified(identity, record);
+            self.note(identity, record);
         }
         let via = record
             .context_mut()
@@ -244,8 +250,8 @@ impl Pipeline {
         Ok(answer.map(Body::Upstream))
     }
 
-    /// Notes who is calling, and that they are active.
-    pub(super) fn identified(&self, identity: &Arc<Identity>, record: &mut Record) {
+    /// Tells the record who is calling, and now and then the session that it is in use.
+    pub(super) fn note(&self, identity: &Arc<Identity>, record: &mut Record) {
         record.identified(identity);
         if identity.is_due(record.context().at, activity::EVERY) {
             let address = Some(record.context().client);
@@ -279,9 +285,9 @@ impl Pipeline {
 
 /// What an answer carries besides what was asked for, also when it is a refusal.
 #[derive(Debug, Default)]
-struct Besides {
+pub(super) struct Besides {
     cors: Option<Cors>,
-    renewal: Option<Renewal>,
+    pub(super) renewal: Option<Renewal>,
     tunnel: Option<Box<Tunnel>>,
 }
 

@@ -98,6 +98,15 @@ impl Record {
         &self.context.request_id
     }
 
+    /// It is a question about another request, which the log names instead. A target that is no
+    /// target leaves the name as it was.
+    pub fn about(&mut self, method: &Method, target: &str) {
+        if let Ok(uri) = target.parse() {
+            self.method = method.clone();
+            self.uri = uri;
+        }
+    }
+
     /// The kind of route it went.
     pub fn routed(&mut self, class: RouteClass) {
         self.class = class;
@@ -226,6 +235,7 @@ impl std::fmt::Debug for Why<'_> {
             Fault::Denied(denial) => return f.write_str(denial.detail()),
             Fault::Api(error) => error,
             Fault::Upstream(error) => error,
+            Fault::Check(fault) => return Why(fault).fmt(f),
         };
         write!(f, "{error}")?;
         let mut below = error.source();

@@ -6,6 +6,7 @@ mod account;
 mod login;
 mod public;
 mod session;
+mod verify;
 mod view;
 
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use crate::api::{Answer, Api, Call};
 use crate::guard::{Denial, Guard, Identity, extract};
 use crate::service::AuthError;
 use crate::types::ids::SessionId;
+
+pub(super) use verify::admitted;
+pub use verify::{CheckRoute, VERIFY};
 
 /// One route of the native dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +76,7 @@ pub const ROUTES: &[Route] = &[
     route("DELETE", "/sessions/{id}", Endpoint::EndSession),
     route("POST", "/sessions/revoke-all", Endpoint::RevokeAll),
     route("POST", "/password", Endpoint::Password),
-    route("GET", "/verify", Endpoint::Verify),
+    route("GET", VERIFY, Endpoint::Verify),
     route("GET", "/jwks.json", Endpoint::Jwks),
     route("GET", "/openapi.json", Endpoint::OpenApi),
     route("GET", "/health", Endpoint::Health),
@@ -108,7 +112,7 @@ where
         Endpoint::EndSession => session::end(&asked, session_id(&call.path)?).await,
         Endpoint::RevokeAll => session::revoke_all(&asked, body).await,
         Endpoint::Password => account::password(&asked, body).await,
-        Endpoint::Verify => public::verify(&asked),
+        Endpoint::Verify => verify::verify(&asked),
         Endpoint::Jwks => Ok(api.jwks()),
         Endpoint::OpenApi => Ok(public::openapi()),
         Endpoint::Health => public::health(),

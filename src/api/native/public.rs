@@ -1,4 +1,4 @@
-//! `GET /verify`, `GET /openapi.json`, `GET /health`.
+//! `GET /openapi.json`, `GET /health`.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::api::Answer;
 use crate::api::error::ApiError;
-use crate::api::native::Asked;
 use crate::api::wire::reply;
 
 /// The contract of this dialect, kept by hand and held to the code by tests.
@@ -15,16 +14,6 @@ pub(super) const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
-}
-
-/// Whether the shown token is good: 200 with the identity headers, or the refusal.
-pub(super) fn verify(asked: &Asked<'_>) -> Result<Answer, ApiError> {
-    let identity = asked.caller()?;
-    let mut answer = reply::empty(StatusCode::OK);
-    for (name, value) in &identity.headers {
-        answer.headers_mut().insert(name.clone(), value.clone());
-    }
-    Ok(answer)
 }
 
 pub(super) fn openapi() -> Answer {

@@ -78,11 +78,20 @@ fn mount(desk: &mut Desk<'_>, key: &str, raw: &Mount) -> MountSettings {
             ),
         }
     }
+    let delivery = desk
+        .word(&format!("{key}.delivery"), &raw.delivery, &deliveries)
+        .unwrap_or(Delivery::Json);
+    if raw.verify_renews && delivery != Delivery::Cookies {
+        desk.refuse_with(
+            &format!("{key}.verify_renews"),
+            "renews cookies, and tokens do not travel in cookies here",
+            "set delivery = \"cookies\" as well",
+        );
+    }
     MountSettings {
         prefix: raw.prefix.clone(),
-        delivery: desk
-            .word(&format!("{key}.delivery"), &raw.delivery, &deliveries)
-            .unwrap_or(Delivery::Json),
+        delivery,
         allowed_origins,
+        verify_renews: raw.verify_renews,
     }
 }

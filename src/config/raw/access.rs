@@ -110,6 +110,8 @@ pub(crate) struct Mount {
     pub(crate) pages: bool,
     /// Other origins that may call.
     pub(crate) allowed_origins: Vec<String>,
+    /// Whether a gateway's check renews cookies.
+    pub(crate) verify_renews: bool,
     /// Status codes of the nest dialect.
     pub(crate) status_mode: String,
 }
@@ -122,6 +124,7 @@ impl Default for Mount {
             delivery: "json".to_owned(),
             pages: true,
             allowed_origins: Vec::new(),
+            verify_renews: false,
             status_mode: "wire".to_owned(),
         }
     }

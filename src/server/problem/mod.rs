@@ -34,6 +34,8 @@ pub enum Fault {
     Api(ApiError),
     /// The upstream did not answer properly.
     Upstream(UpstreamError),
+    /// A gateway asked about a request, which may not pass.
+    Check(Box<Fault>),
 }
 
 impl From<BadRequest> for Fault {
@@ -177,6 +179,7 @@ pub fn problem(fault: &Fault) -> Problem {
         Fault::Denied(denial) => denied(denial),
         Fault::Api(error) => api(error),
         Fault::Upstream(error) => upstream(error),
+        Fault::Check(fault) => problem(fault).for_gateway(),
     }
 }
 
@@ -190,7 +193,7 @@ fn bad_request(bad: BadRequest) -> Problem {
         BadRequest::TargetTooLong => say(414, Code::UriTooLong, detail).with(Extra::Close),
         BadRequest::Expectation => say(417, Code::ExpectationFailed, detail).with(Extra::Close),
         BadRequest::Framing => say(400, Code::BadRequest, detail).with(Extra::Close),
-        BadRequest::Target | BadRequest::Host | BadRequest::Path(_) => {
+        BadRequest::Target | BadRequest::Host | BadRequest::Path(_) | BadRequest::Original(_) => {
             say(400, Code::BadRequest, detail)
         }
     }
@@ -333,6 +336,19 @@ impl Problem {
 
     fn about(mut self, field: &str) -> Self {
         self.field = Some(field.to_owned());
+        self
+    }
+
+    /// The same for a gateway that asked: of all that is wrong with a request, nginx knows only 401
+    /// and 403, and takes anything else for a fault of ours. What is told about the connection or
+    /// the methods of the check itself would be wrong.
+    fn for_gateway(mut self) -> Self {
+        if self.status.is_client_error() && self.status != StatusCode::UNAUTHORIZED {
+            self.status = StatusCode::FORBIDDEN;
+        }
+        if matches!(self.extra, Extra::Close | Extra::Allow(_)) {
+            self.extra = Extra::None;
+        }
         self
     }
 

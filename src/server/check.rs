@@ -1,0 +1,93 @@
+//! A gateway asks about a request that it holds: `/verify` below a mount, from a trusted peer.
+//!
+//! What always holds: the original request is judged by the same guard, rules and path reading as if
+//! it had come here, and nothing but a permit is answered with 200. What a peer that is not trusted
+//! says about another request is not read; its own request is an ordinary call of ours.
+
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+
+use crate::api::{Api, CheckRoute};
+use crate::guard::Verdict;
+use crate::server::intake::{BadRequest, Host};
+use crate::server::original::Check;
+use crate::server::pipeline::{Besides, Pipeline};
+use crate::server::problem::Fault;
+use crate::server::record::{Body, Record};
+use crate::server::renewal::{self, Head};
+use crate::telemetry::metrics::RouteClass;
+use crate::types::path::CleanPath;
+
+impl Pipeline {
+    /// Answers a check: 200 with the caller's identity headers, or why the original request may not
+    /// pass. The body of the check, if any, is not looked at.
+    pub(super) async fn check(
+        &self,
+        route: CheckRoute<'_>,
+        request: &Request<Incoming>,
+        host: &Host,
+        record: &mut Record,
+        besides: &mut Besides,
+    ) -> Result<Response<Body>, Fault> {
+        record.routed(RouteClass::Api);
+        let asked = Check {
+            method: request.method(),
+            host,
+            below: below(request.uri(), route.below),
+            headers: request.headers(),
+        };
+        self.judge_original(route, asked, record, besides)
+            .await
+            .map_err(|fault| Fault::Check(Box::new(fault)))
+    }
+
+    async fn judge_original(
+        &self,
+        route: CheckRoute<'_>,
+        asked: Check<'_>,
+        record: &mut Record,
+        besides: &mut Besides,
+    ) -> Result<Response<Body>, Fault> {
+        let original = asked.original(&self.intake)?;
+        record.about(&original.method, original.target);
+        let (path, _) =
+            CleanPath::parse_target(original.target, &self.paths).map_err(BadRequest::Path)?;
+        let head = Head {
+            method: &original.method,
+            headers: asked.headers,
+            host: &original.host,
+            path: &path,
+        };
+        let now = record.context().at;
+        let name = original.host.name.as_str();
+        let mut verdict = self
+            .guard
+            .judge(head.method, head.headers, name, head.path, now);
+        if route.renews
+            && renewal::could_help(&verdict)
+            && let Some((renewed, renewal)) = self.renew(head, record).await?
+        {
+            verdict = renewed;
+            besides.renewal = Some(renewal);
+        }
+        match verdict {
+            Verdict::Allow(permit) => {
+                if let Some(identity) = permit.shared() {
+                    self.note(identity, record);
+                }
+                Ok(Api::admitted(permit.identity()).map(Body::Whole))
+            }
+            Verdict::Deny(denial) => Err(Fault::Denied(denial)),
+        }
+    }
+}
+
+/// What follows the route in the target, with its query: nothing when the path ends there.
+fn below<'a>(uri: &'a Uri, path: &str) -> &'a str {
+    if path.is_empty() {
+        return "";
+    }
+    let target = uri.path_and_query().map_or("", |target| target.as_str());
+    let route = uri.path().len().saturating_sub(path.len());
+    target.get(route..).unwrap_or_default()
+}
