@@ -49,9 +49,9 @@ impl Pipeline {
         besides: &mut Besides,
     ) -> Result<Response<Body>, Fault> {
         let original = asked.original(&self.intake)?;
-        record.about(&original.method, original.target);
-        let (path, _) =
-            CleanPath::parse_target(original.target, &self.paths).map_err(BadRequest::Path)?;
+        record.about(&original.method, &original.target);
+        let (path, _) = CleanPath::parse_target(original.target.as_str(), &self.paths)
+            .map_err(BadRequest::Path)?;
         let head = Head {
             method: &original.method,
             headers: asked.headers,

@@ -7,6 +7,7 @@ use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
@@ -98,13 +99,10 @@ impl Record {
         &self.context.request_id
     }
 
-    /// It is a question about another request, which the log names instead. A target that is no
-    /// target leaves the name as it was.
-    pub fn about(&mut self, method: &Method, target: &str) {
-        if let Ok(uri) = target.parse() {
-            self.method = method.clone();
-            self.uri = uri;
-        }
+    /// It is a question about another request, which the log names instead.
+    pub fn about(&mut self, method: &Method, target: &PathAndQuery) {
+        self.method = method.clone();
+        self.uri = Uri::from(target.clone());
     }
 
     /// The kind of route it went.

@@ -18,6 +18,7 @@ mod commands;
 mod cookies;
 mod csrf;
 mod faults;
+mod forward_auth;
 mod harness;
 mod intake;
 mod leaks;

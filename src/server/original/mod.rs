@@ -9,6 +9,7 @@
 #[cfg(test)]
 mod tests;
 
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::server::intake::{BadRequest, Host, Intake};
@@ -28,13 +29,13 @@ pub struct Check<'a> {
 
 /// The request that is asked about. Its target is not clean yet.
 #[derive(Debug, Clone)]
-pub struct Original<'a> {
+pub struct Original {
     /// Its method, one that is served.
     pub method: Method,
     /// Its host, one of ours.
     pub host: Host,
     /// Its target, query included.
-    pub target: &'a str,
+    pub target: PathAndQuery,
 }
 
 /// Why nobody can tell what a gateway asks about.
@@ -65,16 +66,21 @@ impl From<Unclear> for BadRequest {
 
 impl<'a> Check<'a> {
     /// The original request, if there is exactly one reading of what is said about it.
-    pub fn original(&self, intake: &Intake) -> Result<Original<'a>, BadRequest> {
+    pub fn original(&self, intake: &Intake) -> Result<Original, BadRequest> {
         let (method, target, host) = self.story(intake)?;
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| BadRequest::Method)?;
         if !intake.methods.contains(&method) {
             return Err(BadRequest::Method);
         }
+        // What is no target of a request here may not be one behind a gateway either.
+        let read = PathAndQuery::try_from(target).map_err(|_| BadRequest::Target)?;
+        if read.as_str() != target {
+            return Err(BadRequest::Target);
+        }
         Ok(Original {
             method,
             host,
-            target,
+            target: read,
         })
     }
 
