@@ -55,6 +55,43 @@ const IDENTITY: [&str; 7] = [
     "x-auth-method",
 ];
 
+/// What each gateway with its file of `examples/forward-auth` sent for `POST /orders/7?x=1`, whose
+/// client claimed to be `evil` and to ask for `/public/x`. Traefik's is as it documents it.
+const RECORDED: [(&str, &str); 4] = [
+    (
+        "nginx 1.22",
+        "GET /auth/verify HTTP/1.1\r\nHost: app.example.org\r\nX-Original-Method: POST\r\n\
+         X-Original-URI: /orders/7?x=1\r\nX-Forwarded-For: 203.0.113.7\r\n\
+         X-Forwarded-Proto: http\r\nAuthorization: Bearer TOKEN\r\nCookie: theme=dark\r\n\
+         User-Agent: client\r\nX-User-Id: evil\r\n\r\n",
+    ),
+    (
+        "Caddy 2.11",
+        "GET /auth/verify?x=1 HTTP/1.1\r\nHost: app.example.org\r\nUser-Agent: client\r\n\
+         Authorization: Bearer TOKEN\r\nCookie: theme=dark\r\nVia: 1.1 Caddy\r\n\
+         X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Host: app.example.org\r\n\
+         X-Forwarded-Method: POST\r\nX-Forwarded-Proto: http\r\n\
+         X-Forwarded-Uri: /orders/7?x=1\r\nAccept-Encoding: gzip\r\n\r\n",
+    ),
+    (
+        "Envoy 1.40",
+        "POST /auth/verify/orders/7?x=1 HTTP/1.1\r\nhost: app.example.org\r\n\
+         content-length: 0\r\nx-forwarded-for: 192.0.2.1,203.0.113.7\r\n\
+         x-forwarded-proto: http\r\nauthorization: Bearer TOKEN\r\ncookie: theme=dark\r\n\
+         x-request-id: 55fef538-7fe5-428d-bc96-e124b2bd3368\r\nuser-agent: client\r\n\
+         x-envoy-internal: true\r\nx-envoy-expected-rq-timeout-ms: 5000\r\n\r\n",
+    ),
+    (
+        "Traefik 3",
+        "GET /auth/verify HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: client\r\n\
+         Authorization: Bearer TOKEN\r\nCookie: theme=dark\r\nX-User-Id: evil\r\n\
+         X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Host: app.example.org\r\n\
+         X-Forwarded-Method: POST\r\nX-Forwarded-Port: 80\r\nX-Forwarded-Proto: http\r\n\
+         X-Forwarded-Server: gateway\r\nX-Forwarded-Uri: /orders/7?x=1\r\n\
+         X-Real-Ip: 203.0.113.7\r\nAccept-Encoding: gzip\r\n\r\n",
+    ),
+];
+
 async fn trusting(extra: &str) -> TestApp {
     TestApp::with(&format!("{TRUSTED}{extra}{RULES}")).await
 }
@@ -210,6 +247,35 @@ async fn every_gateway_hears_what_the_rules_say_of_the_request_it_holds() {
         assert_eq!(ask.send(app.address).await.status, 200, "{ask:?}");
     }
     assert_eq!(app.upstream.count(), 0, "a check reaches no application");
+}
+
+#[tokio::test]
+async fn the_recorded_question_of_each_gateway_is_understood() {
+    let only = "[[rule]]\npath = \"/orders/*\"\nmethods = [\"POST\"]\nhost = \"app.example.org\"\n\
+                roles = [\"user\"]\n[policy]\ndefault = \"deny\"\n";
+    let app = trusting(only).await;
+    let ann = app.user("ann").await;
+    let eve = app.user_with_roles("eve", &["guest"]).await;
+    for (gateway, question) in RECORDED {
+        for (token, status) in [(&ann.access, 200), (&eve.access, 403)] {
+            let mut connection = Connection::open(app.address).await;
+            let question = question.replace("TOKEN", token);
+            connection.write(question.as_bytes()).await;
+            let answer = connection.answer("GET").await;
+            assert_eq!(answer.status, status, "{gateway}: {}", answer.text());
+            let name = (status == 200).then_some("ann");
+            assert_eq!(answer.header("x-user-name"), name, "{gateway}");
+        }
+    }
+    let asked = |log: &str| log.matches(" POST /orders/7 200 ").count() == RECORDED.len();
+    let log = app.access_log(asked).await;
+    let from_client = |line: &&str| line.contains(" 203.0.113.7 ");
+    assert!(
+        log.lines()
+            .filter(|l| l.contains("/orders/7"))
+            .all(|l| from_client(&l)),
+        "{log}"
+    );
 }
 
 #[tokio::test]
