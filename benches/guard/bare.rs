@@ -80,7 +80,7 @@ impl Forwarder {
         };
         Ok(Self {
             guard,
-            proxy: Proxy::new(settings),
+            proxy: Proxy::new(settings)?,
         })
     }
 

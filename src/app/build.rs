@@ -181,7 +181,7 @@ pub(super) fn worker(
     let pipeline = Pipeline {
         api: Arc::clone(parts.api),
         guard: Arc::new(guard),
-        proxy: Arc::new(Proxy::new(carried)),
+        proxy: Arc::new(Proxy::new(carried)?),
         intake: Intake {
             hosts: config.server.hosts.clone(),
             methods: methods(),

@@ -9,6 +9,7 @@ use crate::policy::PolicyError;
 use crate::service::AuthError;
 use crate::service::password;
 use crate::store::StoreError;
+use crate::tls::client::BadClient;
 use crate::tokens::keys::KeysError;
 
 /// A start that failed.
@@ -26,6 +27,9 @@ pub enum StartError {
     /// Password hashing.
     #[error(transparent)]
     Passwords(#[from] password::StartError),
+    /// TLS towards the upstream.
+    #[error(transparent)]
+    Upstream(#[from] BadClient),
     /// The identity headers.
     #[error("headers: {0}")]
     Headers(#[from] BadPreset),

@@ -175,10 +175,18 @@ fn listener(config: &Config) -> String {
 
 fn upstream(config: &Config) -> String {
     let proxy = &config.proxy;
-    let place = match &proxy.upstream {
-        Address::Tcp { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
-        Address::Tcp { host, port } => format!("http://{host}:{port}"),
-        Address::Unix(path) => format!("unix:{}", path.display()),
+    let place = &proxy.upstream;
+    let speech = match place {
+        Address::Tcp { .. } | Address::Unix(_) => String::new(),
+        Address::H2c { .. } => ", HTTP/2".to_owned(),
+        Address::Tls { host, tls, .. } => {
+            let roots = tls.ca.as_ref().map_or_else(
+                || "the system's roots".to_owned(),
+                |path| path.display().to_string(),
+            );
+            let name = tls.server_name.as_ref().unwrap_or(host);
+            format!(", HTTP/2 or HTTP/1.1, shows a certificate for {name} by {roots}")
+        }
     };
     let host = if proxy.preserve_host {
         "sees the caller's Host"
@@ -190,7 +198,7 @@ fn upstream(config: &Config) -> String {
     } else {
         format!("has {} to answer", show_duration(proxy.response_timeout))
     };
-    format!("{place}, {host}, {patience}")
+    format!("{place}{speech}, {host}, {patience}")
 }
 
 fn store(engine: &Engine) -> String {

@@ -13,7 +13,7 @@ use crate::config::problem::Problems;
 use crate::config::raw::Raw;
 use crate::config::{Config, Sources};
 use crate::policy::settings::Access;
-use crate::proxy::settings::Address;
+use crate::proxy::settings::{Address, Tls};
 use crate::server::settings::Listen;
 use crate::service::settings::SignupMode;
 use crate::store::settings::Engine;
@@ -261,17 +261,56 @@ database = "city.mmdb"
 listen = "127.0.0.1:4502"
 "#;
     insta::assert_snapshot!("later_features", told(text));
-    for url in ["https://app:3000", "h2c://app:3000"] {
-        let error = load_with(
-            Some(&format!("[upstream]\nurl = \"{url}\"")),
-            &[],
-            &no_files,
-        );
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            "config.toml:2:1: upstream.url: this version speaks HTTP/1.1 to the upstream; \
-             https and h2c come later"
-        );
+}
+
+#[test]
+fn every_kind_of_upstream_is_understood() {
+    let upstream = |text: &str| {
+        let text = format!("[upstream]\n{text}");
+        load_with(Some(&text), &[], &no_files)
+            .map(|config| (config.proxy.upstream.to_string(), config.proxy.upstream))
+            .map_err(|problems| problems.to_string())
+    };
+    for (url, shown) in [
+        ("http://app", "http://app:80"),
+        ("https://app", "https://app:443"),
+        ("https://[::1]:8443", "https://[::1]:8443"),
+        ("h2c://app", "h2c://app:80"),
+        ("h2c://10.0.0.1:50051", "h2c://10.0.0.1:50051"),
+        ("unix:/run/a", "unix:/run/a"),
+    ] {
+        assert_eq!(upstream(&format!("url = \"{url}\"")).unwrap().0, shown);
+    }
+    let text = "url = \"https://app\"\n[upstream.tls]\nca = \"ca.pem\"\ncert = \"a.crt\"\n\
+                key = \"a.key\"\nserver_name = \"other\"";
+    let expected = Tls {
+        ca: Some("ca.pem".into()),
+        identity: Some(("a.crt".into(), "a.key".into())),
+        server_name: Some("other".to_owned()),
+    };
+    let Address::Tls { tls, .. } = upstream(text).unwrap().1 else {
+        panic!("no TLS");
+    };
+    assert_eq!(tls, expected);
+    for (text, told) in [
+        (
+            "url = \"http://app\"\n[upstream.tls]\nca = \"ca.pem\"",
+            "config.toml:4:1: upstream.tls.ca: is for an upstream.url that begins with https://",
+        ),
+        (
+            "url = \"https://app\"\n[upstream.tls]\ncert = \"a.crt\"",
+            "config.toml:4:1: upstream.tls.cert: needs upstream.tls.key beside it",
+        ),
+        (
+            "url = \"https://app\"\n[upstream.tls]\nkey = \"a.key\"",
+            "config.toml:4:1: upstream.tls.key: needs upstream.tls.cert beside it",
+        ),
+        (
+            "url = \"https://app\"\n[upstream.tls]\nserver_name = \"a b\"",
+            "config.toml:4:1: upstream.tls.server_name: is no host name and no address",
+        ),
+    ] {
+        assert_eq!(upstream(text).unwrap_err(), told);
     }
 }
 

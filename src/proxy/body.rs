@@ -9,26 +9,56 @@ use hyper::body::Incoming;
 
 use crate::proxy::error::UpstreamError;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::http2;
 
 /// The body of the upstream's answer. It owns the exchange, and so goes on sending what is left
 /// of the request's body while it is read.
 ///
 /// An answer that breaks off gives an error, never a clean end. Dropping it early closes the
-/// connection to the upstream; when the answer ends before the whole request was sent, the rest
+/// connection to the upstream, or resets the stream; when the answer ends before the whole request was sent, the rest
 /// of the request is not read.
 #[derive(Debug)]
 pub struct Body<B = Incoming> {
-    exchange: Exchange<B>,
+    kind: Kind<B>,
+}
+
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one; a box would cost it"
+)]
+enum Kind<B> {
+    Http1(Exchange<B>),
+    Http2(Box<http2::Exchange<B>>),
 }
 
 impl<B> Body<B> {
     pub(super) const fn new(exchange: Exchange<B>) -> Self {
-        Self { exchange }
+        Self {
+            kind: Kind::Http1(exchange),
+        }
     }
 
-    #[cfg(test)]
-    pub(super) const fn exchange(&self) -> &Exchange<B> {
-        &self.exchange
+    /// The body of an answer on a stream of HTTP/2.
+    pub(super) fn multiplexed(exchange: http2::Exchange<B>) -> Self {
+        Self {
+            kind: Kind::Http2(Box::new(exchange)),
+        }
+    }
+}
+
+#[cfg(test)]
+impl<B> Body<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// How many bytes this holds in memory of its own.
+    pub(super) fn held(&self) -> usize {
+        match &self.kind {
+            Kind::Http1(exchange) => exchange.held(),
+            Kind::Http2(exchange) => exchange.held(),
+        }
     }
 }
 
@@ -44,16 +74,24 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        self.exchange.poll_frame(cx)
+        match &mut self.kind {
+            Kind::Http1(exchange) => exchange.poll_frame(cx),
+            Kind::Http2(exchange) => exchange.poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.exchange.is_over()
+        match &self.kind {
+            Kind::Http1(exchange) => exchange.is_over(),
+            Kind::Http2(exchange) => exchange.is_over(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.exchange
-            .exact()
-            .map_or_else(SizeHint::default, SizeHint::with_exact)
+        let exact = match &self.kind {
+            Kind::Http1(exchange) => exchange.exact(),
+            Kind::Http2(exchange) => exchange.exact(),
+        };
+        exact.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -1,51 +1,103 @@
-//! Connections to the upstream: one kind for TCP and Unix sockets, and how one is made.
+//! How a connection to the upstream is made: look-up, socket and TLS, all within one limit.
 
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
 
 use crate::proxy::error::UpstreamError;
-use crate::proxy::settings::Address;
+use crate::proxy::settings::{Address, Tls};
+use crate::proxy::stream::Stream;
+use crate::tls::client::{self, BadClient, Files};
 
-/// A connected socket.
+/// Connects to one upstream.
 #[derive(Debug)]
-pub(super) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+pub(super) struct Connector {
+    address: Address,
+    limit: Duration,
+    tls: Option<Shaker>,
 }
 
-/// Connects within `limit`. A name that has several addresses is tried address by address, each
-/// with its share of the time that is left, so that one that swallows packets does not hide the
-/// next.
-///
-/// # Errors
-///
-/// `Timeout` when the time is over, `Unreachable` with the last reason otherwise.
-pub(super) async fn dial(address: &Address, limit: Duration) -> Result<Stream, UpstreamError> {
-    let deadline = Instant::now() + limit;
-    match address {
-        Address::Unix(path) => match timeout_at(deadline, UnixStream::connect(path)).await {
-            Ok(stream) => stream.map(Stream::Unix).map_err(UpstreamError::Unreachable),
-            Err(_) => Err(UpstreamError::Timeout),
-        },
-        Address::Tcp { host, port } => {
-            let lookup = timeout_at(deadline, lookup_host((host.as_str(), *port))).await;
-            let found = lookup.map_err(|_| UpstreamError::Timeout)?;
-            let found: Vec<_> = found.map_err(UpstreamError::Unreachable)?.collect();
-            dial_first(&found, deadline).await
+/// What is offered to an upstream that chooses (ALPN).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// HTTP/1.1 and nothing else.
+    Http1,
+    /// HTTP/2 first, HTTP/1.1 second.
+    Both,
+}
+
+/// Makes TLS of a socket. Sessions are resumed; all connections of one worker share what they know.
+struct Shaker {
+    name: ServerName<'static>,
+    http1: TlsConnector,
+    both: TlsConnector,
+}
+
+impl Connector {
+    /// Reads the files that TLS needs.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be used.
+    pub(super) fn new(address: Address, limit: Duration) -> Result<Self, BadClient> {
+        let tls = match &address {
+            Address::Tls { host, tls, .. } => Some(Shaker::new(host, tls)?),
+            Address::Tcp { .. } | Address::Unix(_) | Address::H2c { .. } => None,
+        };
+        Ok(Self {
+            address,
+            limit,
+            tls,
+        })
+    }
+
+    /// Until when a connection that is begun at this moment must stand.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.limit
+    }
+
+    /// Connects before `deadline`. A name that has several addresses is tried address by address,
+    /// each with its share of the time that is left, so that one that swallows packets does not hide
+    /// the next.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout` when the time is over, `Unreachable` with the last reason otherwise.
+    pub(super) async fn dial(
+        &self,
+        offer: Offer,
+        deadline: Instant,
+    ) -> Result<Stream, UpstreamError> {
+        let (host, port) = match &self.address {
+            Address::Unix(path) => {
+                return match timeout_at(deadline, UnixStream::connect(path)).await {
+                    Ok(stream) => stream.map(Stream::Unix).map_err(UpstreamError::Unreachable),
+                    Err(_) => Err(UpstreamError::Timeout),
+                };
+            }
+            Address::Tcp { host, port }
+            | Address::H2c { host, port }
+            | Address::Tls { host, port, .. } => (host.as_str(), *port),
+        };
+        let lookup = timeout_at(deadline, lookup_host((host, port))).await;
+        let found = lookup.map_err(|_| UpstreamError::Timeout)?;
+        let found: Vec<_> = found.map_err(UpstreamError::Unreachable)?.collect();
+        let socket = dial_first(&found, deadline).await?;
+        match &self.tls {
+            None => Ok(Stream::Tcp(socket)),
+            Some(tls) => Box::pin(tls.shake(socket, offer, deadline)).await,
         }
     }
 }
 
-async fn dial_first(found: &[SocketAddr], deadline: Instant) -> Result<Stream, UpstreamError> {
+async fn dial_first(found: &[SocketAddr], deadline: Instant) -> Result<TcpStream, UpstreamError> {
     let nothing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut last = UpstreamError::Unreachable(nothing);
     for (tried, address) in found.iter().enumerate() {
@@ -53,10 +105,8 @@ async fn dial_first(found: &[SocketAddr], deadline: Instant) -> Result<Stream, U
         let share = deadline.saturating_duration_since(Instant::now()) / left;
         match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                stream
-                    .set_nodelay(true)
-                    .map_err(UpstreamError::Unreachable)?;
-                return Ok(Stream::Tcp(stream));
+                prepare(&stream).map_err(UpstreamError::Unreachable)?;
+                return Ok(stream);
             }
             Ok(Err(error)) => last = UpstreamError::Unreachable(error),
             Err(_) => last = UpstreamError::Timeout,
@@ -65,81 +115,67 @@ async fn dial_first(found: &[SocketAddr], deadline: Instant) -> Result<Stream, U
     Err(last)
 }
 
-impl Stream {
-    /// Whether an idle connection is what it should be: open and silent. Asks the runtime, which
-    /// costs no system call and knows what the kernel had told it when this turn began.
-    pub(super) fn is_quiet(&self) -> bool {
-        let mut byte = [0];
-        let read = match self {
-            Self::Tcp(stream) => stream.try_read(&mut byte),
-            Self::Unix(stream) => stream.try_read(&mut byte),
+/// No waiting for more to send, and probes on a quiet connection, so that a host which is gone is
+/// noticed under a stream that may be silent for an hour.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let probes = TcpKeepalive::new()
+        .with_time(PROBE_AFTER)
+        .with_interval(PROBE_EVERY);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
+}
+
+impl Shaker {
+    fn new(host: &str, tls: &Tls) -> Result<Self, BadClient> {
+        let identity = tls.identity.as_ref();
+        let config = client::config(Files {
+            ca: tls.ca.as_deref(),
+            identity: identity.map(|(cert, key)| (cert.as_path(), key.as_path())),
+        })?;
+        let name = tls.server_name.as_deref().unwrap_or(host);
+        let bad = |_| BadClient::Name(name.to_owned());
+        let offering = |protocols: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            TlsConnector::from(Arc::new(config))
         };
-        is_would_block(read)
+        Ok(Self {
+            name: ServerName::try_from(name.to_owned()).map_err(bad)?,
+            http1: offering(&[b"http/1.1"]),
+            both: offering(&[b"h2", b"http/1.1"]),
+        })
     }
 
-    /// The same, but asks the kernel: for requests that cannot be sent a second time.
-    pub(super) fn is_quiet_for_certain(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        let socket = match self {
-            Self::Tcp(stream) => SockRef::from(stream),
-            Self::Unix(stream) => SockRef::from(stream),
+    async fn shake(
+        &self,
+        socket: TcpStream,
+        offer: Offer,
+        deadline: Instant,
+    ) -> Result<Stream, UpstreamError> {
+        let connector = match offer {
+            Offer::Http1 => &self.http1,
+            Offer::Both => &self.both,
         };
-        is_would_block(socket.peek(&mut byte))
-    }
-}
-
-fn is_would_block(read: io::Result<usize>) -> bool {
-    matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        let shaking = connector.connect(self.name.clone(), socket);
+        match timeout_at(deadline, shaking).await {
+            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(Err(error)) => Err(UpstreamError::Unreachable(error)),
+            Err(_) => Err(UpstreamError::Timeout),
         }
     }
 }
 
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    /// Sockets have nothing to flush.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+impl std::fmt::Debug for Shaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shaker")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
+
+/// How long a connection is quiet before the kernel probes it, and how often it does then.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -158,7 +194,10 @@ mod tests {
         let open = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let good = open.local_addr().unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
-        assert!(dial_first(&[refusing, good], deadline).await.is_ok());
+        let stream = dial_first(&[refusing, good], deadline).await.unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
         let error = dial_first(&[refusing], deadline).await.unwrap_err();
         assert!(matches!(error, UpstreamError::Unreachable(_)));
         let error = dial_first(&[], deadline).await.unwrap_err();
@@ -169,7 +208,9 @@ mod tests {
     async fn a_missing_unix_socket_is_unreachable() {
         let folder = tempfile::tempdir().unwrap();
         let address = Address::Unix(folder.path().join("none.sock"));
-        let error = dial(&address, Duration::from_secs(10)).await.unwrap_err();
+        let connector = Connector::new(address, Duration::from_secs(10)).unwrap();
+        let dialling = connector.dial(Offer::Http1, connector.deadline());
+        let error = dialling.await.unwrap_err();
         assert!(matches!(error, UpstreamError::Unreachable(_)));
     }
 }

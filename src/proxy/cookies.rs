@@ -28,12 +28,12 @@ pub(super) fn write_others(out: &mut Vec<u8>, line: &[u8], ours: &[Vec<u8>]) -> 
     left
 }
 
-/// Whether a line has cookies left.
+/// Whether a line has anything to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
-    /// At least one.
+    /// It has.
     Some,
-    /// Not one: the header is not sent.
+    /// Nothing is left of it: the header is not sent.
     Nothing,
 }
 

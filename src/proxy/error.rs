@@ -14,6 +14,10 @@ pub enum UpstreamError {
     /// The upstream sent something that is not one plain HTTP/1.1 answer: 502.
     #[error("the upstream sent a bad answer")]
     BadResponse(#[from] Fault),
+    /// The upstream's side of HTTP/2 failed, or it reset the stream: 502. In the middle of an answer
+    /// the reason becomes the reason of the client's stream.
+    #[error("the upstream broke off")]
+    Http2(#[source] h2::Error),
     /// The upstream was silent for too long: 504.
     #[error("the upstream did not answer in time")]
     Timeout,
@@ -26,6 +30,16 @@ pub enum UpstreamError {
     /// The client did not send the body it announced: 400.
     #[error("the client's request body is bad")]
     ClientBody(#[from] ClientFault),
+}
+
+impl UpstreamError {
+    /// Why a stream or its connection failed before there was an answer.
+    pub(super) fn of_http2(error: h2::Error) -> Self {
+        match error.get_io() {
+            Some(io) => Self::Unreachable(io::Error::new(io.kind(), io.to_string())),
+            None => Self::Http2(error),
+        }
+    }
 }
 
 /// What is wrong with an answer of the upstream.

@@ -153,7 +153,7 @@ where
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Step::Trailers(trailers) => {
-                    let trailers = self.cleaned(trailers);
+                    let trailers = lease.core().outbound.strip.clean(trailers);
                     self.finish();
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
@@ -171,7 +171,12 @@ where
                 Poll::Ready(Ok(_)) => self.silent_since = None,
                 Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(Fault::CutShort.into()))),
                 Poll::Pending => {
-                    let limit = self.lease.as_ref().map(|lease| lease.core().limits.idle);
+                    let limits = self.lease.as_ref().ok_or_else(closed)?.core().limits;
+                    let limit = match waiting {
+                        Waiting::Client => Some(limits.idle),
+                        _ if matches!(self.payload, Payload::Length(_)) => Some(limits.idle),
+                        Waiting::Upstream | Waiting::Done => limits.stream,
+                    };
                     return self
                         .poll_silence(cx, limit, waiting)
                         .map(|error| Some(Err(error)));
@@ -275,25 +280,6 @@ where
         }
         let cause = self.sender.take_broken().or(error);
         UpstreamError::Unreachable(cause.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()))
-    }
-
-    /// Trailers that may reach the client: the same names go as from a request, because a client
-    /// may merge trailers into the headers.
-    fn cleaned(&self, trailers: HeaderMap) -> HeaderMap {
-        let Some(lease) = &self.lease else {
-            return HeaderMap::new();
-        };
-        let strip = &lease.core().outbound.strip;
-        let mut cleaned = HeaderMap::with_capacity(trailers.len());
-        let mut last = None;
-        for (name, value) in trailers {
-            // The map gives a name only with its first value.
-            last = name.or(last);
-            if let Some(name) = last.as_ref().filter(|name| !strip.contains(name)) {
-                cleaned.append(name.clone(), value);
-            }
-        }
-        cleaned
     }
 
     /// The answer is over: the connection goes back to the pool if both sides are through and

@@ -6,20 +6,22 @@
 
 use http::HeaderValue;
 
+use crate::proxy::cookies::Left;
+use crate::proxy::lines::Lines;
 use crate::proxy::via::Via;
 use crate::types::text::push_address;
 
 /// Appends the forwarding headers and the request's id.
-pub(super) fn write(out: &mut Vec<u8>, via: &Via) {
+pub(super) fn write(out: &mut impl Lines, via: &Via) {
     let earlier = &via.earlier;
-    out.extend_from_slice(b"x-forwarded-for: ");
-    if let Some(chain) = &earlier.chain {
-        out.extend_from_slice(chain.as_bytes());
-        out.extend_from_slice(b", ");
-    }
-    push_address(out, via.peer.to_canonical());
-    out.extend_from_slice(b"\r\n");
-
+    out.made(b"x-forwarded-for: ", |out| {
+        if let Some(chain) = &earlier.chain {
+            out.extend_from_slice(chain.as_bytes());
+            out.extend_from_slice(b", ");
+        }
+        push_address(out, via.peer.to_canonical());
+        Left::Some
+    });
     let host = earlier.host.as_ref().or(via.host.as_ref());
     if let Some(host) = host.filter(|host| !host.is_empty()) {
         line(out, b"x-forwarded-host: ", host.as_bytes());
@@ -34,10 +36,11 @@ pub(super) fn write(out: &mut Vec<u8>, via: &Via) {
     line(out, b"x-request-id: ", via.request_id.as_bytes());
 }
 
-fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+fn line(out: &mut impl Lines, label: &'static [u8], value: &[u8]) {
+    out.made(label, |out| {
+        out.extend_from_slice(value);
+        Left::Some
+    });
 }
 
 fn value(value: &HeaderValue) -> &[u8] {

@@ -13,7 +13,8 @@
 //!
 //! We speak HTTP/1.1 to the upstream ourselves. The whole exchange is polled inside the request's
 //! own future, later inside its response body: no second task, no channels, one allocation-free
-//! way through a pooled connection. A [`Proxy`] belongs to one worker thread.
+//! way through a pooled connection. A [`Proxy`] belongs to one worker thread. An upstream that speaks
+//! HTTP/2 gets it by way of `http2`, on the same terms.
 //!
 //! A request that asks for another protocol goes by [`Proxy::upgrade`]; elsewhere the `Upgrade`
 //! header is dropped and an answer 101 is refused. What is not carried: request trailers, and `Via`
@@ -27,13 +28,17 @@ mod error;
 mod exchange;
 mod forwarded;
 pub mod fuzz;
+pub mod grpc;
 mod hop;
+mod http2;
+mod lines;
 mod outbound;
 mod payload;
 mod pool;
 mod reply;
 mod sender;
 pub mod settings;
+mod stream;
 mod strip;
 mod timer;
 mod upgrade;
@@ -51,15 +56,17 @@ use http::{Request, Response};
 
 use crate::guard::Permit;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::http2::{Carried, Links};
 use crate::proxy::outbound::Outbound;
 use crate::proxy::pool::{Pool, Slot};
 use crate::proxy::sender::Sender;
 use crate::proxy::upgrade::Upgrades;
+use crate::tls::client::BadClient;
 
 pub use body::Body;
 pub use error::{ClientFault, Fault, UpstreamError};
 pub use pool::Stats;
-pub use settings::{Address, Settings};
+pub use settings::{Address, Settings, Tls};
 pub use upgrade::{Handshake, Protocol, Switched};
 pub use via::{Earlier, Via};
 
@@ -74,6 +81,8 @@ pub struct Proxy {
 struct Core {
     outbound: Outbound,
     pool: Pool,
+    /// None when the upstream speaks HTTP/1.1 in any case.
+    links: Option<Links>,
     limits: Limits,
     upgrades: Upgrades,
 }
@@ -85,30 +94,38 @@ struct Limits {
     response: Option<Duration>,
     /// Without a byte in either direction while a body is on its way.
     idle: Duration,
-    /// The same for a connection that has switched protocols; none = no limit.
-    stream_idle: Option<Duration>,
+    /// The same for an answer of which nobody knows how long it is, and for gRPC; and for a
+    /// connection that has switched protocols.
+    stream: Option<Duration>,
 }
 
 impl Proxy {
-    /// A proxy with an empty pool. Nothing is connected before the first request.
-    pub fn new(settings: Settings) -> Self {
+    /// A proxy with an empty pool. Nothing is connected before the first request; the files that TLS
+    /// needs are read here and not again.
+    ///
+    /// # Errors
+    ///
+    /// When one of those files cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, BadClient> {
         Self::with_idle_limit(settings, IDLE_LIMIT)
     }
 
-    fn with_idle_limit(settings: Settings, idle: Duration) -> Self {
-        let response = Some(settings.response_timeout).filter(|timeout| !timeout.is_zero());
-        Self {
+    fn with_idle_limit(settings: Settings, idle: Duration) -> Result<Self, BadClient> {
+        let some = |limit: Duration| Some(limit).filter(|limit| !limit.is_zero());
+        let limits = Limits {
+            response: some(settings.response_timeout),
+            idle,
+            stream: some(settings.stream_idle_timeout),
+        };
+        Ok(Self {
             core: Arc::new(Core {
                 outbound: Outbound::new(&settings),
                 upgrades: Upgrades::new(&settings.upgrades, settings.max_upgraded),
-                pool: Pool::new(settings),
-                limits: Limits {
-                    response,
-                    idle,
-                    stream_idle: Some(Duration::from_secs(3600)),
-                },
+                links: Links::of(&settings),
+                pool: Pool::new(settings)?,
+                limits,
             }),
-        }
+        })
     }
 
     /// Sends the request and waits for the head of the answer. The body of the answer goes on
@@ -116,8 +133,10 @@ impl Proxy {
     ///
     /// Times: the upstream has `response_timeout` from the last byte of the request to the head of
     /// its answer; while the request is still being sent, and while the answer's body flows, an
-    /// exchange ends after 60 s without a byte in either direction. A client that does not read
-    /// stops the clock: its own deadline belongs to the server.
+    /// exchange ends after 60 s without a byte in either direction, or after `stream_idle_timeout`
+    /// when the answer has no known length. gRPC calls have `stream_idle_timeout` throughout, and
+    /// what `grpc-timeout` gives them to the head. A client that does not read stops the clock: its
+    /// own deadline belongs to the server.
     ///
     /// A request whose pooled connection turns out dead before the first byte of an answer is sent
     /// once more on a fresh connection, if that cannot make the upstream act twice: none of its
@@ -139,7 +158,14 @@ impl Proxy {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
+        if let Some(links) = &self.core.links {
+            let carrying = http2::forward(&self.core, links, &permit, parts, body, via);
+            match Box::pin(carrying).await {
+                Carried::Answered(outcome) => return outcome,
+                Carried::Http1(request) => (parts, body) = *request,
+            }
+        }
         let sender = Sender::new(body, &parts);
         let slot = Slot::take(&self.core).await?;
         let mut lease = slot.connection(sender.is_replayable(&parts.method)).await?;
@@ -168,14 +194,19 @@ impl Proxy {
     /// this now and then so that they also go when no request comes.
     pub fn sweep(&self) {
         self.core.pool.sweep();
+        if let Some(links) = &self.core.links {
+            links.sweep();
+        }
     }
 
     /// What the pool has done so far.
     pub fn stats(&self) -> Stats {
-        self.core.pool.stats()
+        let mut stats = self.core.pool.stats();
+        stats.idle += self.core.links.as_ref().map_or(0, Links::idle);
+        stats
     }
 }
 
-/// The longest silence in both directions while a body is on its way. The same as the default of
-/// the great reverse proxies: event streams that live behind them send a heartbeat more often.
+/// The longest silence in both directions while a body of known length is on its way. The same as the
+/// default of the great reverse proxies.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);

@@ -5,19 +5,21 @@
 //! [`StripSet`] (identity, forwarding, framing, in every spelling); then, and only then, ours are
 //! written. So nothing the client sends can stand beside, replace or remove a header of ours.
 //!
-//! The head goes straight from the client's header map into one reused buffer: no header is
-//! copied on the heap, the map is not changed. The target is the client's, byte for byte.
+//! The order is written once, for both versions of HTTP: where the lines go is for [`Lines`] to know.
+//! Over HTTP/1.1 the head goes straight from the client's header map into one reused buffer: no
+//! header is copied on the heap, the map is not changed. The target is the client's, byte for byte.
 
 use std::io::Write;
 
+use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
 
 use crate::guard::Identity;
-use crate::proxy::cookies::{Left, write_others};
+use crate::proxy::cookies::write_others;
 use crate::proxy::forwarded;
 use crate::proxy::hop::Named;
+use crate::proxy::lines::Lines;
 use crate::proxy::sender::Framing;
 use crate::proxy::settings::{Address, Settings};
 use crate::proxy::strip::StripSet;
@@ -69,11 +71,7 @@ impl Outbound {
         out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
         out.extend_from_slice(self.host(via));
         out.extend_from_slice(b"\r\n");
-        self.write_theirs(out, &parts.headers);
-        for (name, value) in identity.map_or(&[][..], |identity| &identity.headers) {
-            write_line(out, name.as_str(), value);
-        }
-        forwarded::write(out, via);
+        self.write_lines(out, &parts.headers, identity, via);
         match framing {
             Framing::None => {}
             Framing::Length(length) => {
@@ -85,31 +83,45 @@ impl Outbound {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// All headers that do not depend on the version of HTTP, in the order that protects ours.
+    pub(super) fn write_lines(
+        &self,
+        out: &mut impl Lines,
+        headers: &HeaderMap,
+        identity: Option<&Identity>,
+        via: &Via,
+    ) {
+        self.write_theirs(out, headers);
+        for (name, value) in identity.map_or(&[][..], |identity| &identity.headers) {
+            out.line(name, value);
+        }
+        forwarded::write(out, via);
+    }
+
     /// The headers of the client that may pass.
-    fn write_theirs(&self, out: &mut Vec<u8>, headers: &HeaderMap) {
+    fn write_theirs(&self, out: &mut impl Lines, headers: &HeaderMap) {
         let named = Named::of(headers);
         for (name, value) in headers {
             if self.strip.contains(name) || named.contains(name) {
                 continue;
             }
             if *name == COOKIE {
-                self.write_cookies(out, value);
+                out.made(b"cookie: ", |out| {
+                    write_others(out, value.as_bytes(), &self.cookies)
+                });
             } else {
-                write_line(out, name.as_str(), value);
+                out.line(name, value);
             }
         }
     }
 
-    fn write_cookies(&self, out: &mut Vec<u8>, value: &HeaderValue) {
-        let start = out.len();
-        out.extend_from_slice(b"cookie: ");
-        match write_others(out, value.as_bytes(), &self.cookies) {
-            Left::Some => out.extend_from_slice(b"\r\n"),
-            Left::Nothing => out.truncate(start),
-        }
+    /// The upstream's own authority.
+    pub(super) fn authority(&self) -> &[u8] {
+        &self.authority
     }
 
-    fn host<'a>(&'a self, via: &'a Via) -> &'a [u8] {
+    /// What the upstream is told of the host that was asked for.
+    pub(super) fn host<'a>(&'a self, via: &'a Via) -> &'a [u8] {
         match &via.host {
             Some(host) if self.preserve_host && !host.is_empty() => host.as_bytes(),
             _ => &self.authority,
@@ -117,29 +129,19 @@ impl Outbound {
     }
 }
 
-/// A name and a value cannot hold a line end: their types see to that.
-fn write_line(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
 /// What `Host` says when the client's is not kept. A Unix socket has no name of its own.
 fn authority(upstream: &Address) -> Vec<u8> {
-    match upstream {
-        Address::Unix(_) => "localhost".to_owned(),
-        Address::Tcp { host, port } => {
-            let host = if host.contains(':') {
-                format!("[{host}]")
-            } else {
-                host.clone()
-            };
-            match port {
-                80 => host,
-                port => format!("{host}:{port}"),
-            }
-        }
+    let Some((scheme, host, port)) = upstream.parts() else {
+        return b"localhost".to_vec();
+    };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    match (scheme, port) {
+        ("http" | "h2c", 80) | ("https", 443) => host,
+        _ => format!("{host}:{port}"),
     }
     .into_bytes()
 }

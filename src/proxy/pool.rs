@@ -15,22 +15,24 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::proxy::Core;
-use crate::proxy::connect::{Stream, dial};
+use crate::proxy::connect::{Connector, Offer};
 use crate::proxy::error::UpstreamError;
-use crate::proxy::settings::{Address, Settings};
+use crate::proxy::settings::Settings;
+use crate::proxy::stream::Stream;
 use crate::proxy::timer::Alarm;
+use crate::tls::client::BadClient;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pool {
-    address: Address,
-    connect_timeout: Duration,
+    pub(super) connector: Connector,
     idle_timeout: Duration,
+    max_age: Option<Duration>,
     slots: Semaphore,
-    waiting: AtomicUsize,
+    line: Line,
     /// One worker thread uses it: the lock is never contended, it only makes the futures `Send`.
     idle: Mutex<Idle>,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
 }
 
 #[derive(Debug, Default)]
@@ -75,26 +77,27 @@ pub struct Stats {
     pub retried: u64,
 }
 
+/// What is behind [`Stats`].
 #[derive(Debug, Default)]
-struct Counters {
-    open: AtomicU64,
-    created: AtomicU64,
-    reused: AtomicU64,
-    retried: AtomicU64,
+pub(super) struct Counters {
+    pub(super) open: AtomicU64,
+    pub(super) created: AtomicU64,
+    pub(super) reused: AtomicU64,
+    pub(super) retried: AtomicU64,
 }
 
 impl Pool {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings) -> Result<Self, BadClient> {
         let slots = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            address: settings.upstream,
-            connect_timeout: settings.connect_timeout,
+        Ok(Self {
+            connector: Connector::new(settings.upstream, settings.connect_timeout)?,
             idle_timeout: settings.idle_timeout,
+            max_age: Some(settings.max_age).filter(|age| !age.is_zero()),
             slots: Semaphore::new(slots),
-            waiting: AtomicUsize::new(0),
+            line: Line::new(settings.queue_timeout),
             idle: Mutex::default(),
             counters: Arc::default(),
-        }
+        })
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -125,7 +128,7 @@ impl Pool {
                     connection.stream.is_quiet() && connection.stream.is_quiet_for_certain()
                 }
             };
-            if quiet && now.saturating_duration_since(connection.born) < MAX_AGE {
+            if quiet && !self.is_old(&connection, now) {
                 (connection.input, connection.output) = idle.buffers.pop().unwrap_or_else(buffers);
                 self.counters.reused.fetch_add(1, Ordering::Relaxed);
                 return Some(connection);
@@ -135,25 +138,40 @@ impl Pool {
     }
 
     async fn dial(&self) -> Result<Box<Connection>, UpstreamError> {
-        let stream = dial(&self.address, self.connect_timeout).await?;
+        let deadline = self.connector.deadline();
+        let stream = self.connector.dial(Offer::Http1, deadline).await?;
+        Ok(self.connection(stream))
+    }
+
+    /// What an exchange needs around a fresh stream.
+    fn connection(&self, stream: Stream) -> Box<Connection> {
         let (input, output) = self.lock().buffers.pop().unwrap_or_else(buffers);
         self.counters.created.fetch_add(1, Ordering::Relaxed);
         self.counters.open.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(Connection {
+        Box::new(Connection {
             stream,
             input,
             output,
             alarm: Alarm::default(),
             born: Instant::now(),
             counters: Arc::clone(&self.counters),
-        }))
+        })
+    }
+
+    /// Takes a stream in that was made to see what the upstream speaks.
+    pub(super) fn adopt(&self, stream: Stream) {
+        self.put(self.connection(stream));
+    }
+
+    fn is_old(&self, connection: &Connection, now: Instant) -> bool {
+        let age = now.saturating_duration_since(connection.born);
+        self.max_age.is_some_and(|limit| age >= limit)
     }
 
     /// Takes a connection back whose exchange is over.
     fn put(&self, mut connection: Box<Connection>) {
         let now = Instant::now();
-        if now.saturating_duration_since(connection.born) >= MAX_AGE || self.idle_timeout.is_zero()
-        {
+        if self.is_old(&connection, now) || self.idle_timeout.is_zero() {
             return;
         }
         let input = std::mem::take(&mut connection.input);
@@ -170,18 +188,6 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits in line for a slot, for at most as long as connecting may take.
-    async fn wait(&self) -> Result<(), UpstreamError> {
-        let _place = Place::take(&self.waiting)?;
-        match timeout(self.connect_timeout, self.slots.acquire()).await {
-            Ok(Ok(permit)) => {
-                permit.forget();
-                Ok(())
-            }
-            Ok(Err(_)) | Err(_) => Err(overloaded()),
-        }
     }
 }
 
@@ -217,7 +223,10 @@ impl Slot {
     pub(super) async fn take(core: &Arc<Core>) -> Result<Self, UpstreamError> {
         match core.pool.slots.try_acquire() {
             Ok(permit) => permit.forget(),
-            Err(_) => core.pool.wait().await?,
+            Err(_) => {
+                let permit = core.pool.line.wait(core.pool.slots.acquire()).await?;
+                permit.map_err(|_| overloaded())?.forget();
+            }
         }
         Ok(Self(Arc::clone(core)))
     }
@@ -236,7 +245,11 @@ impl Slot {
 
     /// A connection that nothing was sent on.
     pub(super) async fn fresh(self) -> Result<Lease, UpstreamError> {
-        let connection = self.0.pool.dial().await?;
+        let dialled = self.0.pool.dial().await;
+        if let (Err(_), Some(links)) = (&dialled, &self.0.links) {
+            links.forget();
+        }
+        let connection = dialled?;
         Ok(Lease {
             connection,
             reused: false,
@@ -290,7 +303,30 @@ impl Lease {
     }
 }
 
-/// A place in the line of those who wait; left when dropped.
+/// The line of those who wait for a connection: not longer than [`MAX_WAITING`], and nobody stands in
+/// it beyond their time.
+#[derive(Debug)]
+pub(super) struct Line {
+    waiting: AtomicUsize,
+    limit: Duration,
+}
+
+impl Line {
+    pub(super) const fn new(limit: Duration) -> Self {
+        Self {
+            waiting: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
+    /// Waits for what is waited for.
+    pub(super) async fn wait<F: Future>(&self, turn: F) -> Result<F::Output, UpstreamError> {
+        let _place = Place::take(&self.waiting)?;
+        timeout(self.limit, turn).await.map_err(|_| overloaded())
+    }
+}
+
+/// A place in the line; left when dropped.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
@@ -318,10 +354,6 @@ const fn overloaded() -> UpstreamError {
 fn buffers() -> (BytesMut, Vec<u8>) {
     (BytesMut::new(), Vec::with_capacity(OUTPUT))
 }
-
-/// A connection this old is not used again, so that changes behind a name or a balancer are
-/// followed within the hour.
-const MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// The longest line of those who wait for a connection, a worker.
 const MAX_WAITING: usize = 16 * 1024;

@@ -248,7 +248,7 @@ impl Facts {
 }
 
 /// `Trailer` is not here: hyper needs it to know which trailers it may write.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" | "te"
@@ -344,9 +344,9 @@ fn parse(input: &[u8], places: &mut [Line; MAX_HEADERS]) -> Result<Option<Parsed
 }
 
 /// The largest head, interim heads counted one by one. A [`Place`] can speak of every byte in it.
-const MAX_HEAD: usize = 64 * 1024;
-const MAX_HEADERS: usize = 100;
-const MAX_INTERIM: u8 = 16;
+pub(super) const MAX_HEAD: usize = 64 * 1024;
+pub(super) const MAX_HEADERS: usize = 100;
+pub(super) const MAX_INTERIM: u8 = 16;
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,23 @@ pub(super) enum Framing {
     Chunked,
 }
 
+impl Framing {
+    /// How the body of this request is to be framed.
+    pub(super) fn of<B: http_body::Body>(body: &B, parts: &Parts) -> Self {
+        match body.size_hint().exact() {
+            _ if body.is_end_stream() => empty(parts),
+            Some(0) => empty(parts),
+            Some(length) => Self::Length(length),
+            None => Self::Chunked,
+        }
+    }
+
+    /// Whether anything is to come.
+    pub(super) const fn is_empty(self) -> bool {
+        matches!(self, Self::None | Self::Length(0))
+    }
+}
+
 /// Sends one request.
 #[derive(Debug)]
 pub(super) struct Sender<B> {
@@ -66,18 +83,9 @@ where
 {
     pub(super) fn new(body: B, parts: &Parts) -> Self {
         let exact = body.size_hint().exact();
-        let framing = match exact {
-            _ if body.is_end_stream() => empty(parts),
-            Some(0) => empty(parts),
-            Some(length) => Framing::Length(length),
-            None => Framing::Chunked,
-        };
-        let body = match framing {
-            Framing::None | Framing::Length(0) => None,
-            Framing::Length(_) | Framing::Chunked => Some(body),
-        };
+        let framing = Framing::of(&body, parts);
         Self {
-            body,
+            body: (!framing.is_empty()).then_some(body),
             framing,
             left: exact.unwrap_or(0),
             sent: 0,

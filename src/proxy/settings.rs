@@ -15,8 +15,16 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// From the request to the response head; zero = none.
     pub response_timeout: Duration,
+    /// In the line for a connection when all are in use.
+    pub queue_timeout: Duration,
+    /// Of silence while an answer without a known length is on its way, and in gRPC calls; zero =
+    /// none.
+    pub stream_idle_timeout: Duration,
     /// Of a pooled connection.
     pub idle_timeout: Duration,
+    /// A connection this old gets no further requests, so that changes behind a name or a balancer
+    /// are followed; zero = none.
+    pub max_age: Duration,
     /// Whether the upstream sees the client's `Host`, or its own authority.
     pub preserve_host: bool,
     /// Whether the caller's own `Authorization` is handed on.
@@ -45,14 +53,56 @@ pub enum Address {
     },
     /// `unix:/path`.
     Unix(PathBuf),
+    /// `https://host:port`: HTTP/2 or HTTP/1.1, as the upstream chooses.
+    Tls {
+        /// Name or address, without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Whom we believe, and who we are.
+        tls: Tls,
+    },
+    /// `h2c://host:port`: HTTP/2 in the clear, without asking.
+    H2c {
+        /// Name or address, without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// TLS towards the upstream. There is no way to turn verification off.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// The only roots that are believed; none = the system's.
+    pub ca: Option<PathBuf>,
+    /// The certificate chain we show and its private key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name that the upstream's certificate must have; none = the host.
+    pub server_name: Option<String>,
+}
+
+impl Address {
+    /// What is spoken in front of `://`, host and port; none for a socket of the file system.
+    pub(super) fn parts(&self) -> Option<(&'static str, &str, u16)> {
+        match self {
+            Self::Tcp { host, port } => Some(("http", host, *port)),
+            Self::Tls { host, port, .. } => Some(("https", host, *port)),
+            Self::H2c { host, port } => Some(("h2c", host, *port)),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        match (self, self.parts()) {
+            (_, Some((scheme, host, port))) if host.contains(':') => {
+                write!(f, "{scheme}://[{host}]:{port}")
+            }
+            (_, Some((scheme, host, port))) => write!(f, "{scheme}://{host}:{port}"),
+            (Self::Unix(path), None) => write!(f, "unix:{}", path.display()),
+            (_, None) => Ok(()),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! The check runs for every header of every request, so a table of (first letter, length) turns
 //! away ordinary names with one look-up; only what passes it is compared byte by byte.
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 
 /// A set of names in folded form.
 #[derive(Debug)]
@@ -54,6 +54,21 @@ impl StripSet {
             .map_or(&[][..], Vec::as_slice);
         same_length.iter().any(|known| folds_to(name, known))
             || (PREFIXES.iter()).any(|p| name.get(..p.len()).is_some_and(|n| folds_to(n, p)))
+    }
+
+    /// Trailers that may reach the client: the same names go as from a request, because a client may
+    /// merge trailers into the headers.
+    pub(super) fn clean(&self, trailers: HeaderMap) -> HeaderMap {
+        let mut cleaned = HeaderMap::with_capacity(trailers.len());
+        let mut last = None;
+        for (name, value) in trailers {
+            // The map gives a name only with its first value.
+            last = name.or(last);
+            if let Some(name) = last.as_ref().filter(|name| !self.contains(name)) {
+                cleaned.append(name.clone(), value);
+            }
+        }
+        cleaned
     }
 
     fn insert(&mut self, name: &str) {

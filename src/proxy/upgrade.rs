@@ -113,7 +113,7 @@ impl Proxy {
 
     /// How long a connection that has switched may be silent in both directions; none = for ever.
     pub fn stream_idle(&self) -> Option<Duration> {
-        self.core.limits.stream_idle
+        self.core.limits.stream
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! What is here knows certificates, keys and configurations; sockets belong to `server` and `proxy`.
 
+pub mod client;
 mod files;
 
 use std::sync::Arc;

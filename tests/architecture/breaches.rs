@@ -19,6 +19,7 @@ pub(crate) const SETTINGS_PARTS: &[&str] = &[
 pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("hyper", HTTP_PLACES),
     ("hyper_util", HTTP_PLACES),
+    ("h2", &["proxy"]),
     ("http", HTTP_PLACES),
     ("http_body", HTTP_PLACES),
     ("http_body_util", HTTP_PLACES),

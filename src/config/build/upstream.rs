@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::api::settings::Cookies;
 use crate::config::build::desk::{DAY, Desk, HOUR, MINUTE, secs};
 use crate::config::build::names;
-use crate::config::raw::Raw;
-use crate::proxy::settings::{Address, Settings};
+use crate::config::raw::{Raw, Upstream, UpstreamTls};
+use crate::proxy::settings::{Address, Settings, Tls};
 
 /// The proxy's settings; `None` without a usable address, which is then on the desk.
 pub(super) fn build(desk: &mut Desk<'_>, raw: &Raw, cookies: &Cookies) -> Option<Settings> {
@@ -28,6 +28,21 @@ pub(super) fn build(desk: &mut Desk<'_>, raw: &Raw, cookies: &Cookies) -> Option
         &upstream.idle_timeout,
         least..=secs(HOUR),
     );
+    let queue_timeout = desk.duration(
+        "upstream.queue_timeout",
+        &upstream.queue_timeout,
+        least..=secs(5 * MINUTE),
+    );
+    let stream_idle_timeout = desk.duration_or_none(
+        "upstream.stream_idle_timeout",
+        &upstream.stream_idle_timeout,
+        least..=secs(7 * DAY),
+    );
+    let max_age = desk.duration_or_none(
+        "upstream.max_age",
+        &upstream.max_age,
+        secs(1)..=secs(7 * DAY),
+    );
     let max_connections = desk.number(
         "upstream.max_connections",
         upstream.max_connections,
@@ -39,10 +54,13 @@ pub(super) fn build(desk: &mut Desk<'_>, raw: &Raw, cookies: &Cookies) -> Option
         0..=1_000_000,
     );
     Some(Settings {
-        upstream: address(desk, &upstream.url)?,
+        upstream: address(desk, upstream)?,
         connect_timeout,
         response_timeout,
+        queue_timeout,
+        stream_idle_timeout,
         idle_timeout,
+        max_age,
         preserve_host: upstream.preserve_host,
         pass_authorization: raw.headers.pass_authorization,
         managed: Vec::new(),
@@ -77,8 +95,11 @@ fn upgrades(desk: &mut Desk<'_>, names: &[String]) -> Vec<String> {
     names.iter().map(|name| name.to_ascii_lowercase()).collect()
 }
 
-fn address(desk: &mut Desk<'_>, url: &str) -> Option<Address> {
+fn address(desk: &mut Desk<'_>, upstream: &Upstream) -> Option<Address> {
     const KEY: &str = "upstream.url";
+    let url = upstream.url.as_str();
+    let secure = url.strip_prefix("https://");
+    let tls = tls(desk, &upstream.tls, secure.is_some() || url.is_empty());
     if url.is_empty() {
         desk.refuse_with(
             KEY,
@@ -95,32 +116,65 @@ fn address(desk: &mut Desk<'_>, url: &str) -> Option<Address> {
         }
         return Some(Address::Unix(path));
     }
-    if url.starts_with("https://") || url.starts_with("h2c://") {
-        desk.refuse(
-            KEY,
-            "this version speaks HTTP/1.1 to the upstream; https and h2c come later",
-        );
-        return None;
-    }
-    let tcp = url.strip_prefix("http://").and_then(tcp);
-    if tcp.is_none() {
+    let address = if let Some(authority) = secure {
+        place(authority, 443).map(|(host, port)| Address::Tls { host, port, tls })
+    } else if let Some(authority) = url.strip_prefix("h2c://") {
+        place(authority, 80).map(|(host, port)| Address::H2c { host, port })
+    } else {
+        let place = url.strip_prefix("http://").and_then(|rest| place(rest, 80));
+        place.map(|(host, port)| Address::Tcp { host, port })
+    };
+    if address.is_none() {
         desk.refuse_with(
             KEY,
             "is no address of an upstream",
-            "write \"http://host:port\" without a path, or \"unix:/path\"",
+            "write \"http://host:port\", \"https://host:port\" or \"h2c://host:port\" without a path, \
+             or \"unix:/path\"",
         );
     }
-    tcp
+    address
 }
 
-fn tcp(authority: &str) -> Option<Address> {
+/// Host without brackets, and port.
+fn place(authority: &str, default: u16) -> Option<(String, u16)> {
     let (host, port) = names::split_port(authority)?;
     if !names::is_host(host) || port == Some(0) {
         return None;
     }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    Some(Address::Tcp {
-        host: bare.to_owned(),
-        port: port.unwrap_or(80),
-    })
+    Some((bare.to_owned(), port.unwrap_or(default)))
+}
+
+/// TLS towards the upstream. What is said of it for an upstream without TLS is a mistake: somebody
+/// believes that the way there is protected.
+fn tls(desk: &mut Desk<'_>, raw: &UpstreamTls, secure: bool) -> Tls {
+    let keys = [
+        ("upstream.tls.ca", &raw.ca),
+        ("upstream.tls.cert", &raw.cert),
+        ("upstream.tls.key", &raw.key),
+        ("upstream.tls.server_name", &raw.server_name),
+    ];
+    for (key, value) in keys {
+        if !secure && !value.is_empty() {
+            desk.refuse(key, "is for an upstream.url that begins with https://");
+        }
+    }
+    match (raw.cert.is_empty(), raw.key.is_empty()) {
+        (false, true) => desk.refuse("upstream.tls.cert", "needs upstream.tls.key beside it"),
+        (true, false) => desk.refuse("upstream.tls.key", "needs upstream.tls.cert beside it"),
+        (true, true) | (false, false) => {}
+    }
+    if !raw.server_name.is_empty() && !names::is_host(&raw.server_name) {
+        desk.refuse("upstream.tls.server_name", "is no host name and no address");
+    }
+    let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+    let bare = raw
+        .server_name
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    Tls {
+        ca: path(&raw.ca),
+        identity: path(&raw.cert).zip(path(&raw.key)),
+        server_name: (!bare.is_empty()).then(|| bare.to_owned()),
+    }
 }

@@ -13,7 +13,9 @@ use toml::Table;
 
 pub(crate) use access::{Cookies, Headers, Limits, Mount, Policy, Rule, Tenancy, Tenant};
 pub(crate) use accounts::{Login, Mail, Passwords, Sessions, Signup, Store, Tokens};
-pub(crate) use network::{Admin, Geoip, Log, PathPrefix, Paths, Rpc, Server, Upstream};
+pub(crate) use network::{
+    Admin, Geoip, Log, PathPrefix, Paths, Rpc, Server, Upstream, UpstreamTls,
+};
 
 /// The file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -89,8 +89,14 @@ pub(crate) struct Upstream {
     pub(crate) connect_timeout: String,
     /// To the response head; 0 = none.
     pub(crate) response_timeout: String,
+    /// In the line for a connection.
+    pub(crate) queue_timeout: String,
+    /// Of silence in streams; 0 = none.
+    pub(crate) stream_idle_timeout: String,
     /// Of a pooled connection.
     pub(crate) idle_timeout: String,
+    /// Of a connection that still gets requests; 0 = none.
+    pub(crate) max_age: String,
     /// Connections one worker keeps.
     pub(crate) max_connections: i64,
     /// Protocols that may be switched to.
@@ -101,6 +107,8 @@ pub(crate) struct Upstream {
     pub(crate) preserve_host: bool,
     /// Probed for readiness detail.
     pub(crate) health_path: String,
+    /// TLS of an `https://` upstream.
+    pub(crate) tls: UpstreamTls,
 }
 
 impl Default for Upstream {
@@ -109,14 +117,32 @@ impl Default for Upstream {
             url: String::new(),
             connect_timeout: "2s".to_owned(),
             response_timeout: "60s".to_owned(),
+            queue_timeout: "2s".to_owned(),
+            stream_idle_timeout: "1h".to_owned(),
             idle_timeout: "60s".to_owned(),
+            max_age: "1h".to_owned(),
             max_connections: 256,
             upgrades: vec!["websocket".to_owned()],
             max_upgraded: 4096,
             preserve_host: true,
             health_path: String::new(),
+            tls: UpstreamTls::default(),
         }
     }
+}
+
+/// `upstream.tls`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct UpstreamTls {
+    /// Bundle of the only roots that are believed.
+    pub(crate) ca: String,
+    /// Certificate chain file that we show.
+    pub(crate) cert: String,
+    /// Its private key file.
+    pub(crate) key: String,
+    /// The name that the upstream's certificate must have.
+    pub(crate) server_name: String,
 }
 
 /// `paths`.

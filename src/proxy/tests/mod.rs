@@ -42,7 +42,10 @@ fn settings(port: u16) -> Settings {
         },
         connect_timeout: Duration::from_secs(10),
         response_timeout: Duration::from_secs(10),
+        queue_timeout: Duration::from_secs(10),
+        stream_idle_timeout: Duration::from_secs(3600),
         idle_timeout: Duration::from_secs(60),
+        max_age: Duration::from_secs(3600),
         preserve_host: true,
         pass_authorization: false,
         managed: MANAGED.map(HeaderName::from_static).to_vec(),
@@ -233,7 +236,7 @@ fn write_in_pieces(stream: &mut TcpStream, pieces: &[&[u8]]) {
 #[test]
 fn the_futures_and_bodies_may_move_between_threads() {
     fn is_send<T: Send>(_: &T) {}
-    let proxy = Proxy::new(settings(1));
+    let proxy = Proxy::new(settings(1)).unwrap();
     let via = via();
     is_send(&proxy);
     is_send(&proxy.forward(Permit::for_tests(None), get("/"), &via));

@@ -17,7 +17,7 @@ use crate::proxy::{Address, Proxy, UpstreamError};
 
 #[tokio::test]
 async fn fifty_requests_in_turn_use_one_connection() {
-    let proxy = Proxy::new(settings(answering(HELLO, Then::GoOn)));
+    let proxy = Proxy::new(settings(answering(HELLO, Then::GoOn))).unwrap();
     for _ in 0..50 {
         assert_eq!(
             text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
@@ -45,7 +45,7 @@ async fn a_unix_socket_is_an_upstream_too() {
     });
     let mut settings = settings(1);
     settings.upstream = Address::Unix(path);
-    let proxy = Proxy::new(settings);
+    let proxy = Proxy::new(settings).unwrap();
     for _ in 0..3 {
         assert_eq!(
             text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
@@ -64,7 +64,7 @@ async fn a_connection_that_ended_while_idle_is_not_used() {
         drop(stream);
         told.send(()).unwrap();
     });
-    let proxy = Proxy::new(settings(port));
+    let proxy = Proxy::new(settings(port)).unwrap();
     for _ in 0..3 {
         assert_eq!(
             text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
@@ -96,7 +96,7 @@ async fn a_request_that_cannot_be_repeated_asks_the_kernel_about_its_connection(
         drop(stream);
         told.send(()).unwrap();
     });
-    let proxy = Proxy::new(settings(port));
+    let proxy = Proxy::new(settings(port)).unwrap();
     for _ in 0..3 {
         let request = Request::post("/")
             .body(Full::new(Bytes::from_static(b"pay")))
@@ -126,7 +126,7 @@ async fn a_connection_that_spoke_while_idle_is_not_used() {
             read_head(&mut stream);
         });
     });
-    let proxy = Proxy::new(settings(port));
+    let proxy = Proxy::new(settings(port)).unwrap();
     for _ in 0..3 {
         assert_eq!(
             text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
@@ -162,7 +162,7 @@ async fn after_a_first_request(
     request: Request<impl http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin>,
 ) -> (Result<String, UpstreamError>, Proxy, Vec<String>) {
     let (port, heads) = dying();
-    let proxy = Proxy::new(settings(port));
+    let proxy = Proxy::new(settings(port)).unwrap();
     text(send(&proxy, get("/first")).await.unwrap())
         .await
         .unwrap();
@@ -226,7 +226,7 @@ async fn nothing_is_sent_a_third_time_and_a_fresh_connection_is_never_retried() 
             read_head(&mut stream);
         }
     });
-    let proxy = Proxy::new(settings(port));
+    let proxy = Proxy::new(settings(port)).unwrap();
     text(send(&proxy, get("/")).await.unwrap()).await.unwrap();
     let error = send(&proxy, get("/")).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Unreachable(_)));
@@ -241,7 +241,7 @@ async fn when_all_connections_are_in_use_a_request_waits_and_is_then_refused() {
     let mut settings = settings(answering(HELLO, Then::GoOn));
     settings.max_connections = 1;
     settings.connect_timeout = Duration::from_millis(20);
-    let proxy = Proxy::new(settings);
+    let proxy = Proxy::new(settings).unwrap();
     let held = send(&proxy, get("/")).await.unwrap();
     let error = send(&proxy, get("/")).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Overloaded { retry_after } if !retry_after.is_zero()));
@@ -256,7 +256,7 @@ async fn when_all_connections_are_in_use_a_request_waits_and_is_then_refused() {
 async fn a_waiting_request_gets_the_connection_that_comes_free() {
     let mut settings = settings(answering(HELLO, Then::GoOn));
     settings.max_connections = 1;
-    let proxy = Proxy::new(settings);
+    let proxy = Proxy::new(settings).unwrap();
     let held = send(&proxy, get("/")).await.unwrap();
     let (first, second) = tokio::join!(text(held), send(&proxy, get("/")));
     assert_eq!(first.unwrap(), "hello");
@@ -268,7 +268,7 @@ async fn a_waiting_request_gets_the_connection_that_comes_free() {
 async fn a_dropped_answer_closes_its_connection_and_frees_its_place() {
     let mut settings = settings(answering(HELLO, Then::GoOn));
     settings.max_connections = 1;
-    let proxy = Proxy::new(settings);
+    let proxy = Proxy::new(settings).unwrap();
     for made in 1..4 {
         drop(send(&proxy, get("/")).await.unwrap());
         let stats = proxy.stats();
@@ -280,7 +280,7 @@ async fn a_dropped_answer_closes_its_connection_and_frees_its_place() {
 async fn idle_connections_go_when_their_time_is_over() {
     let mut settings = settings(answering(HELLO, Then::GoOn));
     settings.idle_timeout = Duration::from_secs(60);
-    let proxy = Proxy::new(settings);
+    let proxy = Proxy::new(settings).unwrap();
     text(send(&proxy, get("/")).await.unwrap()).await.unwrap();
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(59)).await;
@@ -295,7 +295,7 @@ async fn idle_connections_go_when_their_time_is_over() {
 async fn a_connection_is_not_used_for_more_than_an_hour() {
     let mut settings = settings(answering(HELLO, Then::GoOn));
     settings.idle_timeout = Duration::from_secs(100_000);
-    let proxy = Proxy::new(settings);
+    let proxy = Proxy::new(settings).unwrap();
     text(send(&proxy, get("/")).await.unwrap()).await.unwrap();
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(3601)).await;
@@ -312,7 +312,7 @@ async fn an_http_1_0_upstream_works_with_and_without_keep_alive() {
     );
     let kept = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi";
     for (port, made) in [(once, 3), (answering(kept, Then::GoOn), 1)] {
-        let proxy = Proxy::new(settings(port));
+        let proxy = Proxy::new(settings(port)).unwrap();
         for _ in 0..3 {
             assert_eq!(
                 text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),

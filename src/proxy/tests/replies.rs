@@ -132,7 +132,7 @@ async fn every_reply_has_its_outcome() {
             BadBody(200, Fault::Trailers),
         ),
     ] {
-        let proxy = Proxy::new(settings(answering(reply.clone(), Then::Close)));
+        let proxy = Proxy::new(settings(answering(reply.clone(), Then::Close))).unwrap();
         assert_eq!(outcome(&proxy).await, expected, "{reply:?}");
     }
 }
@@ -140,7 +140,7 @@ async fn every_reply_has_its_outcome() {
 #[tokio::test]
 async fn an_upstream_that_says_nothing_or_is_not_there_is_unreachable() {
     let silent = upstream(|_, stream| drop(stream));
-    let error = send(&Proxy::new(settings(silent)), get("/"))
+    let error = send(&Proxy::new(settings(silent)).unwrap(), get("/"))
         .await
         .unwrap_err();
     assert!(matches!(error, UpstreamError::Unreachable(_)), "{error:?}");
@@ -150,7 +150,7 @@ async fn an_upstream_that_says_nothing_or_is_not_there_is_unreachable() {
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
         .unwrap();
     let port = bound.local_addr().unwrap().as_socket().unwrap().port();
-    let error = send(&Proxy::new(settings(port)), get("/"))
+    let error = send(&Proxy::new(settings(port)).unwrap(), get("/"))
         .await
         .unwrap_err();
     assert!(matches!(error, UpstreamError::Unreachable(_)), "{error:?}");
@@ -162,7 +162,7 @@ async fn an_answer_to_head_has_a_length_and_no_body_and_the_connection_lives() {
         "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
         Then::GoOn,
     );
-    let proxy = Proxy::new(settings(port));
+    let proxy = Proxy::new(settings(port)).unwrap();
     for _ in 0..3 {
         let request = Request::builder().method(Method::HEAD).uri("/");
         let response = send(&proxy, request.body(Empty::new()).unwrap())
@@ -179,14 +179,15 @@ async fn an_answer_to_head_has_a_length_and_no_body_and_the_connection_lives() {
 
 #[tokio::test]
 async fn the_size_of_a_known_body_is_told_and_of_another_not() {
-    let proxy = Proxy::new(settings(answering(HELLO, Then::GoOn)));
+    let proxy = Proxy::new(settings(answering(HELLO, Then::GoOn))).unwrap();
     let response = send(&proxy, get("/")).await.unwrap();
     assert_eq!(response.body().size_hint().exact(), Some(5));
     assert!(!response.body().is_end_stream());
     let proxy = Proxy::new(settings(answering(
         "HTTP/1.1 200 OK\r\n\r\nhi",
         Then::Close,
-    )));
+    )))
+    .unwrap();
     let response = send(&proxy, get("/")).await.unwrap();
     assert_eq!(response.body().size_hint().exact(), None);
 }
@@ -196,7 +197,7 @@ async fn trailers_arrive_without_names_that_are_ours() {
     let reply = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
         2\r\nhi\r\n0\r\nX-Sum: 7\r\nx-user-id: root\r\nX_User_Id: root\r\nX-Sum: 8\r\n\
         Content-Length: 5\r\nConnection: close\r\n\r\n";
-    let proxy = Proxy::new(settings(answering(reply, Then::GoOn)));
+    let proxy = Proxy::new(settings(answering(reply, Then::GoOn))).unwrap();
     let response = send(&proxy, get("/")).await.unwrap();
     assert_eq!(response.headers()["trailer"], "X-Sum");
     let collected = response.into_body().collect().await.unwrap();
@@ -212,7 +213,7 @@ async fn trailers_arrive_without_names_that_are_ours() {
 #[tokio::test]
 async fn bytes_behind_an_answer_never_reach_the_next_request() {
     let poisoned = format!("{HELLO}HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen");
-    let proxy = Proxy::new(settings(answering(poisoned, Then::GoOn)));
+    let proxy = Proxy::new(settings(answering(poisoned, Then::GoOn))).unwrap();
     for _ in 0..3 {
         assert_eq!(outcome(&proxy).await, answer(200, "hello"));
         assert_eq!(proxy.stats().idle, 0);
@@ -234,7 +235,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let length = bytes.len();
-            let proxy = Proxy::new(settings(answering(bytes, Then::Close)));
+            let proxy = Proxy::new(settings(answering(bytes, Then::Close))).unwrap();
             if let Outcome::Answer(_, body) = outcome(&proxy).await {
                 assert!(body.chars().count() <= length);
             }
@@ -275,7 +276,7 @@ proptest! {
             write_in_pieces(&mut stream, &pieces);
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let found = runtime.block_on(async { outcome(&Proxy::new(settings(port))).await });
+        let found = runtime.block_on(async { outcome(&Proxy::new(settings(port)).unwrap()).await });
         prop_assert_eq!(found, answer(200, &body));
     }
 }

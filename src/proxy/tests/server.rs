@@ -51,7 +51,7 @@ async fn requests_with_and_without_bodies_share_both_connections() {
             stream.write_all(HELLO.as_bytes()).unwrap();
         }
     });
-    let proxy = Arc::new(Proxy::new(settings(port)));
+    let proxy = Arc::new(Proxy::new(settings(port)).unwrap());
     let heard = converse(
         &proxy,
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n\
@@ -68,7 +68,7 @@ async fn requests_with_and_without_bodies_share_both_connections() {
 async fn trailers_reach_a_client_that_asked_for_them() {
     let reply = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
         2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n";
-    let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::GoOn))));
+    let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::GoOn))).unwrap());
     let asked = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n";
     let heard = converse(&proxy, asked).await;
     assert!(
@@ -90,7 +90,7 @@ async fn a_body_that_breaks_off_cuts_the_client_off() {
         "Content-Length: 9\r\n\r\nhi",
     ] {
         let reply = format!("HTTP/1.1 200 OK\r\n{framing}");
-        let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::Close))));
+        let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::Close))).unwrap());
         let (end, heard) = conversation(&proxy, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert!(end.unwrap_err().is_user(), "{heard}");
         assert!(!heard.ends_with("0\r\n\r\n"), "{heard}");
@@ -100,7 +100,7 @@ async fn a_body_that_breaks_off_cuts_the_client_off() {
 #[tokio::test]
 async fn an_answer_to_head_and_a_304_keep_their_length() {
     let reply = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
-    let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::GoOn))));
+    let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::GoOn))).unwrap());
     let heard = converse(
         &proxy,
         "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -111,7 +111,7 @@ async fn an_answer_to_head_and_a_304_keep_their_length() {
         "{heard}"
     );
     let reply = "HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n";
-    let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::GoOn))));
+    let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::GoOn))).unwrap());
     let heard = converse(
         &proxy,
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -134,7 +134,7 @@ async fn a_chunked_request_with_trailers_arrives_without_them() {
         told.send(head + &String::from_utf8(body).unwrap()).unwrap();
         stream.write_all(HELLO.as_bytes()).unwrap();
     });
-    let proxy = Arc::new(Proxy::new(settings(port)));
+    let proxy = Arc::new(Proxy::new(settings(port)).unwrap());
     let heard = converse(
         &proxy,
         "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\

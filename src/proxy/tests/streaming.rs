@@ -30,7 +30,7 @@ fn recorded(length: usize) -> (u16, std_mpsc::Receiver<(String, String)>) {
 
 async fn sent(body: Scripted, length: usize) -> (String, String) {
     let (port, requests) = recorded(length);
-    let proxy = Proxy::new(settings(port));
+    let proxy = Proxy::new(settings(port)).unwrap();
     let request = Request::post("/").body(body).unwrap();
     assert_eq!(
         text(send(&proxy, request).await.unwrap()).await.unwrap(),
@@ -76,7 +76,7 @@ async fn a_request_without_a_body_sends_none() {
         ("POST", Some("content-length: 0")),
     ] {
         let (port, requests) = recorded(0);
-        let proxy = Proxy::new(settings(port));
+        let proxy = Proxy::new(settings(port)).unwrap();
         let request = Request::builder().method(method).uri("/");
         let request = request.body(Full::new(Bytes::new())).unwrap();
         text(send(&proxy, request).await.unwrap()).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_client_whose_body_is_not_what_it_said_is_at_fault() {
         (&["abc"], None, End::Error),
     ] {
         let (port, _requests) = recorded(100);
-        let proxy = Proxy::new(settings(port));
+        let proxy = Proxy::new(settings(port)).unwrap();
         let request = Request::post("/")
             .body(Scripted::new(pieces, declared, end))
             .unwrap();
@@ -157,7 +157,7 @@ fn echo(total: u64) -> u16 {
 
 #[tokio::test]
 async fn an_answer_flows_while_the_request_is_still_being_sent() {
-    let proxy = Proxy::new(settings(echo(40)));
+    let proxy = Proxy::new(settings(echo(40))).unwrap();
     let (feed, body) = mpsc::channel(1);
     let request = Request::post("/").body(Fed(body, Some(40))).unwrap();
     // The head of the answer comes before a byte of the request's body was there.
@@ -206,14 +206,14 @@ impl http_body::Body for Large {
 #[tokio::test]
 async fn sixty_four_mebibytes_each_way_are_never_held_at_once() {
     let total = 64 * 1024 * 1024;
-    let proxy = Proxy::new(settings(echo(total)));
+    let proxy = Proxy::new(settings(echo(total))).unwrap();
     let request = Request::post("/").body(Large(total)).unwrap();
     let mut response = send(&proxy, request).await.unwrap().into_body();
     let (mut received, mut held) = (0, 0);
     while let Some(frame) = response.frame().await {
         let data = frame.unwrap().into_data().unwrap();
         received += data.len() as u64;
-        held = held.max(response.exchange().held() + data.len());
+        held = held.max(response.held() + data.len());
     }
     assert_eq!(received, total);
     assert!(held <= 256 * 1024, "{held} bytes were held");
@@ -229,7 +229,7 @@ async fn an_upstream_that_answers_early_and_closes_is_heard() {
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         io::copy(&mut stream, &mut io::sink()).ok();
     });
-    let proxy = Proxy::new(settings(port));
+    let proxy = Proxy::new(settings(port)).unwrap();
     let (feed, body) = mpsc::channel(1);
     let request = Request::post("/").body(Fed(body, None)).unwrap();
     let response = send(&proxy, request).await.unwrap();
@@ -246,7 +246,7 @@ async fn an_endless_fast_upload_does_not_hide_an_early_answer() {
         stream.write_all(HELLO.as_bytes()).unwrap();
         io::copy(&mut stream, &mut io::sink()).ok();
     });
-    let proxy = Proxy::new(settings(port));
+    let proxy = Proxy::new(settings(port)).unwrap();
     let request = Request::post("/").body(Large(1 << 60)).unwrap();
     assert_eq!(
         text(send(&proxy, request).await.unwrap()).await.unwrap(),
@@ -262,7 +262,7 @@ async fn an_upstream_that_ends_inside_its_body_gives_an_error_and_no_clean_end()
         "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
     ] {
         let answer = format!("HTTP/1.1 200 OK\r\n{head}");
-        let proxy = Proxy::new(settings(super::answering(answer, super::Then::Close)));
+        let proxy = Proxy::new(settings(super::answering(answer, super::Then::Close))).unwrap();
         let request = Request::get("/").body(Full::new(Bytes::new())).unwrap();
         let mut body = send(&proxy, request).await.unwrap().into_body();
         let first = body.frame().await.unwrap().unwrap();

@@ -31,7 +31,7 @@ async fn an_upstream_that_does_not_answer_is_a_timeout() {
     ] {
         let mut settings = settings(silent_after(start));
         settings.response_timeout = SHORT;
-        let proxy = Proxy::new(settings);
+        let proxy = Proxy::new(settings).unwrap();
         let error = send(&proxy, get("/")).await.unwrap_err();
         assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
         assert_eq!(proxy.stats().open, 0);
@@ -40,7 +40,7 @@ async fn an_upstream_that_does_not_answer_is_a_timeout() {
 
 #[tokio::test]
 async fn a_client_that_stops_sending_is_told_so() {
-    let proxy = Proxy::with_idle_limit(settings(silent_after("")), SHORT);
+    let proxy = Proxy::with_idle_limit(settings(silent_after("")), SHORT).unwrap();
     let request = Request::post("/")
         .body(Scripted::new(&["abc"], Some(9), End::Never))
         .unwrap();
@@ -54,7 +54,7 @@ async fn a_client_that_stops_sending_is_told_so() {
 #[tokio::test]
 async fn a_body_without_a_byte_for_too_long_is_cut_with_an_error() {
     let start = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc";
-    let proxy = Proxy::with_idle_limit(settings(silent_after(start)), SHORT);
+    let proxy = Proxy::with_idle_limit(settings(silent_after(start)), SHORT).unwrap();
     let response = send(&proxy, get("/")).await.unwrap();
     let error = response.into_body().collect().await.unwrap_err();
     assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
@@ -65,7 +65,7 @@ async fn a_body_without_a_byte_for_too_long_is_cut_with_an_error() {
 async fn without_a_response_timeout_the_upstream_may_take_its_time() {
     let mut settings = settings(silent_after(""));
     settings.response_timeout = Duration::ZERO;
-    let proxy = Proxy::with_idle_limit(settings, SHORT);
+    let proxy = Proxy::with_idle_limit(settings, SHORT).unwrap();
     let waiting = tokio::time::timeout(Duration::from_millis(60), send(&proxy, get("/")));
     assert!(waiting.await.is_err(), "the proxy gave up by itself");
 }

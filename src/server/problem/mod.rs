@@ -301,6 +301,11 @@ fn upstream(error: &UpstreamError) -> Problem {
             Code::UpstreamBadResponse,
             "the application's answer cannot be used",
         ),
+        UpstreamError::Http2(_) => say(
+            502,
+            Code::UpstreamBadResponse,
+            "the application broke off its answer",
+        ),
         UpstreamError::Timeout => say(
             504,
             Code::UpstreamTimeout,

@@ -123,6 +123,7 @@ fn odd_requests_and_upstream_faults_have_theirs() {
         told(BadRequest::Path(BadPath::DotSegment)),
         told(UpstreamError::Unreachable(refused)),
         told(UpstreamError::BadResponse(crate::proxy::Fault::Chunk)),
+        told(UpstreamError::Http2(h2::Reason::CANCEL.into())),
         told(UpstreamError::Timeout),
         told(UpstreamError::Overloaded {
             retry_after: second,
@@ -141,6 +142,7 @@ fn odd_requests_and_upstream_faults_have_theirs() {
     417 expectation_failed connection: close
     400 bad_request
     502 upstream_unreachable
+    502 upstream_bad_response
     502 upstream_bad_response
     504 upstream_timeout
     503 upstream_overloaded retry-after: 1

@@ -1,0 +1,364 @@
+//! The HTTP/2 connections of one worker.
+//!
+//! The oldest connection with room gets the next request, so that spare ones run empty and go. When
+//! none has room a further one is made, up to the settings' limit; one request dials and the others
+//! wait for what it brings, also when that is a failure. When all are full a request waits in line
+//! for at most its time. A connection that ended, was told to go away, or is old gets no further
+//! request; what runs on it runs on.
+
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::Request;
+use http::uri::Scheme;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::proxy::Core;
+use crate::proxy::connect::Offer;
+use crate::proxy::error::UpstreamError;
+use crate::proxy::http2::connection;
+use crate::proxy::pool::Line;
+use crate::proxy::settings::{Address, Settings};
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::proxy) struct Links {
+    /// The oldest first. One worker thread uses them: the lock is never contended.
+    links: Mutex<Vec<Link>>,
+    limit: usize,
+    idle_timeout: Duration,
+    max_age: Option<Duration>,
+    line: Line,
+    /// Told when a place may have come free.
+    freed: Arc<Notify>,
+    dialling: tokio::sync::Mutex<()>,
+    failures: Mutex<Failures>,
+    scheme: Scheme,
+    /// Whether the upstream chose HTTP/1.1 when it was asked last.
+    http1: AtomicBool,
+}
+
+/// How a request goes.
+pub(super) enum Way {
+    /// On this place.
+    Link(Ticket),
+    /// Over HTTP/1.1.
+    Http1,
+}
+
+/// One connection that takes requests.
+#[derive(Debug)]
+struct Link {
+    sender: SendRequest<Bytes>,
+    life: Arc<Life>,
+}
+
+/// What a connection, its task and its streams know of each other.
+#[derive(Debug)]
+pub(super) struct Life {
+    born: Instant,
+    /// Places that are taken.
+    streams: AtomicUsize,
+    /// Since when none is.
+    idle_since: Mutex<Instant>,
+    /// Whether a request was ever sent on it.
+    used: AtomicBool,
+    /// Frames of answers that were heard.
+    heard: AtomicU64,
+    closed: AtomicBool,
+}
+
+/// What the dials of late came to.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u64,
+    /// The last one's reason; none for a timeout.
+    last: Option<(io::ErrorKind, String)>,
+}
+
+impl Links {
+    /// For upstreams that speak HTTP/2, or may choose to.
+    pub(in crate::proxy) fn of(settings: &Settings) -> Option<Self> {
+        let scheme = match settings.upstream {
+            Address::Tls { .. } => Scheme::HTTPS,
+            Address::H2c { .. } => Scheme::HTTP,
+            Address::Tcp { .. } | Address::Unix(_) => return None,
+        };
+        Some(Self {
+            links: Mutex::default(),
+            limit: settings.max_connections.max(1),
+            idle_timeout: settings.idle_timeout,
+            max_age: Some(settings.max_age).filter(|age| !age.is_zero()),
+            line: Line::new(settings.queue_timeout),
+            freed: Arc::default(),
+            dialling: tokio::sync::Mutex::default(),
+            failures: Mutex::default(),
+            scheme,
+            http1: AtomicBool::new(false),
+        })
+    }
+
+    /// What `:scheme` says.
+    pub(super) const fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// Asks the upstream again what it speaks, with the next connection.
+    pub(in crate::proxy) fn forget(&self) {
+        self.http1.store(false, Ordering::Relaxed);
+    }
+
+    /// Closes connections past their time.
+    pub(in crate::proxy) fn sweep(&self) {
+        let mut links = lock(&self.links);
+        self.expire(&mut links, Instant::now());
+    }
+
+    /// Connections that no request uses.
+    pub(in crate::proxy) fn idle(&self) -> u64 {
+        let links = lock(&self.links);
+        links.iter().filter(|link| link.life.is_idle()).count() as u64
+    }
+
+    /// A place on a connection.
+    pub(super) async fn take(&self, core: &Arc<Core>) -> Result<Way, UpstreamError> {
+        if let Some(way) = self.find(core) {
+            return Ok(way);
+        }
+        if self.may_grow()
+            && let Some(way) = self.grow(core).await?
+        {
+            return Ok(way);
+        }
+        self.line.wait(self.turn(core)).await?
+    }
+
+    /// Waits until there is a way.
+    async fn turn(&self, core: &Arc<Core>) -> Result<Way, UpstreamError> {
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            freed.as_mut().enable();
+            if let Some(way) = self.find(core) {
+                return Ok(way);
+            }
+            if self.may_grow()
+                && let Some(way) = self.grow(core).await?
+            {
+                return Ok(way);
+            }
+            freed.await;
+        }
+    }
+
+    /// What is there already.
+    fn find(&self, core: &Arc<Core>) -> Option<Way> {
+        if self.http1.load(Ordering::Relaxed) {
+            return Some(Way::Http1);
+        }
+        let mut links = lock(&self.links);
+        self.expire(&mut links, Instant::now());
+        let link = links.iter().find(|link| link.has_room())?;
+        Some(Way::Link(Ticket::new(core, link, &self.freed)))
+    }
+
+    /// Lets go of connections that ended, are idle for too long, or are old. Those in use end with
+    /// their last stream.
+    fn expire(&self, links: &mut Vec<Link>, now: Instant) {
+        links.retain(|link| {
+            let life = &link.life;
+            let age = now.saturating_duration_since(life.born);
+            let idle = now.saturating_duration_since(*lock(&life.idle_since));
+            !life.closed.load(Ordering::Relaxed)
+                && self.max_age.is_none_or(|limit| age < limit)
+                && (!life.is_idle() || idle < self.idle_timeout)
+        });
+    }
+
+    fn may_grow(&self) -> bool {
+        lock(&self.links).len() < self.limit
+    }
+
+    /// One connection more; none when others were faster and took all its places.
+    async fn grow(&self, core: &Arc<Core>) -> Result<Option<Way>, UpstreamError> {
+        let before = lock(&self.failures).count;
+        let deadline = core.pool.connector.deadline();
+        let dialling = timeout_at(deadline, self.dialling.lock()).await;
+        let _dialling = dialling.map_err(|_| UpstreamError::Timeout)?;
+        if let Some(way) = self.find(core) {
+            return Ok(Some(way));
+        }
+        if !self.may_grow() {
+            return Ok(None);
+        }
+        lock(&self.failures).since(before)?;
+        let dialled = self.dial(core).await;
+        if let Err(error) = &dialled {
+            lock(&self.failures).note(error);
+        }
+        dialled.map(Some)
+    }
+
+    async fn dial(&self, core: &Arc<Core>) -> Result<Way, UpstreamError> {
+        let connector = &core.pool.connector;
+        let deadline = connector.deadline();
+        let stream = connector.dial(Offer::Both, deadline).await?;
+        if self.scheme == Scheme::HTTPS && !stream.is_http2() {
+            core.pool.adopt(stream);
+            self.http1.store(true, Ordering::Relaxed);
+            self.freed.notify_waiters();
+            return Ok(Way::Http1);
+        }
+        let life = Arc::new(Life::new());
+        let counters = Arc::clone(&core.pool.counters);
+        let opening = connection::open(stream, &life, counters, &self.freed);
+        let opened = timeout_at(deadline, opening).await;
+        let sender = opened.map_err(|_| UpstreamError::Timeout)??;
+        let link = Link { sender, life };
+        let ticket = Ticket::new(core, &link, &self.freed);
+        lock(&self.links).push(link);
+        self.freed.notify_waiters();
+        Ok(Way::Link(ticket))
+    }
+}
+
+impl Link {
+    /// Whether one request more may be sent: the peer's limit and ours.
+    fn has_room(&self) -> bool {
+        let limit = self.sender.current_max_send_streams().min(MAX_STREAMS);
+        self.life.streams.load(Ordering::Relaxed) < limit
+    }
+}
+
+impl Life {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            born: now,
+            streams: AtomicUsize::new(0),
+            idle_since: Mutex::new(now),
+            used: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether no request uses the connection.
+    pub(super) fn is_idle(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) == 0
+    }
+
+    /// A frame of an answer came.
+    pub(super) fn hear(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many frames came so far.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The connection takes no further request.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Failures {
+    fn note(&mut self, error: &UpstreamError) {
+        self.count += 1;
+        self.last = match error {
+            UpstreamError::Timeout => None,
+            UpstreamError::Unreachable(error) => Some((error.kind(), error.to_string())),
+            UpstreamError::Http2(error) => Some((io::ErrorKind::InvalidData, error.to_string())),
+            UpstreamError::BadResponse(_)
+            | UpstreamError::Overloaded { .. }
+            | UpstreamError::ClientBody(_) => {
+                Some((io::ErrorKind::Other, "the dial failed".to_owned()))
+            }
+        };
+    }
+
+    /// An error if a dial failed since `count` was read: whoever waited for it need not try again.
+    fn since(&self, count: u64) -> Result<(), UpstreamError> {
+        match &self.last {
+            _ if self.count == count => Ok(()),
+            None => Err(UpstreamError::Timeout),
+            Some((kind, text)) => Err(UpstreamError::Unreachable(io::Error::new(
+                *kind,
+                text.clone(),
+            ))),
+        }
+    }
+}
+
+/// A place among the streams of one connection; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) core: Arc<Core>,
+    sender: SendRequest<Bytes>,
+    pub(super) life: Arc<Life>,
+    freed: Arc<Notify>,
+    /// Whether the connection served another request before.
+    pub(super) reused: bool,
+}
+
+impl Ticket {
+    fn new(core: &Arc<Core>, link: &Link, freed: &Arc<Notify>) -> Self {
+        let life = &link.life;
+        life.streams.fetch_add(1, Ordering::Relaxed);
+        let reused = life.used.swap(true, Ordering::Relaxed);
+        if reused {
+            core.pool.counters.reused.fetch_add(1, Ordering::Relaxed);
+        }
+        Self {
+            core: Arc::clone(core),
+            sender: link.sender.clone(),
+            life: Arc::clone(life),
+            freed: Arc::clone(freed),
+            reused,
+        }
+    }
+
+    /// Begins the stream with its head.
+    ///
+    /// # Errors
+    ///
+    /// When the connection takes no streams any more; it is not used again then.
+    pub(super) async fn open(
+        &mut self,
+        head: Request<()>,
+        empty: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), UpstreamError> {
+        let opened = match self.sender.clone().ready().await {
+            Ok(mut sender) => sender.send_request(head, empty),
+            Err(error) => Err(error),
+        };
+        opened.map_err(|error| {
+            self.life.close();
+            UpstreamError::of_http2(error)
+        })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.life.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *lock(&self.life.idle_since) = Instant::now();
+        }
+        self.freed.notify_one();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The most requests on one connection, whatever the peer allows.
+pub(super) const MAX_STREAMS: usize = 100;

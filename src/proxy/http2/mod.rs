@@ -1,0 +1,121 @@
+//! HTTP/2 to the upstream: many requests at once on few connections.
+//!
+//! ```text
+//! forward ─→ links (a place on a connection with room, or a fresh connection)
+//!         ├→ head (the same decisions as HTTP/1.1, as a header map)
+//!         └→ exchange ── sender: the body, as far as the upstream's window goes
+//!               └─→ Body: goes on sending, hands the answer's frames on
+//! connection: the one task of a connection, which moves its bytes and asks a silent peer for a sign
+//! ```
+//!
+//! The frames are those of `h2`, the library inside hyper. hyper's own client is not between: it
+//! would poll each request's body in a task of its own, hide why a stream ended, and ping watchers
+//! often enough for gRPC servers to hang up. An exchange is polled inside the request's own future,
+//! as over HTTP/1.1; dropping it resets its stream and nothing else.
+
+mod connection;
+mod exchange;
+mod head;
+mod links;
+mod sender;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+
+use crate::guard::Permit;
+use crate::proxy::Core;
+use crate::proxy::body::Body;
+use crate::proxy::error::UpstreamError;
+use crate::proxy::via::Via;
+
+use self::links::Way;
+use self::sender::Sender;
+
+pub(super) use self::exchange::Exchange;
+pub(super) use self::links::Links;
+
+/// What became of a request.
+pub(super) enum Carried<B> {
+    /// It was answered, or could not be.
+    Answered(Result<Response<Body<B>>, UpstreamError>),
+    /// The upstream chose HTTP/1.1: the request as it was.
+    Http1(Box<(Parts, B)>),
+}
+
+/// Sends the request over HTTP/2, unless the upstream is known to speak HTTP/1.1.
+///
+/// A request that the upstream did not look at (it refused the stream, or went away before it) is
+/// sent once more, as long as what was taken of its body is at hand; so is one whose connection was
+/// made before and died, if it is idempotent and nothing of its body was taken.
+pub(super) async fn forward<B>(
+    core: &Arc<Core>,
+    links: &Links,
+    permit: &Permit,
+    parts: Parts,
+    body: B,
+    via: &Via,
+) -> Carried<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let first = match links.take(core).await {
+        Ok(Way::Http1) => return Carried::Http1(Box::new((parts, body))),
+        Ok(Way::Link(ticket)) => ticket,
+        Err(error) => return Carried::Answered(Err(error)),
+    };
+    let sender = Sender::new(body, &parts);
+    Carried::Answered(exchange(core, links, first, permit, &parts, sender, via).await)
+}
+
+async fn exchange<B>(
+    core: &Arc<Core>,
+    links: &Links,
+    mut ticket: links::Ticket,
+    permit: &Permit,
+    parts: &Parts,
+    mut sender: Sender<B>,
+    via: &Via,
+) -> Result<Response<Body<B>>, UpstreamError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut retried = false;
+    loop {
+        let head = head::request(core, links, parts, sender.framing(), permit.identity(), via);
+        let failure = match ticket.open(head, sender.is_empty()).await {
+            Ok(stream) => {
+                let mut exchange = Exchange::new(ticket, stream, sender, parts);
+                match poll_fn(|cx| exchange.poll_head(cx)).await {
+                    Ok((status, headers)) => {
+                        let mut response = Response::new(Body::multiplexed(exchange));
+                        *response.status_mut() = status;
+                        *response.headers_mut() = headers;
+                        return Ok(response);
+                    }
+                    Err(error) if !retried && exchange.may_retry(&error) => {
+                        sender = exchange.into_sender();
+                        error
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            // Nothing was sent: the connection had ended when it was chosen.
+            Err(error) if !retried => error,
+            Err(error) => return Err(error),
+        };
+        retried = true;
+        core.pool.counters.retried.fetch_add(1, Ordering::Relaxed);
+        ticket = match links.take(core).await? {
+            Way::Link(ticket) => ticket,
+            // The upstream came back with another version; the next request goes that way.
+            Way::Http1 => return Err(failure),
+        };
+    }
+}

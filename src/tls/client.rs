@@ -1,0 +1,173 @@
+//! TLS towards the upstream: whom we believe and who we are.
+//!
+//! The upstream's certificate is always verified: against one bundle when the operator names one,
+//! else against the system's roots, else against Mozilla's, which are part of the program because an
+//! image made from scratch has no others.
+
+use std::path::{Path, PathBuf};
+
+use rustls::client::WantsClientCert;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
+
+use crate::tls::files::{self, BadFile};
+use crate::tls::provider;
+
+/// The files of one configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Files<'a> {
+    /// The only roots that are believed; the system's when there are none.
+    pub ca: Option<&'a Path>,
+    /// The certificate chain we show and its private key.
+    pub identity: Option<(&'a Path, &'a Path)>,
+}
+
+/// Why there is no configuration. Each text names the key that is to blame.
+#[derive(Debug, thiserror::Error)]
+pub enum BadClient {
+    /// The bundle of roots cannot be read.
+    #[error("upstream.tls.ca: {0}")]
+    Ca(#[source] BadFile),
+    /// A certificate of the bundle cannot be a root.
+    #[error("upstream.tls.ca: {}: holds a certificate that cannot be used: {error}", path.display())]
+    Root {
+        /// The bundle.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        error: rustls::Error,
+    },
+    /// Our certificate or its key cannot be read.
+    #[error("upstream.tls.cert, upstream.tls.key: {0}")]
+    Identity(#[source] BadFile),
+    /// Our certificate and its key do not belong together, or are of a kind that cannot be used.
+    #[error(
+        "upstream.tls.cert, upstream.tls.key: {} and {} cannot be used together: {error}",
+        cert.display(), key.display()
+    )]
+    Pair {
+        /// The chain.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// What is wrong with them.
+        #[source]
+        error: rustls::Error,
+    },
+    /// The name that the upstream's certificate must have is none.
+    #[error("upstream.tls.server_name: {0:?} is no host name and no address")]
+    Name(String),
+    /// The cryptography has no common ground with TLS 1.2 and 1.3; no configuration of ours does that.
+    #[error("upstream.tls: {0}")]
+    Versions(#[source] rustls::Error),
+}
+
+/// Reads the files and makes a configuration that resumes sessions and offers no protocols yet.
+///
+/// # Errors
+///
+/// See [`BadClient`].
+pub fn config(files: Files<'_>) -> Result<ClientConfig, BadClient> {
+    let roots = match files.ca {
+        Some(path) => bundle(path)?,
+        None => system(),
+    };
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(BadClient::Versions)?
+        .with_root_certificates(roots);
+    match files.identity {
+        Some((cert, key)) => with_identity(builder, cert, key),
+        None => Ok(builder.with_no_client_auth()),
+    }
+}
+
+fn with_identity(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    cert: &Path,
+    key: &Path,
+) -> Result<ClientConfig, BadClient> {
+    let (chain, private) = files::chain_and_key(cert, key).map_err(BadClient::Identity)?;
+    builder
+        .with_client_auth_cert(chain, private)
+        .map_err(|error| BadClient::Pair {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            error,
+        })
+}
+
+/// A bundle is believed as a whole: a certificate in it that cannot be used is a mistake.
+fn bundle(path: &Path) -> Result<RootCertStore, BadClient> {
+    let mut roots = RootCertStore::empty();
+    for root in files::chain(path).map_err(BadClient::Ca)? {
+        roots.add(root).map_err(|error| BadClient::Root {
+            path: path.to_owned(),
+            error,
+        })?;
+    }
+    Ok(roots)
+}
+
+/// The system's roots, odd ones left out, or Mozilla's where the system has none.
+fn system() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_files_there_are_roots_all_the_same() {
+        assert!(!system().is_empty());
+        assert!(config(Files::default()).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_file_is_told_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let made = || rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let (one, other) = (made(), made());
+        let empty = at("empty", "");
+        let cert = at("cert", &one.cert.pem());
+        let wrong = at("wrong", &other.signing_key.serialize_pem());
+        let told = |files| {
+            let text = config(files).unwrap_err().to_string();
+            text.replace(&format!("{}/", folder.path().display()), "")
+        };
+        let ca = Files {
+            ca: Some(&empty),
+            identity: None,
+        };
+        assert_eq!(
+            told(ca),
+            "upstream.tls.ca: empty: holds no certificate (-----BEGIN CERTIFICATE-----)"
+        );
+        let identity = |key| Files {
+            ca: Some(&cert),
+            identity: Some((&*cert, key)),
+        };
+        assert_eq!(
+            told(identity(&empty)),
+            "upstream.tls.cert, upstream.tls.key: empty: holds no private key that is not encrypted \
+             (-----BEGIN PRIVATE KEY-----)"
+        );
+        let pair = told(identity(&wrong));
+        assert!(
+            pair.starts_with(
+                "upstream.tls.cert, upstream.tls.key: cert and wrong cannot be used together: "
+            ),
+            "{pair}"
+        );
+    }
+}
