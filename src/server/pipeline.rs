@@ -22,8 +22,8 @@ use crate::server::intake::{BadRequest, Host, Intake};
 use crate::server::leash::{self, opener};
 use crate::server::lifecycle::Lifecycle;
 use crate::server::peer::Peer;
-use crate::server::problem::{Code, Fault, problem};
-use crate::server::record::{Body, Outgoing, Record, accept_lines};
+use crate::server::problem::{Asked, Code, Fault, problem};
+use crate::server::record::{Body, Outgoing, Record};
 use crate::server::renewal::{self, Head, Renewal};
 use crate::server::tasks;
 use crate::server::tunnel::Tunnel;
@@ -80,7 +80,7 @@ impl Pipeline {
         let now = self.clock.now();
         let context = Context::of(request.headers(), peer.end(), &self.trusted, &self.ids, now); // 1 context
         let mut record = Record::begin(context, &request, &self.metrics, &self.log);
-        let accept = accept_lines(request.headers());
+        let asked = Asked::of(&request);
         let mut besides = Besides::default();
         let passed = self.pass(request, peer, &mut record, &mut besides).await; // 2 to 6
         let mut response = match passed {
@@ -89,7 +89,7 @@ impl Pipeline {
                 let problem = problem(&fault); // 7 answer
                 record.refused(&problem, &fault);
                 problem
-                    .respond(&accept, record.request_id())
+                    .respond(&asked, record.request_id())
                     .map(Body::Whole)
             }
         };

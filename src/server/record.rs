@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 
@@ -214,13 +214,6 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-/// The `Accept` lines of a request, kept for the case that it is refused.
-#[must_use]
-pub fn accept_lines(headers: &HeaderMap) -> Vec<HeaderValue> {
-    let lines = headers.get_all(header::ACCEPT).iter();
-    lines.take(4).cloned().collect()
 }
 
 /// The cause of a refusal, for the process log: the error and what lies beneath it.

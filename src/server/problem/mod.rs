@@ -1,18 +1,19 @@
 //! The one place where a refusal becomes HTTP: status, code, words. The match is exhaustive and has
 //! no wildcard, so a new refusal cannot be forgotten here.
 //!
-//! Callers that read JSON get RFC 9457 `application/problem+json`; a caller that asks for HTML or
+//! Callers that speak gRPC get its status. Callers that read JSON get RFC 9457 `application/problem+json`; a caller that asks for HTML or
 //! plain text gets one plain sentence. Neither learns more than the code says.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod grpc;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 
@@ -20,6 +21,7 @@ use crate::api::ApiError;
 use crate::guard::{Denial, Reason};
 use crate::limits::Exceeded;
 use crate::proxy::UpstreamError;
+use crate::proxy::grpc::is_call;
 use crate::server::intake::BadRequest;
 use crate::service::AuthError;
 
@@ -125,6 +127,25 @@ codes! {
     UpstreamBadResponse "upstream_bad_response",
     UpstreamTimeout "upstream_timeout",
     UpstreamOverloaded "upstream_overloaded",
+}
+
+/// In which form a caller reads a refusal, kept for the case that there is one.
+#[derive(Debug, Default)]
+pub struct Asked {
+    accept: Vec<HeaderValue>,
+    grpc: bool,
+}
+
+impl Asked {
+    /// From the head of a request. A gRPC call is always a POST.
+    pub fn of<B>(request: &Request<B>) -> Self {
+        let headers = request.headers();
+        let lines = headers.get_all(header::ACCEPT).iter();
+        Self {
+            accept: lines.take(4).cloned().collect(),
+            grpc: *request.method() == Method::POST && is_call(headers),
+        }
+    }
 }
 
 /// A refusal as it is told.
@@ -358,14 +379,13 @@ impl Problem {
     }
 
     /// The answer, in the form the caller reads.
-    pub fn respond(
-        &self,
-        asked: &[HeaderValue],
-        request_id: &HeaderValue,
-    ) -> Response<Full<Bytes>> {
+    pub fn respond(&self, asked: &Asked, request_id: &HeaderValue) -> Response<Full<Bytes>> {
+        if asked.grpc {
+            return grpc::respond(self, request_id);
+        }
         let id = request_id.to_str().unwrap_or_default();
         let title = self.status.canonical_reason().unwrap_or("Error");
-        let (kind, body) = if wants_text(asked) {
+        let (kind, body) = if wants_text(&asked.accept) {
             let text = format!(
                 "{} {title}: {}\n(request {id})\n",
                 self.status.as_u16(),

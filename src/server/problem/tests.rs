@@ -12,7 +12,7 @@ use crate::types::path::BadPath;
 fn told(fault: impl Into<Fault>) -> String {
     let problem = problem(&fault.into());
     let id = HeaderValue::from_static("r1");
-    let answer = problem.respond(&[], &id);
+    let answer = problem.respond(&Asked::default(), &id);
     let notable = ["www-authenticate", "allow", "retry-after", "connection"];
     let headers: Vec<String> = notable
         .iter()
@@ -165,7 +165,8 @@ fn a_person_reads_a_sentence_and_a_program_reads_json() {
     let problem = problem(&denied(Reason::Missing));
     let id = HeaderValue::from_static("r1");
     let kind = |accept: &'static str| {
-        let asked = [HeaderValue::from_static(accept)];
+        let request = Request::get("/").header(header::ACCEPT, accept);
+        let asked = Asked::of(&request.body(()).unwrap());
         problem
             .respond(&asked, &id)
             .headers()
@@ -182,4 +183,35 @@ fn a_person_reads_a_sentence_and_a_program_reads_json() {
         kind("text/html, application/json"),
         "application/problem+json"
     );
+}
+
+#[test]
+fn a_grpc_caller_reads_a_status_of_its_own() {
+    let id = HeaderValue::from_static("r1");
+    let answer = |kind: &'static str, method: Method| {
+        let request = Request::builder()
+            .method(method)
+            .header(header::CONTENT_TYPE, kind)
+            .header(header::ACCEPT, "text/html");
+        let asked = Asked::of(&request.body(()).unwrap());
+        problem(&denied(Reason::Missing)).respond(&asked, &id)
+    };
+    for kind in ["application/grpc", "application/grpc+proto"] {
+        let answer = answer(kind, Method::POST);
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["grpc-status"], "16");
+        assert_eq!(
+            answer.headers()["grpc-message"],
+            "an access token is needed"
+        );
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/grpc");
+        assert!(!answer.headers().contains_key(header::WWW_AUTHENTICATE));
+        assert!(http_body::Body::is_end_stream(answer.body()));
+    }
+    for (kind, method) in [
+        ("application/grpc-web", Method::POST),
+        ("application/grpc", Method::GET),
+    ] {
+        assert_eq!(answer(kind, method).status(), StatusCode::UNAUTHORIZED);
+    }
 }

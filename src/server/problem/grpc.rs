@@ -1,0 +1,164 @@
+//! Refusals for callers that speak gRPC: an answer of trailers only. Its status is 200, because that
+//! is what HTTP did; what happened to the call is in `grpc-status` and `grpc-message`, which a client
+//! reads where it would have to guess from an HTTP status. Nothing tells it to log in elsewhere.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header};
+use http_body_util::Full;
+
+use crate::server::problem::{Code, Extra, Problem};
+
+/// The answer.
+pub(super) fn respond(problem: &Problem, request_id: &HeaderValue) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::default());
+    let headers = answer.headers_mut();
+    let kind = HeaderValue::from_static("application/grpc");
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert("grpc-status", HeaderValue::from(status(problem.code)));
+    if let Some(message) = message(&problem.detail) {
+        headers.insert("grpc-message", message);
+    }
+    headers.insert("x-request-id", request_id.clone());
+    extra(problem, headers);
+    answer
+}
+
+fn extra(problem: &Problem, headers: &mut HeaderMap) {
+    match &problem.extra {
+        Extra::None | Extra::Allow(_) | Extra::Authenticate(_) => {}
+        Extra::Close | Extra::RetryAfter(_) | Extra::Limited(_) => problem.write_extra(headers),
+    }
+}
+
+/// What gRPC calls it: its own names where they say it better than the table from HTTP statuses.
+fn status(code: Code) -> u16 {
+    match code {
+        Code::WeakPassword
+        | Code::MalformedBody
+        | Code::UnknownField
+        | Code::MissingField
+        | Code::InvalidField
+        | Code::TwoCredentials => INVALID_ARGUMENT,
+        Code::RequestTimeout | Code::UpstreamTimeout => DEADLINE_EXCEEDED,
+        Code::SessionNotFound => NOT_FOUND,
+        Code::LoginTaken => ALREADY_EXISTS,
+        Code::MissingRole | Code::Forbidden | Code::CrossSite | Code::SignupClosed => {
+            PERMISSION_DENIED
+        }
+        Code::RateLimited | Code::BodyTooLarge | Code::TooManySessions => RESOURCE_EXHAUSTED,
+        Code::NotFound | Code::MethodNotAllowed | Code::UnsupportedMediaType => UNIMPLEMENTED,
+        Code::BadRequest | Code::UriTooLong | Code::ExpectationFailed | Code::Internal => INTERNAL,
+        Code::Busy
+        | Code::StoreUnavailable
+        | Code::UpstreamUnreachable
+        | Code::UpstreamBadResponse
+        | Code::UpstreamOverloaded => UNAVAILABLE,
+        Code::MissingToken
+        | Code::InvalidToken
+        | Code::TokenExpired
+        | Code::SessionEnded
+        | Code::TokenStale
+        | Code::InvalidCredentials
+        | Code::InvalidRefreshToken => UNAUTHENTICATED,
+    }
+}
+
+/// Percent-encoded: everything but printable ASCII, and the percent sign.
+fn message(text: &str) -> Option<HeaderValue> {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if matches!(byte, b' '..=b'~') && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            for half in [byte >> 4, byte & 0xf] {
+                encoded.push(char::from_digit(u32::from(half), 16)?.to_ascii_uppercase());
+            }
+        }
+    }
+    HeaderValue::try_from(encoded).ok()
+}
+
+const INVALID_ARGUMENT: u16 = 3;
+const DEADLINE_EXCEEDED: u16 = 4;
+const NOT_FOUND: u16 = 5;
+const ALREADY_EXISTS: u16 = 6;
+const PERMISSION_DENIED: u16 = 7;
+const RESOURCE_EXHAUSTED: u16 = 8;
+const UNIMPLEMENTED: u16 = 12;
+const INTERNAL: u16 = 13;
+const UNAVAILABLE: u16 = 14;
+const UNAUTHENTICATED: u16 = 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_status_of_grpc() {
+        let told = |code: Code| format!("{} {}", status(code), code.as_str());
+        let table = [
+            Code::BadRequest,
+            Code::MissingToken,
+            Code::TwoCredentials,
+            Code::Forbidden,
+            Code::NotFound,
+            Code::RateLimited,
+            Code::UpstreamUnreachable,
+            Code::UpstreamOverloaded,
+            Code::UpstreamTimeout,
+            Code::StoreUnavailable,
+            Code::Internal,
+        ]
+        .map(told)
+        .join("\n");
+        insta::assert_snapshot!(table, @r"
+        13 bad_request
+        16 missing_token
+        3 two_credentials
+        7 forbidden
+        12 not_found
+        8 rate_limited
+        14 upstream_unreachable
+        14 upstream_overloaded
+        4 upstream_timeout
+        14 store_unavailable
+        13 internal
+        ");
+    }
+
+    #[test]
+    fn a_message_is_percent_encoded() {
+        for (text, encoded) in [
+            ("an access token is needed", "an access token is needed"),
+            ("100%", "100%25"),
+            ("é\n~", "%C3%A9%0A~"),
+            ("\u{0}\u{11}", "%00%11"),
+        ] {
+            assert_eq!(message(text).unwrap(), encoded);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_text_can_be_told_and_read_back(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
+            let value = message(&text).unwrap();
+            let mut bytes = value.as_bytes().iter();
+            let mut read = Vec::new();
+            while let Some(byte) = bytes.next() {
+                if *byte != b'%' {
+                    read.push(*byte);
+                    continue;
+                }
+                let digits = [*bytes.next().unwrap(), *bytes.next().unwrap()];
+                let digits = std::str::from_utf8(&digits).unwrap().to_owned();
+                read.push(u8::from_str_radix(&digits, 16).unwrap());
+            }
+            prop_assert_eq!(read, text.as_bytes());
+        }
+    }
+}
