@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::policy::RouteTable;
 use crate::proxy::{self, Proxy};
 use crate::server::access_log::AccessLog;
+use crate::server::connection::Deadlines;
 use crate::server::context::RequestIds;
 use crate::server::intake::Intake;
 use crate::server::lifecycle::Lifecycle;
@@ -189,7 +190,11 @@ pub(super) fn worker(
         paths: config.server.paths.clone(),
         trusted: config.server.trusted_proxies.clone(),
         public_scheme: public_scheme(config),
-        header_timeout: config.server.header_timeout,
+        deadlines: Deadlines {
+            header: config.server.header_timeout,
+            handshake: config.server.header_timeout,
+            body_rate: config.server.body_rate,
+        },
         clock: Arc::clone(&shared.surroundings.clock),
         ids: RequestIds::new(&*shared.surroundings.random),
         metrics,

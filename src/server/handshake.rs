@@ -16,6 +16,7 @@ use crate::api::ApiError;
 use crate::api::wire::csrf;
 use crate::guard::{Identity, Permit, extract};
 use crate::proxy::{Handshake, Protocol};
+use crate::server::connection::Paced;
 use crate::server::intake::Host;
 use crate::server::leash::opener;
 use crate::server::peer::Peer;
@@ -102,7 +103,10 @@ impl Pipeline {
             .via(Some(host.value.clone()), self.public_scheme);
         let is_websocket = protocol.is_websocket();
         let shown = HeaderValue::from_str(protocol.as_str());
-        let handshake = self.proxy.upgrade(permit, request, &via, protocol).await?;
+        let handshake = self
+            .proxy
+            .upgrade(permit, request.map(Paced::free), &via, protocol)
+            .await?;
         let (answer, upstream) = match handshake {
             Handshake::Switched(answer, upstream) => (answer, upstream),
             Handshake::Declined(answer) => return Ok(((*answer).map(Body::Upstream), None)),

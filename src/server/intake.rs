@@ -1,8 +1,12 @@
 //! What a request must be like before anything else looks at it: a known method, a plain target, one
 //! valid `Host`, unambiguous framing (RFC 9112, 3.2 and 6). hyper forwards most of what is refused
 //! here as it came.
+//!
+//! An HTTP/2 request comes out of here like any other: the host is that of its `:authority`, with which
+//! a `Host` line has to agree, and the crumbs of its cookie are one line (RFC 9113, 8.2.3 and 8.3.1).
 
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
+use hyper::ext::Protocol;
 
 use crate::server::original::Unclear;
 use crate::types::path::BadPath;
@@ -70,40 +74,89 @@ impl HostName {
 
 impl Intake {
     /// Admits a request or says why not.
-    pub fn admit<B>(&self, request: &Request<B>) -> Result<Host, BadRequest> {
-        if !self.methods.contains(request.method()) {
+    pub fn admit<B>(&self, request: &mut Request<B>) -> Result<Host, BadRequest> {
+        if !self.methods.contains(request.method()) && !is_websocket(request) {
             return Err(BadRequest::Method);
+        }
+        if request.version() == Version::HTTP_2 {
+            whole_cookie(request.headers_mut())?;
         }
         let headers = request.headers();
         framing(headers, request.version())?;
-        let host = self.host(headers)?;
+        let value = match request.version() {
+            Version::HTTP_2 => authority(request.uri(), headers)?,
+            _ => single_host(headers)?.ok_or(BadRequest::Host)?.clone(),
+        };
+        let host = self.host_of(value)?;
         target(request.uri(), &host.value)?;
         Ok(host)
     }
 
-    fn host(&self, headers: &HeaderMap) -> Result<Host, BadRequest> {
-        let mut values = headers.get_all(header::HOST).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return Err(BadRequest::Host);
-        };
-        self.host_of(value)
-    }
-
     /// The host that a header names, if it is a valid one of ours.
-    pub fn host_of(&self, value: &HeaderValue) -> Result<Host, BadRequest> {
+    pub fn host_of(&self, value: HeaderValue) -> Result<Host, BadRequest> {
         let text = value.to_str().map_err(|_| BadRequest::Host)?;
         let name = host_name(text)
             .ok_or(BadRequest::Host)?
             .to_ascii_lowercase();
         if self.hosts.is_empty() || self.hosts.contains(&name) {
             Ok(Host {
-                value: value.clone(),
+                value,
                 name: HostName(name),
             })
         } else {
             Err(BadRequest::Host)
         }
     }
+}
+
+/// The `Host` line, of which there is at most one.
+fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, BadRequest> {
+    let mut values = headers.get_all(header::HOST).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(BadRequest::Host),
+    }
+}
+
+/// The host of an HTTP/2 request: its `:authority`, with which a `Host` line has to agree; a `Host`
+/// line alone where a gateway knew no authority.
+fn authority(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, BadRequest> {
+    match (uri.authority(), single_host(headers)?) {
+        (None, None) => Err(BadRequest::Host),
+        (None, Some(host)) => Ok(host.clone()),
+        (Some(authority), host) => {
+            let authority = authority.as_str().as_bytes();
+            if host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority)) {
+                return Err(BadRequest::Host);
+            }
+            HeaderValue::from_bytes(authority).map_err(|_| BadRequest::Host)
+        }
+    }
+}
+
+/// Joins the crumbs that HTTP/2 allows a cookie to be broken into: everything later reads one line, as
+/// from HTTP/1.1.
+fn whole_cookie(headers: &mut HeaderMap) -> Result<(), BadRequest> {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let whole = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+    headers.insert(header::COOKIE, whole.map_err(|_| BadRequest::Framing)?);
+    Ok(())
+}
+
+/// Whether this asks for a WebSocket over HTTP/2 (RFC 8441). CONNECT for anything else would make a
+/// proxy for anywhere of us.
+fn is_websocket<B>(request: &Request<B>) -> bool {
+    request.method() == Method::CONNECT
+        && request.version() == Version::HTTP_2
+        && (request.extensions().get::<Protocol>())
+            .is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
 /// Origin form; or absolute form that names the very host of the `Host` header, so that there is
@@ -203,7 +256,8 @@ mod tests {
     }
 
     fn judged(method: &str, target: &str, headers: &[(&'static str, &str)]) -> Option<BadRequest> {
-        intake().admit(&request(method, target, headers)).err()
+        let mut request = request(method, target, headers);
+        intake().admit(&mut request).err()
     }
 
     #[test]
@@ -272,7 +326,7 @@ mod tests {
         };
         let asked = |host| {
             intake
-                .admit(&request("GET", "/", &[("host", host)]))
+                .admit(&mut request("GET", "/", &[("host", host)]))
                 .is_ok()
         };
         assert!(asked("App.Example.org:8080"));
@@ -305,7 +359,7 @@ mod tests {
             &[("host", "a"), ("transfer-encoding", "chunked")],
         );
         *old.version_mut() = Version::HTTP_10;
-        assert_eq!(intake().admit(&old).err(), Some(BadRequest::Framing));
+        assert_eq!(intake().admit(&mut old).err(), Some(BadRequest::Framing));
     }
 
     #[test]
@@ -316,6 +370,62 @@ mod tests {
         );
         let odd = [("host", "a"), ("expect", "200-maybe")];
         assert_eq!(judged("POST", "/", &odd), Some(BadRequest::Expectation));
+    }
+
+    /// What an HTTP/2 request is admitted as: its host and its cookie line.
+    fn admitted2(
+        target: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<(String, Option<String>), BadRequest> {
+        let mut request = request("GET", target, headers);
+        *request.version_mut() = Version::HTTP_2;
+        let host = intake().admit(&mut request)?;
+        let mut cookies = request.headers().get_all("cookie").iter();
+        let cookie = cookies.next().map(|c| c.to_str().unwrap().to_owned());
+        assert!(cookies.next().is_none());
+        Ok((host.value.to_str().unwrap().to_owned(), cookie))
+    }
+
+    #[test]
+    fn the_authority_of_http2_is_the_host_and_a_host_line_agrees() {
+        let host = |target, headers: &[_]| admitted2(target, headers).map(|(host, _)| host);
+        assert_eq!(host("https://app:8/a", &[]).unwrap(), "app:8");
+        assert_eq!(host("https://app/", &[("host", "APP")]).unwrap(), "app");
+        assert_eq!(host("/", &[("host", "app")]).unwrap(), "app");
+        for (target, headers) in [
+            ("https://app/", &[("host", "evil")][..]),
+            ("https://app/", &[("host", "app"), ("host", "app")]),
+            ("https://u@app/", &[]),
+            ("/", &[]),
+        ] {
+            assert_eq!(host(target, headers), Err(BadRequest::Host), "{target}");
+        }
+    }
+
+    #[test]
+    fn the_crumbs_of_a_cookie_are_one_line() {
+        let crumbs = [("cookie", "a=1"), ("x", "y"), ("cookie", "b=2; c=3")];
+        let (_, cookie) = admitted2("https://app/", &crumbs).unwrap();
+        assert_eq!(cookie.as_deref(), Some("a=1; b=2; c=3"));
+    }
+
+    #[test]
+    fn connect_is_for_websockets_over_http2_only() {
+        let asked = |protocol: Option<&'static str>, version| {
+            let mut request = request("CONNECT", "https://app/chat", &[]);
+            *request.version_mut() = version;
+            if let Some(protocol) = protocol {
+                let protocol = Protocol::from_static(protocol);
+                request.extensions_mut().insert(protocol);
+            }
+            intake().admit(&mut request).err()
+        };
+        assert_eq!(asked(Some("websocket"), Version::HTTP_2), None);
+        assert_eq!(asked(None, Version::HTTP_2), Some(BadRequest::Method));
+        let other = asked(Some("connect-udp"), Version::HTTP_2);
+        assert_eq!(other, Some(BadRequest::Method));
+        let old = asked(Some("websocket"), Version::HTTP_11);
+        assert_eq!(old, Some(BadRequest::Method));
     }
 
     proptest! {

@@ -89,11 +89,6 @@ impl Leash {
     }
 }
 
-/// Whether a request is a gRPC call.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    Kind::of(headers) == Kind::Grpc
-}
-
 /// On whose behalf a stream is opened.
 pub(super) fn opener(identity: &Identity) -> Opener<'_> {
     Opener {

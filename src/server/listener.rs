@@ -7,14 +7,22 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::Path;
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::server::settings::Listen;
+use crate::server::stream::Stream;
 
 /// How many connections the kernel may hold before they are accepted.
 const BACKLOG: i32 = 1024;
+
+/// When the kernel asks whether a quiet client is still there, and how often before it is given up.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(6);
 
 /// Bound sockets, one per worker, not yet in a runtime.
 #[derive(Debug)]
@@ -39,15 +47,6 @@ pub enum Listener {
     Tcp(TcpListener),
     /// Unix.
     Unix(UnixListener),
-}
-
-/// An accepted connection.
-#[derive(Debug)]
-pub enum Stream {
-    /// TCP.
-    Tcp(TcpStream),
-    /// Unix.
-    Unix(UnixStream),
 }
 
 impl Bound {
@@ -144,6 +143,8 @@ fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    // What is accepted inherits it: no call per connection.
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -6,7 +6,7 @@
 pub mod access_log;
 pub mod admin;
 mod check;
-mod connection;
+pub mod connection;
 pub mod context;
 pub mod control;
 mod handshake;
@@ -23,6 +23,7 @@ pub mod record;
 mod renewal;
 pub mod settings;
 pub mod signals;
+pub mod stream;
 pub(crate) mod tasks;
 pub mod tunnel;
 pub mod worker;

@@ -5,21 +5,22 @@
 //! happened to it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 
 use crate::api::settings::Mount;
 use crate::api::wire::cors::Cors;
 use crate::api::{Answer, Api, ApiError, Call};
 use crate::guard::{Denial, Guard, Identity, Permit, Verdict, extract};
+use crate::proxy::grpc::is_call;
 use crate::proxy::{Proxy, UpstreamError};
-use crate::server::access_log::AccessLog;
+use crate::server::access_log::{AccessLog, Line};
+use crate::server::connection::{Deadlines, Paced};
 use crate::server::context::{Context, RequestIds};
 use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host, Intake};
-use crate::server::leash::{self, opener};
+use crate::server::leash::opener;
 use crate::server::lifecycle::Lifecycle;
 use crate::server::peer::Peer;
 use crate::server::problem::{Asked, Code, Fault, problem};
@@ -54,8 +55,8 @@ pub struct Pipeline {
     pub trusted: TrustedProxies,
     /// The scheme of the public address, when one is configured.
     pub public_scheme: Option<Scheme>,
-    /// Time for a complete request head.
-    pub header_timeout: Duration,
+    /// How long things may take.
+    pub deadlines: Deadlines,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Request ids.
@@ -105,21 +106,35 @@ impl Pipeline {
         }
     }
 
-    /// Counts a head that could not be read as a request: hyper has answered it. There is nothing
-    /// that a line of the log could say.
-    pub fn unreadable(&self) {
-        self.metrics.request(RouteClass::Refused, 400);
+    /// Counts and logs a head that could not be read as a request: hyper has answered it.
+    pub fn unreadable(&self, peer: &Peer, status: u16) {
+        self.metrics.request(RouteClass::Refused, status);
         self.metrics.refusal(Code::BadRequest as usize);
+        self.log.write(&Line {
+            at: self.clock.now(),
+            request_id: self.ids.next().to_str().unwrap_or("-"),
+            client: peer.address,
+            method: "-",
+            path: "-",
+            status,
+            bytes: 0,
+            micros: 0,
+            route: RouteClass::Refused.as_str(),
+            refusal: Some(Code::BadRequest.as_str()),
+            user: None,
+            session: None,
+            complete: true,
+        });
     }
 
     async fn pass(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         peer: &Arc<Peer>,
         record: &mut Record,
         besides: &mut Besides,
     ) -> Result<Response<Body>, Fault> {
-        let host = self.intake.admit(&request)?; // 2 admit
+        let host = self.intake.admit(&mut request)?; // 2 admit
         let uri = request.uri().clone();
         if record.context().trusted
             && let Some(route) = self.api.check(uri.path())
@@ -153,6 +168,7 @@ impl Pipeline {
             Verdict::Deny(denial) => return Err(Fault::Denied(denial)),
         };
         let Some(protocol) = handshake::asked(&request, self) else {
+            let request = paced(request, peer);
             return self.forward(permit, request, &host, record).await; // 6 forward
         };
         let place = (&host, peer);
@@ -220,11 +236,14 @@ impl Pipeline {
     async fn forward(
         &self,
         permit: Permit,
-        request: Request<Incoming>,
+        request: Request<Paced<Incoming>>,
         host: &Host,
         record: &mut Record,
     ) -> Result<Response<Body>, Fault> {
         record.routed(RouteClass::Upstream);
+        if request.method() == Method::CONNECT {
+            return Err(BadRequest::Method.into());
+        }
         if let Some(identity) = permit.shared() {
             self.note(identity, record);
         }
@@ -232,7 +251,7 @@ impl Pipeline {
             .context_mut()
             .via(Some(host.value.clone()), self.public_scheme);
         let watch = Stopwatch::start();
-        let call = leash::is_grpc(request.headers())
+        let call = is_call(request.headers())
             .then(|| {
                 record
                     .caller()
@@ -281,6 +300,18 @@ impl Pipeline {
     pub(super) fn scheme(&self, context: &Context) -> Scheme {
         self.public_scheme.unwrap_or(context.scheme)
     }
+}
+
+/// Holds the body to its pace. A gRPC stream may be quiet for as long as its ends like.
+fn paced(request: Request<Incoming>, peer: &Arc<Peer>) -> Request<Paced<Incoming>> {
+    let is_grpc = is_call(request.headers());
+    request.map(|body| {
+        if is_grpc {
+            Paced::free(body)
+        } else {
+            Paced::new(body, peer)
+        }
+    })
 }
 
 /// What an answer carries besides what was asked for, also when it is a refusal.

@@ -11,10 +11,12 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
+use hyper::body::Incoming;
 
 use crate::guard::Identity;
 use crate::proxy::{self, UpstreamError};
 use crate::server::access_log::{AccessLog, Line};
+use crate::server::connection::Paced;
 use crate::server::context::Context;
 use crate::server::leash::{self, Kind, Leash};
 use crate::server::problem::{Code, Fault, Problem};
@@ -34,7 +36,7 @@ pub enum Body {
     /// Ours.
     Whole(Full<Bytes>),
     /// The upstream's, streamed.
-    Upstream(proxy::Body),
+    Upstream(proxy::Body<Paced<Incoming>>),
 }
 
 /// The story of one request.

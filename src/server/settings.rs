@@ -27,6 +27,8 @@ pub struct Settings {
     pub max_connections_per_address: usize,
     /// Time for a complete request head.
     pub header_timeout: Duration,
+    /// Bytes a second that a request's body must reach; zero = none.
+    pub body_rate: u64,
     /// From the drain signal to closing the listeners.
     pub drain_delay: Duration,
     /// From closing the listeners to giving up on what is still in flight.

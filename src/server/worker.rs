@@ -16,14 +16,14 @@ use arc_swap::ArcSwap;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
-use crate::server::connection::{self, Vigil};
+use crate::server::connection::{self, Deadlines, Vigil};
 use crate::server::lifecycle::{Lifecycle, Phase};
-use crate::server::listener::{BoundSocket, Listener, Stream};
-use crate::server::peer::Peer;
+use crate::server::listener::{BoundSocket, Listener};
 use crate::server::pipeline::Pipeline;
+use crate::server::stream::Stream;
 use crate::server::tasks;
 use crate::telemetry::metrics::PoolNumber;
-use crate::types::net::{self, Scheme};
+use crate::types::net;
 
 /// How often a worker looks after its connections and hands over its log.
 const TICK: Duration = Duration::from_millis(250);
@@ -165,6 +165,11 @@ impl Worker {
         self.pipeline.load_full()
     }
 
+    /// How long things may take.
+    pub(super) fn deadlines(&self) -> Deadlines {
+        self.pipeline.load().deadlines
+    }
+
     /// Coarse time in milliseconds, moved by the tick.
     pub(super) fn tick(&self) -> u64 {
         self.tick.load(Ordering::Relaxed)
@@ -232,16 +237,7 @@ impl Worker {
             id,
             _place: place,
         };
-        let peer = Arc::new(Peer {
-            address: peer,
-            scheme: Scheme::Http,
-            subject: None,
-            open,
-        });
-        tasks::spawn(async move {
-            let _noted = Noted(Arc::clone(&peer.open.worker));
-            connection::serve(stream, peer).await;
-        });
+        tasks::spawn(connection::serve(stream, peer, open));
     }
 
     /// Looks after the connections until the worker ends.
@@ -257,7 +253,7 @@ impl Worker {
                     self.tick.store(now, Ordering::Relaxed);
                     self.alive.fetch_add(1, Ordering::Relaxed);
                     let pipeline = self.pipeline();
-                    self.each(|vigil| vigil.sweep(now, pipeline.header_timeout));
+                    self.each(|vigil| vigil.sweep(now, &pipeline.deadlines));
                     pipeline.proxy.sweep();
                     tell_pool(&pipeline);
                     pipeline.log.flush();
@@ -332,28 +328,11 @@ impl Drop for Open {
     }
 }
 
-/// Counts a panic that ends the task it lives in.
-struct Noted(Arc<Worker>);
-
-impl Drop for Noted {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.pipeline.load().metrics.panicked();
-        }
-    }
-}
-
 /// Tells a client above the limit so, without waiting for it.
-fn turn_away(stream: Stream) {
+fn turn_away(mut stream: Stream) {
     tasks::spawn(async move {
-        let told = async {
-            match stream {
-                Stream::Tcp(mut stream) => stream.write_all(FULL).await,
-                Stream::Unix(mut stream) => stream.write_all(FULL).await,
-            }
-        };
         // Whether the client hears it is the client's business.
-        drop(timeout(REST, told).await);
+        drop(timeout(REST, stream.write_all(FULL)).await);
     });
 }
 

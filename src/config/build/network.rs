@@ -56,6 +56,7 @@ pub(super) fn build(
             &server.header_timeout,
             secs(1)..=secs(5 * MINUTE),
         ),
+        body_rate: desk.number("server.body_rate", server.body_rate, 0..=1_000_000) as u64,
         drain_delay: desk.duration(
             "server.drain_delay",
             &server.drain_delay,

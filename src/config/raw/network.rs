@@ -24,6 +24,8 @@ pub(crate) struct Server {
     pub(crate) max_connections_per_address: i64,
     /// For a complete request head.
     pub(crate) header_timeout: String,
+    /// Bytes a second that a request's body must reach; 0 = none.
+    pub(crate) body_rate: i64,
     /// From the drain signal to closing the listeners.
     pub(crate) drain_delay: String,
     /// From closing the listeners to giving up.
@@ -45,6 +47,7 @@ impl Default for Server {
             max_connections: 10_000,
             max_connections_per_address: 5_000,
             header_timeout: "10s".to_owned(),
+            body_rate: 100,
             drain_delay: "0s".to_owned(),
             drain_timeout: "30s".to_owned(),
             control: "auto".to_owned(),

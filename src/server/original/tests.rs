@@ -23,7 +23,7 @@ fn headers(said: &[(&str, &str)]) -> HeaderMap {
 fn read(method: &str, below: &str, said: &[(&str, &str)]) -> Result<String, BadRequest> {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     let own = intake()
-        .host_of(&HeaderValue::from_static("own:80"))
+        .host_of(HeaderValue::from_static("own:80"))
         .unwrap();
     let headers = headers(said);
     let check = Check {
@@ -161,7 +161,7 @@ fn only_hosts_of_ours_are_asked_about() {
         hosts: vec!["app.example.org".to_owned()],
         ..intake()
     };
-    let own = intake.host_of(&HeaderValue::from_static("app.example.org"));
+    let own = intake.host_of(HeaderValue::from_static("app.example.org"));
     let headers = headers(&[
         TRAEFIK[0],
         TRAEFIK[2],

@@ -20,8 +20,9 @@ use serde::Serialize;
 use crate::api::ApiError;
 use crate::guard::{Denial, Reason};
 use crate::limits::Exceeded;
-use crate::proxy::UpstreamError;
 use crate::proxy::grpc::is_call;
+use crate::proxy::{ClientFault, UpstreamError};
+use crate::server::connection::TooSlow;
 use crate::server::intake::BadRequest;
 use crate::service::AuthError;
 
@@ -338,6 +339,11 @@ fn upstream(error: &UpstreamError) -> Problem {
             "too many requests are waiting for the application",
         )
         .with(Extra::RetryAfter(*retry_after)),
+        UpstreamError::ClientBody(ClientFault::Unreadable(cause))
+            if TooSlow::is_the_cause(&**cause) =>
+        {
+            say(408, Code::RequestTimeout, cause.to_string()).with(Extra::Close)
+        }
         UpstreamError::ClientBody(fault) => {
             say(400, Code::BadRequest, fault.to_string()).with(Extra::Close)
         }

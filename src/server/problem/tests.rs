@@ -128,9 +128,7 @@ fn odd_requests_and_upstream_faults_have_theirs() {
         told(UpstreamError::Overloaded {
             retry_after: second,
         }),
-        told(UpstreamError::ClientBody(
-            crate::proxy::ClientFault::TooShort,
-        )),
+        told(UpstreamError::ClientBody(ClientFault::TooShort)),
     ]
     .join("\n");
     insta::assert_snapshot!(table, @r#"

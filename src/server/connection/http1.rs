@@ -1,0 +1,174 @@
+//! HTTP/1.1 (and 1.0): one request after the other.
+
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+use crate::server::connection::transport::Transport;
+use crate::server::connection::vigil::{Order, State};
+use crate::server::connection::watched::Watched;
+use crate::server::peer::Peer;
+
+/// The most bytes of a request head.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Serves a connection until it ends, or until it becomes something else.
+pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
+    let io = TokioIo::new(Watched::http1(transport, Arc::clone(&peer)));
+    let answering = {
+        let peer = Arc::clone(&peer);
+        service_fn(move |request: Request<Incoming>| {
+            let peer = Arc::clone(&peer);
+            async move {
+                let (worker, vigil) = (&peer.open.worker, &peer.open.vigil);
+                vigil.enter(State::Busy, worker.tick());
+                let next = Next::after(&request);
+                let mut answer = worker.pipeline().handle(request, &peer).await;
+                // One that switches protocols is told in the words of its own.
+                if vigil.is_finishing() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(CONNECTION, close);
+                }
+                Ok::<_, Infallible>(answer.map(|body| Sent { body, peer, next }))
+            }
+        })
+    };
+    let vigil = &peer.open.vigil;
+    let mut connection = pin!(builder().serve_connection(io, answering).with_upgrades());
+    let mut is_leaving = false;
+    poll_fn(|task| {
+        // While a head is on its way hyper would drop it.
+        if !is_leaving && vigil.is_told(Order::Leave) && vigil.has_heard() {
+            is_leaving = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        match connection.as_mut().poll(task) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(error)) => {
+                if error.is_parse() {
+                    let status = if error.is_parse_too_large() { 431 } else { 400 };
+                    peer.open.worker.pipeline().unreadable(&peer, status);
+                }
+                tracing::debug!(peer = %peer.address, %error, "a client connection ended early");
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// A request has at most 100 header lines, which is hyper's own limit. Saying so with `max_headers`
+/// would make hyper clear a table for each request that it otherwise leaves as it is.
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD);
+    builder.keep_alive(true).half_close(false);
+    builder
+}
+
+/// How the connection's watch knows that a part of the next request has come with this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// This one ends in an empty line: whatever has come behind it is the next one's.
+    BehindAnEmptyLine,
+    /// This one ends somewhere: nothing can be said.
+    Unknown,
+}
+
+impl Next {
+    fn after(request: &Request<Incoming>) -> Self {
+        use http_body::Body as _;
+        match request.body().size_hint().exact() {
+            // In chunks, the last of which ends in an empty line too.
+            None | Some(0) => Self::BehindAnEmptyLine,
+            Some(_) => Self::Unknown,
+        }
+    }
+}
+
+/// A body whose end puts its connection back to waiting.
+struct Sent<B> {
+    body: B,
+    peer: Arc<Peer>,
+    next: Next,
+}
+
+impl<B: http_body::Body + Unpin> http_body::Body for Sent<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(task)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for Sent<B> {
+    fn drop(&mut self) {
+        let open = &self.peer.open;
+        let has_begun = self.next == Next::BehindAnEmptyLine && !open.vigil.has_heard_an_end();
+        let state = if has_begun {
+            State::Head
+        } else {
+            State::Waiting
+        };
+        open.vigil.enter(state, open.worker.tick());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    /// The first line of the answer to a request with so many header lines.
+    async fn answer_to(lines: usize) -> String {
+        let (mut client, server) = duplex(64 * 1024);
+        let service =
+            service_fn(|_| async { Ok::<_, Infallible>(http::Response::new(String::new())) });
+        let serving = builder().serve_connection(TokioIo::new(server), service);
+        let talking = async {
+            let mut head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".to_owned();
+            for line in 2..lines {
+                write!(head, "X-{line}: 1\r\n").unwrap();
+            }
+            head.push_str("\r\n");
+            client.write_all(head.as_bytes()).await.unwrap();
+            let mut heard = String::new();
+            client.read_to_string(&mut heard).await.unwrap();
+            heard
+        };
+        let (_, heard) = tokio::join!(serving, talking);
+        heard.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_request_has_at_most_a_hundred_header_lines() {
+        assert_eq!(answer_to(100).await, "HTTP/1.1 200 OK");
+        let refused = answer_to(101).await;
+        assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
+    }
+}

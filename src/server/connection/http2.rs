@@ -1,0 +1,209 @@
+//! HTTP/2 (RFC 9113): many requests at once, each on a stream and in a task of its own.
+//!
+//! hyper and h2 hold the frames to the protocol; the limits are ours. A client that works against
+//! them loses its connection, and nobody else theirs.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::server::connection::Noted;
+use crate::server::connection::transport::Transport;
+use crate::server::connection::turns::{Left, Turn};
+use crate::server::connection::vigil::State;
+use crate::server::connection::watched::Watched;
+use crate::server::peer::Peer;
+use crate::server::tasks;
+
+/// Streams at once on one connection.
+const MAX_STREAMS: u32 = 100;
+
+/// The most of a request's header lines, counted as RFC 9113, 6.5.2 does.
+const MAX_HEADER_LIST: u32 = 16 * 1024;
+
+/// How many streams a client may reset that nobody has looked at yet (CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 20;
+
+/// How many streams the client's mistakes may make us reset.
+const MAX_LOCAL_RESETS: usize = 64;
+
+/// What a client may send of one body, and of all, before somebody has read it.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+
+/// How much of one answer is held for a client that reads slowly.
+const MAX_SEND_BUFFER: usize = 64 * 1024;
+
+/// How often a client is asked whether it is still there, and how long it may take to say so.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
+    let vigil = Arc::clone(&peer.open.vigil);
+    vigil.enter(State::Waiting, peer.open.worker.tick());
+    let io = TokioIo::new(Watched::http2(transport, Arc::clone(&peer)));
+    let spawner = Spawner {
+        peer: Arc::clone(&peer),
+        next: Arc::default(),
+    };
+    let next = Arc::clone(&spawner.next);
+    let answering = {
+        let peer = Arc::clone(&peer);
+        service_fn(move |request| {
+            let stream = OpenStream::begin(&peer);
+            // hyper hands the stream's future to the executor right after this call.
+            *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&stream.turn));
+            async move {
+                let peer = &stream.peer;
+                let answer = peer.open.worker.pipeline().handle(request, peer).await;
+                Ok::<_, Infallible>(answer.map(|body| Sent { body, stream }))
+            }
+        })
+    };
+    let mut connection = pin!(builder(spawner).serve_connection(io, answering));
+    let mut is_leaving = false;
+    poll_fn(|task| {
+        if !is_leaving && vigil.is_finishing() {
+            is_leaving = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        match connection.as_mut().poll(task) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(peer = %peer.address, %error, "a client connection ended early");
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+fn builder(spawner: Spawner) -> http2::Builder<Spawner> {
+    let mut builder = http2::Builder::new(spawner);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .enable_connect_protocol();
+    builder
+}
+
+/// Starts the tasks of a connection, and remembers which task answers which stream.
+#[derive(Debug, Clone)]
+struct Spawner {
+    peer: Arc<Peer>,
+    next: Arc<Mutex<Option<Arc<Turn>>>>,
+}
+
+impl<F> Executor<F> for Spawner
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let noted = Noted::new(&self.peer);
+        let task = tasks::spawn(async move {
+            let _noted = noted;
+            future.await
+        });
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = next.take() {
+            turn.runs_in(task.abort_handle());
+        }
+    }
+}
+
+/// A stream that counts as open.
+struct OpenStream {
+    peer: Arc<Peer>,
+    turn: Arc<Turn>,
+    answered: bool,
+}
+
+impl OpenStream {
+    fn begin(peer: &Arc<Peer>) -> Self {
+        let open = &peer.open;
+        open.vigil.enter(State::Busy, open.worker.tick());
+        Self {
+            peer: Arc::clone(peer),
+            turn: open.vigil.turns.begin(),
+            answered: false,
+        }
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let open = &self.peer.open;
+        match open.vigil.turns.end(&self.turn, self.answered) {
+            Left::Some => {}
+            Left::Nothing => open.vigil.enter(State::Waiting, open.worker.tick()),
+            Left::TooFickle => open.vigil.cut(),
+        }
+    }
+}
+
+/// A body on its way out, and the stream that ends with it.
+struct Sent<B: Body> {
+    body: B,
+    stream: OpenStream,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        // hyper asks for a piece only when the client has room for one.
+        this.stream.turn.asked();
+        let polled = Pin::new(&mut this.body).poll_frame(task);
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => {
+                let worker = &this.stream.peer.open.worker;
+                this.stream.turn.handed(worker.tick());
+            }
+            // Also where the application's answer broke off: that is not the client's doing.
+            Poll::Ready(_) => this.stream.answered = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B: Body> Drop for Sent<B> {
+    fn drop(&mut self) {
+        // A body without anything in it is not asked for.
+        self.stream.answered |= self.body.is_end_stream();
+    }
+}

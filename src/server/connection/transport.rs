@@ -1,0 +1,175 @@
+//! The bytes of a connection: a socket, whose first bytes may have been looked at, with TLS over it or
+//! without.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::BufMut as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
+
+use crate::server::stream::Stream;
+
+/// The most bytes that are looked at before anybody reads them. The longest PROXY header and the
+/// preface of HTTP/2 fit, and so does a common request head, which then needs no second read.
+const FIRST: usize = 1024;
+
+/// A stream whose first bytes can be looked at and are then read as if they had not been.
+#[derive(Debug)]
+pub(super) struct Replayed<S> {
+    first: Vec<u8>,
+    at: usize,
+    stream: S,
+}
+
+/// What HTTP is spoken over.
+#[derive(Debug)]
+pub(super) enum Transport {
+    /// The socket.
+    Plain(Replayed<Stream>),
+    /// TLS.
+    Tls(Box<TlsStream<Replayed<Stream>>>),
+}
+
+impl<S> Replayed<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self {
+            first: Vec::new(),
+            at: 0,
+            stream,
+        }
+    }
+
+    /// The bytes that have come and were not read.
+    pub(super) fn seen(&self) -> &[u8] {
+        self.first.get(self.at..).unwrap_or_default()
+    }
+
+    /// Reads these bytes for good.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.at = self.first.len().min(self.at + bytes);
+    }
+}
+
+impl<S: AsyncRead + Unpin> Replayed<S> {
+    /// Waits for more bytes to look at; `false` when none will come or there is no room for them.
+    pub(super) async fn more(&mut self) -> io::Result<bool> {
+        let room = FIRST - self.first.len().min(FIRST);
+        if room == 0 {
+            return Ok(false);
+        }
+        self.first.reserve_exact(room);
+        let mut into = (&mut self.first).limit(room);
+        Ok(self.stream.read_buf(&mut into).await? > 0)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let seen = this.first.get(this.at..).unwrap_or_default();
+        if seen.is_empty() {
+            return Pin::new(&mut this.stream).poll_read(task, buffer);
+        }
+        let now = seen.len().min(buffer.remaining());
+        buffer.put_slice(seen.get(..now).unwrap_or_default());
+        this.skip(now);
+        if this.seen().is_empty() {
+            (this.first, this.at) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(task, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(task, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(task)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(task)
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(task, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(task, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(task, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(task, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(task, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(task, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(task),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(task),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(task),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(task),
+        }
+    }
+}

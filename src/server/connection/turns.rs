@@ -1,0 +1,137 @@
+//! The streams of one HTTP/2 connection, as the connection's watch sees them: how many there are, which
+//! one's client takes nothing of its answer, and how often the client hung up.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::AbortHandle;
+
+use crate::server::connection::vigil::WRITE_STALL;
+
+/// How many more streams a client may reset than it lets end. A client that asks and hangs up makes
+/// us and the application work for nothing.
+const MAX_HUNG_UP: u32 = 100;
+
+/// All streams of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    open: Mutex<Vec<Arc<Turn>>>,
+    hung_up: AtomicU32,
+}
+
+/// One stream.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// When the last piece of its answer was handed over; zero once the client has room for more.
+    handed: AtomicU64,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+/// Whether anything is left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// There are other streams.
+    Some,
+    /// That was the last one.
+    Nothing,
+    /// The client hangs up too often to be served.
+    TooFickle,
+}
+
+impl Turns {
+    pub(super) fn begin(&self) -> Arc<Turn> {
+        let turn = Arc::new(Turn::default());
+        self.lock().push(Arc::clone(&turn));
+        turn
+    }
+
+    /// A stream is over: answered, or not.
+    pub(super) fn end(&self, turn: &Arc<Turn>, answered: bool) -> Left {
+        let mut open = self.lock();
+        open.retain(|other| !Arc::ptr_eq(other, turn));
+        let hung_up = self.hung_up.load(Ordering::Relaxed);
+        let hung_up = if answered {
+            hung_up.saturating_sub(1)
+        } else {
+            hung_up + 1
+        };
+        self.hung_up.store(hung_up, Ordering::Relaxed);
+        match open.is_empty() {
+            _ if hung_up > MAX_HUNG_UP => Left::TooFickle,
+            true => Left::Nothing,
+            false => Left::Some,
+        }
+    }
+
+    /// Ends the streams whose clients take nothing. The others of the connection go on: a browser that
+    /// has paused a film still asks for pages.
+    pub(super) fn sweep(&self, tick: u64) {
+        for turn in self.lock().iter() {
+            let handed = turn.handed.load(Ordering::Relaxed);
+            if handed != 0 && u128::from(tick.saturating_sub(handed)) >= WRITE_STALL.as_millis() {
+                turn.cut();
+            }
+        }
+    }
+
+    /// Ends all streams.
+    pub(super) fn cut(&self) {
+        // Ending a stream calls `end`, later, from the runtime: never inside this lock.
+        self.lock().iter().for_each(|turn| turn.cut());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Turn>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    /// The task that answers it.
+    pub(super) fn runs_in(&self, task: AbortHandle) {
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+    }
+
+    /// A piece of the answer was handed over at `tick`.
+    pub(super) fn handed(&self, tick: u64) {
+        self.handed.store(tick.max(1), Ordering::Relaxed);
+    }
+
+    /// There is room for the next piece.
+    pub(super) fn asked(&self) {
+        self.handed.store(0, Ordering::Relaxed);
+    }
+
+    fn cut(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = task.as_ref() {
+            task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hangs_up_again_and_again_is_not_served() {
+        let turns = Turns::default();
+        let ended = |answered| turns.end(&turns.begin(), answered);
+        for _ in 0..1_000 {
+            assert_eq!(ended(false), Left::Nothing);
+            assert_eq!(ended(true), Left::Nothing);
+        }
+        for _ in 0..MAX_HUNG_UP {
+            assert_eq!(ended(false), Left::Nothing);
+        }
+        assert_eq!(ended(false), Left::TooFickle);
+    }
+
+    #[test]
+    fn a_connection_has_nothing_left_when_its_last_stream_is_over() {
+        let turns = Turns::default();
+        let (first, second) = (turns.begin(), turns.begin());
+        assert_eq!(turns.end(&first, true), Left::Some);
+        assert_eq!(turns.end(&second, true), Left::Nothing);
+    }
+}

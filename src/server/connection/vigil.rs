@@ -1,0 +1,339 @@
+//! The watch over one connection. Time is kept coarsely, by the worker's tick, instead of with a timer
+//! per request: a connection notes when its present state began, and a sweep a few times a second tells
+//! the ones that have overstayed to go. The states:
+//!
+//! ```text
+//! Shaking ── TLS stands ──→ New ── first byte ──→ Head ── head complete ──→ Busy ── answered ──→ Waiting
+//!   handshake_timeout         header_timeout        header_timeout           │                  KEEP_ALIVE
+//!                                                                            └ write stalled: WRITE_STALL
+//! ```
+//!
+//! From `Waiting` the next first byte leads to `Head`. Over HTTP/2 a connection is `Busy` while it has
+//! streams and `Waiting` while it has none; a frame or a header block that is begun has
+//! `header_timeout` of its own, whatever else goes on.
+//!
+//! A connection that is told to finish answers the request it has begun to hear, or that comes within
+//! a moment, and says so in that answer (`Connection: close`, GOAWAY); else it goes when the moment has
+//! passed. A client that asks at the very time the process is told to end is so not left without an
+//! answer.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::server::connection::pace::Pace;
+use crate::server::connection::turns::Turns;
+
+/// How long a connection may wait between two requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How long a client may take nothing of an answer that is ready for it.
+pub(super) const WRITE_STALL: Duration = Duration::from_secs(60);
+
+/// How long a connection that was told to finish waits for a request that may be on its way.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// How long a connection that has nothing left to do may take to say good-bye.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum State {
+    /// A request is on its way.
+    Head,
+    /// A request is being answered.
+    Busy,
+    /// Nothing is going on.
+    Waiting,
+    /// Nothing has come.
+    New,
+    /// TLS is being agreed on.
+    Shaking,
+}
+
+/// What a connection was told; what is later in the list outranks what is earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Order {
+    /// Go on.
+    GoOn,
+    /// Finish the request in hand or on its way, take no more.
+    Finish,
+    /// Go as soon as nothing is in hand.
+    Leave,
+    /// End at once.
+    Cut,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// A complete request head, from its first byte; the first also from the beginning.
+    pub header: Duration,
+    /// A TLS handshake.
+    pub handshake: Duration,
+    /// Bytes a second that a request's body must reach; zero = none.
+    pub body_rate: u64,
+}
+
+/// What the sweep knows about a connection and can tell it.
+#[derive(Debug)]
+pub(in crate::server) struct Vigil {
+    state: AtomicU8,
+    since: AtomicU64,
+    /// When a write first found no room; zero when none is waiting.
+    stalled: AtomicU64,
+    /// Since when a frame or header block has been incomplete; zero when none is.
+    partial: AtomicU64,
+    /// The last four bytes that came.
+    tail: AtomicU32,
+    order: AtomicU8,
+    /// When it was last told something.
+    told: AtomicU64,
+    task: Mutex<Option<Waker>>,
+    /// Request bodies that are waited for.
+    bodies: Mutex<Vec<Weak<Pace>>>,
+    /// The streams of an HTTP/2 connection.
+    pub(super) turns: Turns,
+}
+
+impl Vigil {
+    pub(in crate::server) fn new(tick: u64) -> Self {
+        Self {
+            state: AtomicU8::new(State::New as u8),
+            since: AtomicU64::new(tick),
+            stalled: AtomicU64::new(0),
+            partial: AtomicU64::new(0),
+            tail: AtomicU32::new(0),
+            order: AtomicU8::new(Order::GoOn as u8),
+            told: AtomicU64::new(0),
+            task: Mutex::new(None),
+            bodies: Mutex::new(Vec::new()),
+            turns: Turns::default(),
+        }
+    }
+
+    pub(super) fn enter(&self, state: State, tick: u64) {
+        self.state.store(state as u8, Ordering::Relaxed);
+        self.since.store(tick, Ordering::Relaxed);
+    }
+
+    pub(super) fn is(&self, state: State) -> bool {
+        self.state.load(Ordering::Relaxed) == state as u8
+    }
+
+    /// Finish the request in hand or on its way, take no more.
+    pub(in crate::server) fn finish(&self, tick: u64) {
+        self.tell(Order::Finish, tick);
+    }
+
+    /// End at once.
+    pub(in crate::server) fn cut(&self) {
+        self.tell(Order::Cut, 0);
+    }
+
+    /// Tells the connection to go if it has overstayed at `tick` (in milliseconds).
+    pub(in crate::server) fn sweep(&self, tick: u64, deadlines: &Deadlines) {
+        let aged = |since: u64, limit: Duration| {
+            u128::from(tick.saturating_sub(since)) >= limit.as_millis()
+        };
+        let since = self.since.load(Ordering::Relaxed);
+        let quiet = since.max(self.told.load(Ordering::Relaxed));
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        let is_last = self.is_finishing() && aged(quiet, LAST_CALL);
+        if self.is(State::Shaking) {
+            if aged(since, deadlines.handshake) {
+                self.cut();
+            }
+        } else if self.is(State::New) {
+            if is_last || aged(since, deadlines.header) {
+                self.cut();
+            }
+        } else if self.is(State::Head) {
+            if aged(since, deadlines.header) {
+                self.cut();
+            }
+        } else if self.is(State::Waiting) {
+            if is_last || aged(since, KEEP_ALIVE) {
+                self.tell(Order::Leave, tick);
+            }
+            if self.is_finishing() && stalled == 0 && aged(quiet, FAREWELL) {
+                self.cut();
+            }
+        }
+        let partial = self.partial.load(Ordering::Relaxed);
+        if (stalled != 0 && aged(stalled, WRITE_STALL))
+            || (partial != 0 && aged(partial, deadlines.header))
+        {
+            self.cut();
+        }
+        self.turns.sweep(tick);
+        self.sweep_bodies(tick, deadlines.body_rate);
+    }
+
+    pub(super) fn is_finishing(&self) -> bool {
+        self.is_told(Order::Finish)
+    }
+
+    /// Whether it was told this, or something that outranks it.
+    pub(super) fn is_told(&self, order: Order) -> bool {
+        self.order.load(Ordering::Relaxed) >= order as u8
+    }
+
+    /// Whether the connection is between the end of one head and the beginning of the next.
+    pub(super) fn has_heard(&self) -> bool {
+        self.is(State::Busy) || self.is(State::Waiting)
+    }
+
+    /// Wakes this task when something is told.
+    pub(super) fn listen(&self, waker: &Waker) {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        *task = Some(waker.clone());
+    }
+
+    /// Bytes came; the last of them are remembered.
+    pub(super) fn heard(&self, bytes: &[u8]) {
+        let last = match bytes {
+            [.., a, b, c, d] => u32::from_be_bytes([*a, *b, *c, *d]),
+            few => few
+                .iter()
+                .fold(self.tail.load(Ordering::Relaxed), |tail, byte| {
+                    tail << 8 | u32::from(*byte)
+                }),
+        };
+        self.tail.store(last, Ordering::Relaxed);
+    }
+
+    /// Whether what came last was the empty line that ends a head or a chunked body. If it was not,
+    /// the beginning of another request has come with it.
+    pub(super) fn has_heard_an_end(&self) -> bool {
+        let [_, a, b, c] = self.tail.load(Ordering::Relaxed).to_be_bytes();
+        matches!([a, b, c], [b'\n', b'\r', b'\n'] | [_, b'\n', b'\n'])
+    }
+
+    /// A frame or header block is incomplete since `tick`, or (zero) none is.
+    pub(super) fn partial_since(&self, tick: u64) {
+        self.partial.store(tick, Ordering::Relaxed);
+    }
+
+    /// Whether a frame or header block is incomplete.
+    pub(super) fn is_partial(&self) -> bool {
+        self.partial.load(Ordering::Relaxed) != 0
+    }
+
+    /// A write, or a flush, found no room at `tick`.
+    pub(super) fn stalls(&self, tick: u64) {
+        if self.stalled.load(Ordering::Relaxed) == 0 {
+            self.stalled.store(tick.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// A write went through.
+    pub(super) fn flows(&self) {
+        self.stalled.store(0, Ordering::Relaxed);
+    }
+
+    /// Watches over a body that has not come yet.
+    pub(super) fn wait_for(&self, body: Weak<Pace>) {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        bodies.retain(|body| body.strong_count() > 0);
+        bodies.push(body);
+    }
+
+    fn sweep_bodies(&self, tick: u64, rate: u64) {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        bodies.retain(|body| match body.upgrade() {
+            Some(body) => {
+                body.look(tick, rate);
+                true
+            }
+            None => false,
+        });
+    }
+
+    fn tell(&self, order: Order, tick: u64) {
+        if self.order.fetch_max(order as u8, Ordering::Relaxed) < order as u8 {
+            self.told.fetch_max(tick, Ordering::Relaxed);
+            let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(waker) = task.as_ref() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINES: Deadlines = Deadlines {
+        header: Duration::from_secs(10),
+        handshake: Duration::from_secs(5),
+        body_rate: 0,
+    };
+
+    /// What a connection in this state since 1 is told at `tick`.
+    fn told(state: State, tick: u64) -> u8 {
+        let vigil = Vigil::new(1);
+        vigil.enter(state, 1);
+        vigil.sweep(tick, &DEADLINES);
+        vigil.order.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn every_state_but_work_has_its_time() {
+        for (state, limit, order) in [
+            (State::Shaking, 5_000, Order::Cut),
+            (State::New, 10_000, Order::Cut),
+            (State::Head, 10_000, Order::Cut),
+            (State::Waiting, 60_000, Order::Leave),
+        ] {
+            assert_eq!(told(state, limit), Order::GoOn as u8, "{state:?}");
+            assert_eq!(told(state, limit + 1), order as u8, "{state:?}");
+        }
+        assert_eq!(told(State::Busy, 1_000_000), Order::GoOn as u8);
+    }
+
+    #[test]
+    fn who_does_not_go_when_told_is_cut() {
+        let vigil = Vigil::new(1);
+        vigil.enter(State::Waiting, 1);
+        vigil.sweep(60_001, &DEADLINES);
+        vigil.sweep(65_000, &DEADLINES);
+        assert!(!vigil.is_told(Order::Cut));
+        vigil.sweep(65_001, &DEADLINES);
+        assert!(vigil.is_told(Order::Cut));
+    }
+
+    #[test]
+    fn a_header_block_has_its_time_whatever_else_goes_on() {
+        let vigil = Vigil::new(1);
+        vigil.enter(State::Busy, 1);
+        vigil.partial_since(5);
+        vigil.sweep(10_004, &DEADLINES);
+        assert!(!vigil.is_told(Order::Cut));
+        vigil.sweep(10_005, &DEADLINES);
+        assert!(vigil.is_told(Order::Cut));
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_seen_however_it_comes() {
+        let vigil = Vigil::new(1);
+        for pieces in [
+            &["GET / HTTP/1.1\r\n\r\n"][..],
+            &["GET / HTTP/1.1\r\n\r", "\n"],
+            &["\n", "\r", "\n"],
+            &["GET / HTTP/1.1\n\n"],
+        ] {
+            vigil.heard(b"xxxx");
+            pieces
+                .iter()
+                .for_each(|piece| vigil.heard(piece.as_bytes()));
+            assert!(vigil.has_heard_an_end(), "{pieces:?}");
+        }
+        vigil.heard(b"\r\n\r\nGET / HT");
+        assert!(!vigil.has_heard_an_end());
+    }
+}

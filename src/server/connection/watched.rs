@@ -1,0 +1,127 @@
+//! The client's bytes, telling the connection's watch what happens on them.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::server::connection::frames::Frames;
+use crate::server::connection::transport::Transport;
+use crate::server::connection::vigil::{State, Vigil};
+use crate::server::peer::Peer;
+
+/// A watched transport. It holds the peer: what is upgraded out of a connection stays in the books.
+#[derive(Debug)]
+pub(super) struct Watched {
+    transport: Transport,
+    peer: Arc<Peer>,
+    /// The place in the frames, when HTTP/2 is spoken.
+    frames: Option<Frames>,
+}
+
+impl Watched {
+    pub(super) fn http1(transport: Transport, peer: Arc<Peer>) -> Self {
+        Self {
+            transport,
+            peer,
+            frames: None,
+        }
+    }
+
+    pub(super) fn http2(transport: Transport, peer: Arc<Peer>) -> Self {
+        Self {
+            transport,
+            peer,
+            frames: Some(Frames::new()),
+        }
+    }
+
+    fn vigil(&self) -> &Vigil {
+        &self.peer.open.vigil
+    }
+
+    fn tick(&self) -> u64 {
+        self.peer.open.worker.tick()
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        let open = &self.peer.open;
+        let vigil = &open.vigil;
+        if let Some(frames) = &mut self.frames {
+            let seen = frames.see(bytes);
+            if !seen.partial {
+                vigil.partial_since(0);
+            } else if seen.progress || !vigil.is_partial() {
+                vigil.partial_since(open.worker.tick().max(1));
+            }
+            return;
+        }
+        vigil.heard(bytes);
+        if vigil.is(State::Waiting) || vigil.is(State::New) {
+            vigil.enter(State::Head, open.worker.tick());
+        }
+    }
+
+    fn wrote<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &result {
+            Poll::Pending => self.vigil().stalls(self.tick()),
+            Poll::Ready(_) => self.vigil().flows(),
+        }
+        result
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.transport).poll_read(task, buffer);
+        let came = buffer.filled().get(before..).unwrap_or_default();
+        if !came.is_empty() {
+            this.read(came);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.transport).poll_write(task, bytes);
+        this.wrote(polled)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.transport).poll_write_vectored(task, slices);
+        this.wrote(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.transport).poll_flush(task);
+        this.wrote(polled)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().transport).poll_shutdown(task)
+    }
+}
