@@ -68,29 +68,43 @@ pub struct Exceeded {
 /// All limits of the process.
 #[derive(Debug)]
 pub struct Limits {
-    login: Limiter,
-    address: Limiter,
-    signup: Limiter,
-    refresh: Limiter,
-    lists: Limiter,
+    login: Arc<Limiter>,
+    address: Arc<Limiter>,
+    signup: Arc<Limiter>,
+    refresh: Arc<Limiter>,
+    lists: Arc<Limiter>,
 }
 
 impl Limits {
     /// Empty buckets for the given quotas.
     pub fn new(settings: &Settings, clock: &Arc<dyn Clock>) -> Self {
-        let ten_times = Quota {
-            count: settings
-                .login
-                .count
-                .saturating_mul(NonZeroU32::MIN.saturating_add(9)),
-            period: settings.login.period,
+        let fresh = |quota| Arc::new(Limiter::new(quota, clock));
+        Self {
+            login: fresh(settings.login),
+            address: fresh(ten_times(settings.login)),
+            signup: fresh(settings.signup),
+            refresh: fresh(settings.refresh),
+            lists: fresh(settings.lists),
+        }
+    }
+
+    /// Limits for other quotas. One that stays as it is goes on with what it has counted, so that
+    /// nobody gains a fresh burst from a change somewhere else.
+    #[must_use]
+    pub fn with(&self, settings: &Settings, clock: &Arc<dyn Clock>) -> Self {
+        let next = |before: &Arc<Limiter>, quota| {
+            if before.quota == quota {
+                Arc::clone(before)
+            } else {
+                Arc::new(Limiter::new(quota, clock))
+            }
         };
         Self {
-            login: Limiter::new(settings.login, clock),
-            address: Limiter::new(ten_times, clock),
-            signup: Limiter::new(settings.signup, clock),
-            refresh: Limiter::new(settings.refresh, clock),
-            lists: Limiter::new(settings.lists, clock),
+            login: next(&self.login, settings.login),
+            address: next(&self.address, ten_times(settings.login)),
+            signup: next(&self.signup, settings.signup),
+            refresh: next(&self.refresh, settings.refresh),
+            lists: next(&self.lists, settings.lists),
         }
     }
 
@@ -142,6 +156,15 @@ impl Limits {
         .iter()
         .map(|limiter| limiter.buckets.len())
         .sum()
+    }
+}
+
+/// What an address may do in all, where one account name from it may do `quota`.
+fn ten_times(quota: Quota) -> Quota {
+    let ten = NonZeroU32::MIN.saturating_add(9);
+    Quota {
+        count: quota.count.saturating_mul(ten),
+        period: quota.period,
     }
 }
 

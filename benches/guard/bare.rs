@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -70,7 +69,7 @@ impl Forwarder {
             &config.guard,
             Arc::new(Verifier::new(Arc::new(keys), &config.tokens)),
             Arc::new(Liveness::new()),
-            Arc::new(ArcSwap::from_pointee(RouteTable::new(config.policy)?)),
+            Arc::new(RouteTable::new(config.policy)?),
             &SystemRandom,
         )?;
         let managed = guard.identity_headers().managed();

@@ -1,41 +1,25 @@
-//! From settings to parts, in the order in which they need each other.
+//! From settings to the parts that all workers share, in the order in which they need each other.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use arc_swap::ArcSwap;
-use http::Method;
-
-use crate::api::Api;
 use crate::app::error::StartError;
 use crate::config::Config;
-use crate::guard::Guard;
 use crate::limits::Limits;
 use crate::policy::RouteTable;
-use crate::proxy::{self, Proxy};
-use crate::server::access_log::AccessLog;
-use crate::server::connection::Deadlines;
-use crate::server::context::RequestIds;
-use crate::server::intake::Intake;
-use crate::server::lifecycle::Lifecycle;
 use crate::server::outbox::{self, Outbox, Writer};
-use crate::server::pipeline::Pipeline;
 use crate::server::settings::AccessLogTarget;
-use crate::server::worker::{Doorman, Exchangeable, Worker};
 use crate::service::activity::Activity;
 use crate::service::audit::Audit;
 use crate::service::liveness::Liveness;
 use crate::service::password::PasswordPool;
 use crate::service::streams::Streams;
 use crate::service::upkeep::Queues;
-use crate::service::{Parts, Service};
+use crate::service::{Current, Parts, Service};
 use crate::store::Embedded;
-use crate::telemetry::metrics::{Events, WorkerMetrics};
+use crate::telemetry::metrics::Events;
 use crate::tokens::issue::Issuer;
 use crate::tokens::keys::Keys;
-use crate::tokens::verify::Verifier;
-use crate::types::net::Scheme;
 use crate::types::random::{Random, SystemRandom};
 use crate::types::time::{Clock, SystemClock};
 
@@ -67,11 +51,11 @@ pub(super) struct Shared {
     pub(super) surroundings: Surroundings,
     pub(super) config: Config,
     pub(super) keys: Arc<Keys>,
-    pub(super) service: Arc<Service>,
+    pub(super) service: Arc<Current>,
     pub(super) activity: Activity,
     pub(super) queues: Queues,
     pub(super) events: Arc<Events>,
-    pub(super) rules: Arc<ArcSwap<RouteTable>>,
+    pub(super) rules: Arc<RouteTable>,
 }
 
 /// Opens keys and store and builds what knows no sockets.
@@ -86,9 +70,7 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         tracing::warn!("{warning}");
     }
     let keys = Arc::new(keys);
-    let rules = Arc::new(ArcSwap::from_pointee(RouteTable::new(
-        config.policy.clone(),
-    )?));
+    let rules = Arc::new(RouteTable::new(config.policy.clone())?);
     let store = match store {
         Some(store) => Arc::clone(store),
         None => Arc::new(Embedded::open(&config.store, Arc::clone(clock))?),
@@ -106,23 +88,24 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
     let (activity, activity_queue) = Activity::new();
     let events = Arc::new(Events::default());
     let issuer = Issuer::new(Arc::clone(&keys), config.tokens.clone(), Arc::clone(random));
+    let passwords = PasswordPool::start(config.crypto, Arc::clone(random))?;
     let service = Service::new(Parts {
         store,
         clock: Arc::clone(clock),
         random: Arc::clone(random),
-        passwords: PasswordPool::start(config.crypto, Arc::clone(random))?,
+        passwords: Arc::new(passwords),
         issuer: Arc::new(issuer),
         keys: Arc::clone(&keys),
         liveness,
         streams,
-        limits: Limits::new(&config.limits, clock),
-        audit,
+        limits: Arc::new(Limits::new(&config.limits, clock)),
+        audit: Arc::new(audit),
         events: Arc::clone(&events),
         settings: config.service.clone(),
     });
     Ok(Shared {
         keys,
-        service: Arc::new(service),
+        service: Arc::new(Current::from_pointee(service)),
         activity,
         queues: Queues {
             activity: activity_queue,
@@ -133,6 +116,27 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         surroundings,
         config,
     })
+}
+
+/// A service that goes on where this one stands: the same store, sessions that have ended, audit log
+/// and numbers; what a change does not touch is kept.
+pub(super) fn next_service(
+    before: &Service,
+    old: &Config,
+    new: &Config,
+) -> Result<Service, StartError> {
+    let mut parts = before.parts().clone();
+    if old.crypto != new.crypto {
+        let pool = PasswordPool::start(new.crypto, Arc::clone(&parts.random))?;
+        parts.passwords = Arc::new(pool);
+    }
+    if old.tokens != new.tokens {
+        let (keys, random) = (Arc::clone(&parts.keys), Arc::clone(&parts.random));
+        parts.issuer = Arc::new(Issuer::new(keys, new.tokens.clone(), random));
+    }
+    parts.limits = Arc::new(parts.limits.with(&new.limits, &parts.clock));
+    parts.settings = new.service.clone();
+    Ok(Service::new(parts))
 }
 
 /// The access log's ends: one outbox for each worker to clone, and the thread behind it.
@@ -147,91 +151,4 @@ pub(super) fn access_log(config: &Config) -> Result<Option<(Outbox, Writer)>, St
     outbox::start(&config.server.access_log_target)
         .map(Some)
         .map_err(|error| StartError::AccessLog { path, error })
-}
-
-/// What makes one worker its own.
-pub(super) struct WorkerParts<'a> {
-    pub(super) api: &'a Arc<Api>,
-    pub(super) doorman: &'a Arc<Doorman>,
-    pub(super) lifecycle: &'a Lifecycle,
-    pub(super) outbox: Option<&'a Outbox>,
-}
-
-/// One worker, with its own guard, proxy, log buffer and counters.
-pub(super) fn worker(
-    shared: &Shared,
-    parts: &WorkerParts<'_>,
-    metrics: Arc<WorkerMetrics>,
-    alive: Arc<AtomicU64>,
-) -> Result<Worker, StartError> {
-    let config = &shared.config;
-    let verifier = Verifier::new(Arc::clone(&shared.keys), &config.tokens);
-    let guard = Guard::new(
-        &config.guard,
-        Arc::new(verifier),
-        Arc::clone(shared.service.liveness()),
-        Arc::clone(&shared.rules),
-        &*shared.surroundings.random,
-    )?;
-    let managed = guard.identity_headers().managed();
-    let carried = proxy::Settings {
-        managed,
-        ..config.proxy.clone()
-    };
-    let log = AccessLog::new(parts.outbox.cloned(), config.server.json_logs);
-    let pipeline = Pipeline {
-        api: Arc::clone(parts.api),
-        guard: Arc::new(guard),
-        proxy: Arc::new(Proxy::new(carried)?),
-        intake: Intake {
-            hosts: config.server.hosts.clone(),
-            methods: methods(),
-        },
-        paths: config.server.paths.clone(),
-        trusted: config.server.trusted_proxies.clone(),
-        public_scheme: public_scheme(config),
-        deadlines: Deadlines {
-            header: config.server.header_timeout,
-            handshake: config.server.header_timeout,
-            body_rate: config.server.body_rate,
-        },
-        clock: Arc::clone(&shared.surroundings.clock),
-        ids: RequestIds::new(&*shared.surroundings.random),
-        metrics,
-        log: Arc::new(log),
-        activity: shared.activity.clone(),
-        streams: shared.service.streams().desk(),
-        random: Arc::clone(&shared.surroundings.random),
-        lifecycle: parts.lifecycle.clone(),
-    };
-    let doorman = Arc::clone(parts.doorman);
-    Ok(Worker::new(
-        Arc::new(Exchangeable::from_pointee(pipeline)),
-        doorman,
-        parts.lifecycle.clone(),
-        alive,
-    ))
-}
-
-/// What clients speak to the public address, when one is configured.
-fn public_scheme(config: &Config) -> Option<Scheme> {
-    let origin = config.api.public_origin.as_deref()?;
-    Some(if origin.starts_with("https:") {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    })
-}
-
-/// The methods that are served (RFC 9110, 9; RFC 5789).
-fn methods() -> Vec<Method> {
-    vec![
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ]
 }

@@ -8,31 +8,34 @@
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::UnixListener;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::api::Api;
-use crate::app::build::{self, Shared, WorkerParts};
+use crate::app::build::{self, Shared};
 use crate::app::error::StartError;
-use crate::app::reload::Reload;
+use crate::app::pipelines::{Common, Lasting};
+use crate::app::reload::{Inner, Reload, Reread};
 use crate::app::sockets::Sockets;
 use crate::config::Config;
+use crate::server::access_log::AccessLog;
 use crate::server::admin::{self, Admin, Pulse};
+use crate::server::context::RequestIds;
 use crate::server::control::{self, Operator, RunningServer};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::outbox::Writer;
 use crate::server::problem::Code;
-use crate::server::worker::Doorman;
-use crate::service::Service;
-use crate::service::upkeep::{Queues, Upkeep};
+use crate::server::worker::{Doorman, Exchangeable, Worker};
+use crate::service::upkeep::{self, Queues, Upkeep};
+use crate::service::{Current, Service};
 use crate::store::Lifecycle as _;
-use crate::telemetry::metrics::{Kind, Metrics, Reading, WorkerMetrics};
+use crate::telemetry::metrics::{Kind, Metrics, Reading, Reloads, WorkerMetrics};
 
 /// How often the store is asked whether it can still commit.
 const STORE_CHECK: Duration = Duration::from_secs(2);
@@ -42,8 +45,8 @@ const STORE_CLOSE: Duration = Duration::from_secs(10);
 
 /// Everything that runs beside the workers.
 pub(super) struct Keeper {
-    config: Config,
-    service: Arc<Service>,
+    config: Arc<ArcSwap<Config>>,
+    service: Arc<Current>,
     queues: Queues,
     upkeep: Arc<Upkeep>,
     lifecycle: Lifecycle,
@@ -52,6 +55,7 @@ pub(super) struct Keeper {
     admin: Arc<Admin>,
     admin_socket: Option<std::net::TcpListener>,
     operator: Arc<Operator>,
+    reload: Reload,
     control: Option<(UnixListener, PathBuf)>,
 }
 
@@ -61,32 +65,48 @@ impl Keeper {
         shared: Shared,
         sockets: Sockets,
         lifecycle: Lifecycle,
-        reload: Reload,
+        reread: Reread,
     ) -> Result<Self, StartError> {
-        let config = shared.config.clone();
-        let (outbox, writer) = build::access_log(&config)?.unzip();
-        let api = Arc::new(Api::new(
-            Arc::clone(&shared.service),
-            Arc::clone(&shared.keys),
-            config.api.clone(),
-        ));
+        let config = &shared.config;
+        let (outbox, writer) = build::access_log(config)?.unzip();
+        let service = shared.service.load_full();
+        let common = Common::new(
+            config,
+            Arc::clone(&service),
+            &shared.keys,
+            service.liveness(),
+            Arc::clone(&shared.rules),
+            &*shared.surroundings.random,
+        );
         let doorman = Arc::new(Doorman::new(
             config.server.max_connections,
             config.server.max_connections_per_address,
         ));
-        let parts = WorkerParts {
-            api: &api,
-            doorman: &doorman,
-            lifecycle: &lifecycle,
-            outbox: outbox.as_ref(),
-        };
         let mut workers = Vec::new();
+        let mut exchangeable = Vec::new();
         let mut metrics = Vec::new();
         let mut ticks = Vec::new();
         for (index, socket) in sockets.public.into_sockets().into_iter().enumerate() {
             let counted = Arc::new(WorkerMetrics::default());
             let alive = Arc::new(AtomicU64::new(0));
-            let worker = build::worker(&shared, &parts, Arc::clone(&counted), Arc::clone(&alive))?;
+            let lasting = Lasting {
+                metrics: Arc::clone(&counted),
+                log: Arc::new(AccessLog::new(outbox.clone(), config.server.json_logs)),
+                ids: Arc::new(RequestIds::new(&*shared.surroundings.random)),
+                clock: Arc::clone(&shared.surroundings.clock),
+                activity: shared.activity.clone(),
+                streams: service.streams().desk(),
+                random: Arc::clone(&shared.surroundings.random),
+                lifecycle: lifecycle.clone(),
+            };
+            let pipeline = Arc::new(Exchangeable::from_pointee(common.first(lasting)?));
+            let worker = Worker::new(
+                Arc::clone(&pipeline),
+                Arc::clone(&doorman),
+                lifecycle.clone(),
+                Arc::clone(&alive),
+            );
+            exchangeable.push(Arc::downgrade(&pipeline));
             workers.push(worker.start(index, socket).map_err(StartError::System)?);
             metrics.push(counted);
             ticks.push(alive);
@@ -94,18 +114,33 @@ impl Keeper {
         let upkeep = Arc::new(Upkeep::default());
         let readings = readings(&shared.service, &upkeep, writer.as_ref());
         let events = Arc::clone(&shared.events);
+        let counts = Arc::new(Reloads::default());
+        let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
         let admin = Arc::new(Admin {
             lifecycle: lifecycle.clone(),
             pulse: Arc::new(Pulse::new(ticks)),
-            metrics: Metrics::new(metrics, Code::ALL, events, readings),
+            metrics: Metrics::new(metrics, Code::ALL, events, Arc::clone(&counts), readings),
+        });
+        let reload = Reload::new(Inner {
+            reread,
+            started: config.clone(),
+            in_force: Arc::clone(&in_force),
+            service: Arc::clone(&shared.service),
+            keys: Arc::clone(&shared.keys),
+            surroundings: shared.surroundings.clone(),
+            doorman,
+            workers: exchangeable,
+            counts,
+            turn: Mutex::new(()),
         });
         let operator = Arc::new(Operator {
             service: Arc::clone(&shared.service),
             keys: Arc::clone(&shared.keys),
-            server: Some(running_server(&admin, lifecycle.clone(), reload)),
+            server: Some(running_server(&admin, lifecycle.clone(), reload.clone())),
         });
         Ok(Self {
-            config,
+            config: in_force,
+            reload,
             service: shared.service,
             queues: shared.queues,
             upkeep,
@@ -119,6 +154,11 @@ impl Keeper {
         })
     }
 
+    /// What reloads this Sidegate.
+    pub(super) fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
     /// Runs until the process has ended in order.
     pub(super) async fn keep(mut self) -> Result<(), StartError> {
         let mut beside = JoinSet::new();
@@ -127,12 +167,12 @@ impl Keeper {
         start(
             &mut beside,
             check_store(
-                Arc::clone(&self.service),
+                self.service.load_full(),
                 Arc::clone(&self.admin.pulse),
                 self.lifecycle.clone(),
             ),
         );
-        let service = Arc::clone(&self.service);
+        let service = self.service.load_full();
         start(&mut beside, async move { service.watch_streams().await });
         if let Some(socket) = self.admin_socket.take() {
             let admin = Arc::clone(&self.admin);
@@ -149,11 +189,12 @@ impl Keeper {
             });
         }
         tokio::select! {
-            () = self.service.upkeep(&mut self.queues, &self.upkeep) => {}
+            () = upkeep::work(&self.service, &mut self.queues, &self.upkeep) => {}
             () = end_of_requests(&self.lifecycle, &self.config, &mut self.workers) => {}
         }
-        self.service.flush_audit(&mut self.queues).await;
-        let closed = timeout(STORE_CLOSE, self.service.store().close()).await;
+        let service = self.service.load_full();
+        service.flush_audit(&mut self.queues).await;
+        let closed = timeout(STORE_CLOSE, service.store().close()).await;
         beside.shutdown().await;
         if let Some(path) = control_path {
             // Gone already is as good.
@@ -183,12 +224,12 @@ fn told(outcome: io::Result<()>) {
 /// Waits for the order to end, then for the workers; cuts what does not finish in time.
 async fn end_of_requests(
     lifecycle: &Lifecycle,
-    config: &Config,
+    config: &ArcSwap<Config>,
     workers: &mut Vec<JoinHandle<io::Result<()>>>,
 ) {
     lifecycle.reached(Phase::Ending).await;
     tokio::select! {
-        () = sleep(config.server.drain_delay) => {}
+        () = sleep(config.load().server.drain_delay) => {}
         () = lifecycle.reached(Phase::Closing) => {}
     }
     lifecycle.advance(Phase::Closing);
@@ -204,7 +245,7 @@ async fn end_of_requests(
     });
     tokio::select! {
         _ = &mut all => return,
-        () = sleep(config.server.drain_timeout) => {
+        () = sleep(config.load().server.drain_timeout) => {
             tracing::warn!("requests did not finish within drain_timeout and are cut");
         }
         () = lifecycle.reached(Phase::Stopped) => {}
@@ -260,9 +301,10 @@ fn running_server(admin: &Arc<Admin>, lifecycle: Lifecycle, reload: Reload) -> R
 }
 
 /// The numbers that others keep.
-fn readings(service: &Arc<Service>, upkeep: &Arc<Upkeep>, writer: Option<&Writer>) -> Vec<Reading> {
+fn readings(current: &Arc<Current>, upkeep: &Arc<Upkeep>, writer: Option<&Writer>) -> Vec<Reading> {
+    let service = current.load_full();
     let of_store = |name, help, kind, pick: fn(crate::store::Stats) -> u64| {
-        let service = Arc::clone(service);
+        let service = Arc::clone(&service);
         Reading {
             name,
             help,
@@ -272,8 +314,8 @@ fn readings(service: &Arc<Service>, upkeep: &Arc<Upkeep>, writer: Option<&Writer
     };
     let revocations = Arc::clone(service.liveness());
     let streams = Arc::clone(service.streams());
-    let passwords = Arc::clone(service);
-    let audited = Arc::clone(service);
+    let passwords = Arc::clone(current);
+    let audited = Arc::clone(&service);
     let upkeep = Arc::clone(upkeep);
     let mut readings = vec![
         of_store("sessions", "Live sessions", Kind::Gauge, |stats| {
@@ -317,7 +359,7 @@ fn readings(service: &Arc<Service>, upkeep: &Arc<Upkeep>, writer: Option<&Writer
             name: "passwords_waiting",
             help: "Password checks that wait for a thread",
             kind: Kind::Gauge,
-            read: Box::new(move || passwords.passwords().waiting() as u64),
+            read: Box::new(move || passwords.load().passwords().waiting() as u64),
         },
         Reading {
             name: "audit_lost",

@@ -14,6 +14,7 @@ pub fn execute_offline(config: Config, request: Request) -> Result<Reply, StartE
         .build()
         .map_err(StartError::System)?;
     let mut shared = build::shared(config, Surroundings::real())?;
+    let service = shared.service.load_full();
     let operator = Operator {
         service: shared.service.clone(),
         keys: shared.keys.clone(),
@@ -21,8 +22,8 @@ pub fn execute_offline(config: Config, request: Request) -> Result<Reply, StartE
     };
     runtime.block_on(async {
         let reply = operator.execute(request).await;
-        shared.service.flush_audit(&mut shared.queues).await;
-        shared.service.store().close().await?;
+        service.flush_audit(&mut shared.queues).await;
+        service.store().close().await?;
         Ok(reply)
     })
 }

@@ -1,27 +1,65 @@
-//! Reloading: the configuration and the keys are read again. What cannot be used leaves the old in
-//! force and says so; what needs a restart is named.
+//! Reloading: the configuration is read again and takes effect, all of it or nothing.
+//!
+//! Everything that can fail is built before anything is exchanged: a file that cannot be read or
+//! understood, a preset that does not exist, keys that cannot be used leave the configuration in
+//! force as it is, and say so. Then the parts are put in place, which cannot fail. A request is
+//! answered to its end by the pipeline, and with it by the service, that it began with; the next
+//! request on any worker finds the new one. What needs a restart is held back and named
+//! (`app::restart`).
+//!
+//! A part joins the reload in two steps: what it has to make or read anew becomes a field of [`Next`],
+//! made in [`Inner::prepare`]; its exchange becomes a line of [`Inner::put_in_place`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 
-use crate::app::build::{Shared, Surroundings};
+use crate::app::build::{Surroundings, next_service};
+use crate::app::pipelines::Common;
+use crate::app::restart::held_back;
 use crate::config::Config;
 use crate::policy::RouteTable;
+use crate::server::pipeline::Pipeline;
+use crate::server::worker::{Doorman, Exchangeable};
+use crate::service::{Current, Service};
+use crate::telemetry::logging;
+use crate::telemetry::metrics::Reloads;
 use crate::tokens::keys::Keys;
 
 /// Reads the configuration again.
 pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
-/// What a reload needs.
+/// Reloads on demand; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Reload {
-    reread: Reread,
-    running: Arc<Config>,
-    rules: Arc<ArcSwap<RouteTable>>,
-    keys: Arc<Keys>,
-    surroundings: Surroundings,
+pub(super) struct Reload(Arc<Inner>);
+
+/// What a reload needs.
+pub(super) struct Inner {
+    pub(super) reread: Reread,
+    /// As it was at the start.
+    pub(super) started: Config,
+    /// The configuration in force, for whoever reads it late: the drain times.
+    pub(super) in_force: Arc<ArcSwap<Config>>,
+    pub(super) service: Arc<Current>,
+    pub(super) keys: Arc<Keys>,
+    pub(super) surroundings: Surroundings,
+    pub(super) doorman: Arc<Doorman>,
+    /// Where each worker finds its pipeline. A worker that has ended takes it along: the log in it
+    /// must not outlive the workers.
+    pub(super) workers: Vec<Weak<Exchangeable>>,
+    pub(super) counts: Arc<Reloads>,
+    /// One at a time.
+    pub(super) turn: Mutex<()>,
+}
+
+/// All that is exchanged, made and waiting.
+struct Next {
+    config: Config,
+    service: Arc<Service>,
+    pipelines: Vec<(Arc<Exchangeable>, Pipeline)>,
+    /// The keys of what needs a restart.
+    waiting: Vec<&'static str>,
 }
 
 impl fmt::Debug for Reload {
@@ -31,68 +69,96 @@ impl fmt::Debug for Reload {
 }
 
 impl Reload {
-    pub(super) fn new(reread: Reread, shared: &Shared) -> Self {
-        Self {
-            reread,
-            running: Arc::new(shared.config.clone()),
-            rules: Arc::clone(&shared.rules),
-            keys: Arc::clone(&shared.keys),
-            surroundings: shared.surroundings.clone(),
-        }
+    pub(super) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 
-    /// Reads everything again; rules and keys take effect with the next request.
+    /// Reads everything again; it takes effect with the next request. Blocks while files are read.
     pub(super) fn run(&self) -> Result<String, String> {
-        let outcome = self.apply();
-        match &outcome {
-            Ok(words) => tracing::info!("{words}"),
-            Err(words) => tracing::error!("reload refused, the old configuration stays: {words}"),
+        let inner = &*self.0;
+        let _one = inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        match inner.prepare() {
+            Ok(next) => {
+                let words = inner.put_in_place(next);
+                let generation = inner.counts.applied();
+                tracing::info!(generation, "{words}");
+                Ok(words)
+            }
+            Err(words) => {
+                inner.counts.rejected();
+                tracing::error!("reload refused, the old configuration stays: {words}");
+                Err(words)
+            }
         }
-        outcome
     }
+}
 
-    fn apply(&self) -> Result<String, String> {
-        let config = (self.reread)()?;
-        let rules = RouteTable::new(config.policy.clone()).map_err(|error| error.to_string())?;
+impl Inner {
+    /// Reads and builds; changes nothing that is in use.
+    fn prepare(&self) -> Result<Next, String> {
+        let (config, waiting) = held_back(&self.started, (self.reread)()?);
+        let old = self.in_force.load_full();
+        let words = |error: &dyn fmt::Display| error.to_string();
+        let rules = RouteTable::new(config.policy.clone()).map_err(|error| words(&error))?;
+        let before = self.service.load_full();
+        let service = next_service(&before, &old, &config).map_err(|error| words(&error))?;
+        let service = Arc::new(service);
+        let random = &*self.surroundings.random;
+        let mut common = Common::new(
+            &config,
+            Arc::clone(&service),
+            &self.keys,
+            service.liveness(),
+            Arc::new(rules),
+            random,
+        );
+        common.longest_life = self.started.tokens.access_ttl;
+        let mut pipelines = Vec::with_capacity(self.workers.len());
+        for worker in self.workers.iter().filter_map(Weak::upgrade) {
+            let next = common.next(&worker.load(), &old);
+            pipelines.push((worker, next.map_err(|error| words(&error))?));
+        }
+        // Last, because they take effect at once: every mistake elsewhere has been found by then.
         let now = self.surroundings.clock.now();
-        let warnings = self
-            .keys
-            .reload(now, &*self.surroundings.random)
-            .map_err(|error| error.to_string())?;
+        let warnings = self.keys.reload(now, random).map_err(|e| words(&e))?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        self.rules.store(Arc::new(rules));
-        let waiting = self.needs_restart(&config);
-        Ok(if waiting.is_empty() {
-            "rules and keys are reloaded".to_owned()
-        } else {
-            format!(
-                "rules and keys are reloaded; a restart is needed for {}",
-                waiting.join(", ")
-            )
+        Ok(Next {
+            config,
+            service,
+            pipelines,
+            waiting,
         })
     }
 
-    /// The sections that changed and only take effect after a restart.
-    fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
-        let old = &*self.running;
-        let differs = |a: &dyn fmt::Debug, b: &dyn fmt::Debug| format!("{a:?}") != format!("{b:?}");
-        let sections = [
-            ("server", differs(&old.server, &new.server)),
-            ("upstream", old.proxy != new.proxy),
-            ("store", old.store != new.store),
-            ("tokens", old.tokens != new.tokens),
-            ("headers", old.guard != new.guard),
-            ("mounts and cookies", old.api != new.api),
-            ("accounts and sessions", old.service != new.service),
-            ("passwords", old.crypto != new.crypto),
-            ("limits", old.limits != new.limits),
-        ];
-        sections
-            .into_iter()
-            .filter(|(_, changed)| *changed)
-            .map(|(name, _)| name)
-            .collect()
+    /// Puts the parts in place; says what came of it.
+    fn put_in_place(&self, next: Next) -> String {
+        let Next {
+            config,
+            service,
+            pipelines,
+            waiting,
+        } = next;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        for danger in &config.dangers {
+            tracing::warn!("{danger} is on: it weakens security");
+        }
+        logging::set_level(&config.log);
+        let server = &config.server;
+        (self.doorman).admit_at_most(server.max_connections, server.max_connections_per_address);
+        self.service.store(service);
+        for (worker, pipeline) in pipelines {
+            worker.store(Arc::new(pipeline));
+        }
+        self.in_force.store(Arc::new(config));
+        if waiting.is_empty() {
+            "the configuration is reloaded".to_owned()
+        } else {
+            let keys = waiting.join(", ");
+            format!("the configuration is reloaded; a restart is needed for {keys}")
+        }
     }
 }

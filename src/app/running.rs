@@ -11,7 +11,7 @@ use crate::app::reload::{Reload, Reread};
 use crate::app::sockets::Sockets;
 use crate::config::Config;
 use crate::server::lifecycle::{Lifecycle, Phase};
-use crate::service::Service;
+use crate::service::{Current, Service};
 use crate::tokens::keys::Keys;
 
 /// A process's Sidegate, or one of several in a test.
@@ -20,7 +20,7 @@ pub struct Running {
     address: Option<SocketAddr>,
     admin: Option<SocketAddr>,
     lifecycle: Lifecycle,
-    service: Arc<Service>,
+    service: Arc<Current>,
     keys: Arc<Keys>,
     reload: Reload,
     keeper: JoinHandle<Result<(), StartError>>,
@@ -40,13 +40,13 @@ pub fn start(
     let service = Arc::clone(&shared.service);
     let keys = Arc::clone(&shared.keys);
     runtime
-        .block_on(service.load_revocations())
+        .block_on(service.load().load_revocations())
         .map_err(StartError::Revocations)?;
     let sockets = runtime.block_on(Sockets::bind(&shared))?;
     let (address, admin) = (sockets.public.address(), sockets.admin_address());
     let lifecycle = Lifecycle::new();
-    let reload = Reload::new(reread, &shared);
-    let keeper = Keeper::start(shared, sockets, lifecycle.clone(), reload.clone())?;
+    let keeper = Keeper::start(shared, sockets, lifecycle.clone(), reread)?;
+    let reload = keeper.reload();
     lifecycle.advance(Phase::Serving);
     let keeper = std::thread::Builder::new()
         .name("keeper".to_owned())
@@ -74,9 +74,9 @@ impl Running {
         self.admin
     }
 
-    /// The use cases, for whoever runs it in-process.
-    pub fn service(&self) -> &Arc<Service> {
-        &self.service
+    /// The use cases in force, for whoever runs it in-process.
+    pub fn service(&self) -> Arc<Service> {
+        self.service.load_full()
     }
 
     /// The keys, for whoever runs it in-process.
@@ -193,7 +193,7 @@ tokens.keys_dir = "{}"
     fn s28_no_session_outlives_an_account_closed_while_it_was_made() {
         let home = tempfile::tempdir().unwrap();
         let running = begin(home.path());
-        let service = Arc::clone(running.service());
+        let service = running.service();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -8,7 +8,6 @@
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
 use http::{HeaderMap, Method};
 
 use crate::guard::denial::{Denial, Reason};
@@ -31,11 +30,11 @@ use crate::types::time::Timestamp;
 #[derive(Debug)]
 pub struct Guard {
     cookie: String,
-    headers: IdentityHeaders,
+    headers: Arc<IdentityHeaders>,
     verifier: Arc<Verifier>,
     liveness: Arc<Liveness>,
-    rules: Arc<ArcSwap<RouteTable>>,
-    cache: Mutex<TokenCache<Identity>>,
+    rules: Arc<RouteTable>,
+    cache: Arc<Mutex<TokenCache<Identity>>>,
 }
 
 /// What became of a request.
@@ -49,23 +48,36 @@ pub enum Verdict {
 }
 
 impl Guard {
-    /// A guard with a cache of its own. The rules can be exchanged while it works; whoever judges
-    /// next goes by the new ones.
+    /// A guard with a cache of its own.
     pub fn new(
         settings: &Settings,
         verifier: Arc<Verifier>,
         liveness: Arc<Liveness>,
-        rules: Arc<ArcSwap<RouteTable>>,
+        rules: Arc<RouteTable>,
         random: &dyn Random,
     ) -> Result<Self, BadPreset> {
         Ok(Self {
             cookie: settings.access_cookie.clone(),
-            headers: IdentityHeaders::new(&settings.headers)?,
+            headers: Arc::new(IdentityHeaders::new(&settings.headers)?),
             verifier,
             liveness,
             rules,
-            cache: Mutex::new(TokenCache::new(settings.cache_bytes, random)),
+            cache: Arc::new(Mutex::new(TokenCache::new(settings.cache_bytes, random))),
         })
+    }
+
+    /// A guard that differs in its rules only, and shares what this one remembers of tokens: the
+    /// identities in the cache are made by the same verifier for the same headers.
+    #[must_use]
+    pub fn with_rules(&self, rules: Arc<RouteTable>) -> Self {
+        Self {
+            cookie: self.cookie.clone(),
+            headers: Arc::clone(&self.headers),
+            verifier: Arc::clone(&self.verifier),
+            liveness: Arc::clone(&self.liveness),
+            rules,
+            cache: Arc::clone(&self.cache),
+        }
     }
 
     /// Judges a request at `now`. `host` is the one the request names, with a port or without.
@@ -77,8 +89,7 @@ impl Guard {
         path: &CleanPath<'_>,
         now: Timestamp,
     ) -> Verdict {
-        let rules = self.rules.load();
-        let rule = rules.find(method.as_str(), host, path);
+        let rule = self.rules.find(method.as_str(), host, path);
         match permit(&rule, || self.identify(headers, now)) {
             Ok(permit) => Verdict::Allow(permit),
             Err(denial) => Verdict::Deny(denial),
@@ -94,8 +105,7 @@ impl Guard {
         token: &[u8],
         now: Timestamp,
     ) -> Verdict {
-        let rules = self.rules.load();
-        let rule = rules.find(method.as_str(), host, path);
+        let rule = self.rules.find(method.as_str(), host, path);
         match permit(&rule, || self.recognise(token, now).map(Some)) {
             Ok(permit) => Verdict::Allow(permit),
             Err(denial) => Verdict::Deny(denial),
@@ -115,7 +125,7 @@ impl Guard {
     }
 
     /// The identity headers in use.
-    pub const fn identity_headers(&self) -> &IdentityHeaders {
+    pub fn identity_headers(&self) -> &IdentityHeaders {
         &self.headers
     }
 

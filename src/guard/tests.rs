@@ -25,7 +25,6 @@ struct Gate {
     issuer: Issuer,
     keys: Arc<Keys>,
     liveness: Arc<Liveness>,
-    rules: Arc<ArcSwap<RouteTable>>,
     random: Arc<SeededRandom>,
     session: Session,
     _directory: tempfile::TempDir,
@@ -46,7 +45,7 @@ impl Gate {
         let random = Arc::new(SeededRandom::new(3));
         let keys = Arc::new(Keys::open(&settings, NOW, &*random).unwrap().0);
         let liveness = Arc::new(Liveness::new());
-        let rules = Arc::new(ArcSwap::from_pointee(rules(Access::User)));
+        let rules = Arc::new(rules(Access::User));
         let guard_settings = Settings {
             access_cookie: COOKIE_NAME.to_owned(),
             headers: Preset::Named("native".to_owned()),
@@ -56,7 +55,7 @@ impl Gate {
             &guard_settings,
             Arc::new(Verifier::new(Arc::clone(&keys), &settings)),
             Arc::clone(&liveness),
-            Arc::clone(&rules),
+            rules,
             &*random,
         );
         Self {
@@ -64,7 +63,6 @@ impl Gate {
             issuer: Issuer::new(Arc::clone(&keys), settings, random.clone()),
             keys,
             liveness,
-            rules,
             random,
             session: sample(NOW),
             _directory: directory,
@@ -281,11 +279,17 @@ fn a_key_that_is_gone_is_not_believed_from_memory() {
 }
 
 #[test]
-fn exchanged_rules_hold_for_the_next_judgement() {
-    let gate = Gate::new();
-    assert_eq!(gate.ask("/a", &HeaderMap::new()), Err(Reason::Missing));
-    gate.rules.store(Arc::new(rules(Access::Public)));
-    assert_eq!(gate.ask("/a", &HeaderMap::new()), Ok(None));
+fn a_guard_with_other_rules_knows_the_tokens_of_the_one_before() {
+    let mut gate = Gate::new();
+    let headers = bearer(&gate.token());
+    assert!(gate.ask("/a", &headers).is_ok());
+    assert_eq!(gate.guard.cached().0, 1);
+    let before = gate.guard.with_rules(Arc::new(rules(Access::Deny)));
+    let before = std::mem::replace(&mut gate.guard, before);
+    assert_eq!(gate.guard.cached(), before.cached());
+    assert_eq!(gate.ask("/a", &headers), Err(Reason::Forbidden));
+    gate.guard = before;
+    assert!(gate.ask("/a", &headers).is_ok());
 }
 
 #[test]

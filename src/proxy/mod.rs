@@ -110,6 +110,20 @@ impl Proxy {
         Self::with_idle_limit(settings, IDLE_LIMIT)
     }
 
+    /// The proxy that follows this one with other settings. It begins with an empty pool and goes on
+    /// counting where this one is. Exchanges that have begun end on the connections they have.
+    ///
+    /// # Errors
+    ///
+    /// As [`Proxy::new`].
+    pub fn followed_by(&self, settings: Settings) -> Result<Self, BadClient> {
+        let mut next = Self::with_idle_limit(settings, self.core.limits.idle)?;
+        if let Some(core) = Arc::get_mut(&mut next.core) {
+            core.pool.count_on(&self.core.pool);
+        }
+        Ok(next)
+    }
+
     fn with_idle_limit(settings: Settings, idle: Duration) -> Result<Self, BadClient> {
         let some = |limit: Duration| Some(limit).filter(|limit| !limit.is_zero());
         let limits = Limits {
@@ -204,6 +218,17 @@ impl Proxy {
         let mut stats = self.core.pool.stats();
         stats.idle += self.core.links.as_ref().map_or(0, Links::idle);
         stats
+    }
+}
+
+impl Drop for Proxy {
+    /// Whoever exchanges the proxy lets its idle connections go; a connection in use is not kept when
+    /// its exchange is over.
+    fn drop(&mut self) {
+        self.core.pool.retire();
+        if let Some(links) = &self.core.links {
+            links.retire();
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! and idle together never exceed the slots.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(super) struct Pool {
     max_age: Option<Duration>,
     slots: Semaphore,
     line: Line,
+    /// Nothing idle is kept any more.
+    retired: AtomicBool,
     /// One worker thread uses it: the lock is never contended, it only makes the futures `Send`.
     idle: Mutex<Idle>,
     pub(super) counters: Arc<Counters>,
@@ -95,9 +97,22 @@ impl Pool {
             max_age: Some(settings.max_age).filter(|age| !age.is_zero()),
             slots: Semaphore::new(slots),
             line: Line::new(settings.queue_timeout),
+            retired: AtomicBool::new(false),
             idle: Mutex::default(),
             counters: Arc::default(),
         })
+    }
+
+    /// Goes on counting where another pool is.
+    pub(super) fn count_on(&mut self, before: &Self) {
+        self.counters = Arc::clone(&before.counters);
+    }
+
+    /// Closes what is idle, and keeps nothing from here on.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        let idle = std::mem::take(&mut *self.lock());
+        drop(idle);
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -171,7 +186,8 @@ impl Pool {
     /// Takes a connection back whose exchange is over.
     fn put(&self, mut connection: Box<Connection>) {
         let now = Instant::now();
-        if self.is_old(&connection, now) || self.idle_timeout.is_zero() {
+        let is_spare = self.idle_timeout.is_zero() || self.retired.load(Ordering::Relaxed);
+        if is_spare || self.is_old(&connection, now) {
             return;
         }
         let input = std::mem::take(&mut connection.input);

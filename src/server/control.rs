@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use crate::control::reply::{AuditView, KeyView, Reply, SessionView, UserView};
 use crate::control::request::{Request, SessionsToEnd, UserRef};
@@ -17,7 +18,7 @@ use crate::model::user::{User, UserStatus};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::tasks;
 use crate::service::accounts::Named;
-use crate::service::{AuthError, Service, SignupRequest};
+use crate::service::{AuthError, Current, Service, SignupRequest};
 use crate::tokens::keys::{Keys, RingKey};
 use crate::types::ids::UserId;
 use crate::types::login::LoginName;
@@ -37,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Who carries out orders.
 pub struct Operator {
     /// Accounts and sessions.
-    pub service: Arc<Service>,
+    pub service: Arc<Current>,
     /// Keys.
     pub keys: Arc<Keys>,
     /// The running server, if one runs.
@@ -103,7 +104,7 @@ impl Operator {
         let done = match request {
             Request::Health => return self.health(),
             Request::Drain => return self.drain(),
-            Request::Reload => return self.reload(),
+            Request::Reload => return self.reload().await,
             Request::UsersAdd {
                 username,
                 email,
@@ -126,11 +127,11 @@ impl Operator {
             }
             Request::UsersSetRoles { user, roles } => self.set_roles(&user, roles).await,
             Request::UsersEnable { user } => {
-                self.changed(&user, self.service.operator_enable(&named(&user)).await)
+                self.changed(&user, self.service().operator_enable(&named(&user)).await)
                     .await
             }
             Request::UsersDisable { user } => {
-                self.changed(&user, self.service.operator_disable(&named(&user)).await)
+                self.changed(&user, self.service().operator_disable(&named(&user)).await)
                     .await
             }
             Request::UsersUnlock { user } => self.unlock(&user).await,
@@ -142,6 +143,11 @@ impl Operator {
             Request::AuditList { user, limit } => self.audit(user, limit).await,
         };
         done.unwrap_or_else(Reply::Failed)
+    }
+
+    /// The service in force.
+    fn service(&self) -> Arc<Service> {
+        self.service.load_full()
     }
 
     fn health(&self) -> Reply {
@@ -166,13 +172,16 @@ impl Operator {
         }
     }
 
-    fn reload(&self) -> Reply {
-        match &self.server {
-            Some(server) => match (server.reload)() {
-                Ok(words) => Reply::Done(words),
-                Err(words) => Reply::Failed(words),
-            },
-            None => no_server(),
+    /// Beside the other orders and the probes: files are read and a password is hashed for it.
+    async fn reload(&self) -> Reply {
+        let Some(server) = &self.server else {
+            return no_server();
+        };
+        let reload = Arc::clone(&server.reload);
+        match spawn_blocking(move || reload()).await {
+            Ok(Ok(words)) => Reply::Done(words),
+            Ok(Err(words)) => Reply::Failed(words),
+            Err(_) => Reply::Failed("the reload panicked; the log has more".to_owned()),
         }
     }
 
@@ -201,7 +210,7 @@ impl Operator {
         };
         let roles = Roles::new(roles).map_err(|error| error.to_string())?;
         let user = self
-            .service
+            .service()
             .operator_add(request, roles)
             .await
             .map_err(words)?;
@@ -214,7 +223,7 @@ impl Operator {
             .transpose()?;
         let limit = page(limit);
         let users = self
-            .service
+            .service()
             .operator_users(after, limit)
             .await
             .map_err(words)?;
@@ -238,7 +247,7 @@ impl Operator {
     async fn set_password(&self, user: &UserRef, password: SecretText) -> Result<Reply, String> {
         let password = secret(&password)?;
         let set = self
-            .service
+            .service()
             .operator_set_password(&named(user), password)
             .await;
         set.map_err(words)?.ok_or_else(|| nobody(user))?;
@@ -251,14 +260,14 @@ impl Operator {
         let roles = Roles::new(roles).map_err(|error| error.to_string())?;
         self.changed(
             user,
-            self.service.operator_set_roles(&named(user), roles).await,
+            self.service().operator_set_roles(&named(user), roles).await,
         )
         .await
     }
 
     async fn unlock(&self, user: &UserRef) -> Result<Reply, String> {
         let any = self
-            .service
+            .service()
             .operator_unlock(&named(user))
             .await
             .map_err(words)?;
@@ -271,7 +280,7 @@ impl Operator {
 
     async fn delete(&self, user: &UserRef) -> Result<Reply, String> {
         if self
-            .service
+            .service()
             .operator_delete(&named(user))
             .await
             .map_err(words)?
@@ -291,7 +300,7 @@ impl Operator {
         };
         let limit = page(limit);
         let asked = self
-            .service
+            .service()
             .operator_sessions(owner.as_ref(), None, limit + 1)
             .await;
         let mut sessions = asked.map_err(words)?;
@@ -300,7 +309,7 @@ impl Operator {
         let mut views = Vec::with_capacity(sessions.len());
         for session in &sessions {
             let owner = Named::Id(session.key.owner.user);
-            let user = self.service.operator_find(&owner).await.map_err(words)?;
+            let user = self.service().operator_find(&owner).await.map_err(words)?;
             views.push(session_view(session, user.as_ref()));
         }
         Ok(Reply::Sessions {
@@ -311,18 +320,18 @@ impl Operator {
 
     async fn end(&self, which: SessionsToEnd) -> Result<Reply, String> {
         let ended = match which {
-            SessionsToEnd::Id(id) => self.service.operator_end_session(id).await,
+            SessionsToEnd::Id(id) => self.service().operator_end_session(id).await,
             SessionsToEnd::User(user) => {
                 let user = self.find(&user).await?;
-                self.service.operator_end_user(&user.key).await
+                self.service().operator_end_user(&user.key).await
             }
-            SessionsToEnd::All => self.service.operator_end_all().await,
+            SessionsToEnd::All => self.service().operator_end_all().await,
         };
         ended.map(|count| Reply::Ended(count as u64)).map_err(words)
     }
 
     fn rotate(&self) -> Result<Reply, String> {
-        self.service.operator_rotate_keys().map_err(words)?;
+        self.service().operator_rotate_keys().map_err(words)?;
         Ok(Reply::Keys(self.key_views()))
     }
 
@@ -331,7 +340,10 @@ impl Operator {
             Some(user) => Some(self.find(user).await?.key),
             None => None,
         };
-        let records = self.service.operator_audit(key.as_ref(), page(limit)).await;
+        let records = self
+            .service()
+            .operator_audit(key.as_ref(), page(limit))
+            .await;
         Ok(Reply::Audit(
             records.map_err(words)?.iter().map(audit_view).collect(),
         ))
@@ -339,7 +351,7 @@ impl Operator {
 
     async fn find(&self, user: &UserRef) -> Result<User, String> {
         let found = self
-            .service
+            .service()
             .operator_find(&named(user))
             .await
             .map_err(words)?;
@@ -357,7 +369,7 @@ impl Operator {
 
     async fn view(&self, user: &User) -> Result<UserView, String> {
         let locked = self
-            .service
+            .service()
             .operator_locked_until(user)
             .await
             .map_err(words)?;
@@ -380,7 +392,7 @@ impl Operator {
     }
 
     fn key_views(&self) -> Vec<KeyView> {
-        let now = self.service.now();
+        let now = self.service().now();
         let ring = self.keys.ring();
         let signer = ring.signer(now).map(RingKey::id);
         ring.iter()

@@ -60,7 +60,7 @@ pub struct Pipeline {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Request ids.
-    pub ids: RequestIds,
+    pub ids: Arc<RequestIds>,
     /// What was counted.
     pub metrics: Arc<WorkerMetrics>,
     /// What was logged.

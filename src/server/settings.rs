@@ -9,7 +9,7 @@ use crate::types::net::TrustedProxies;
 use crate::types::path::Allowances;
 
 /// Sockets, limits, life.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The public listener.
     pub listen: Listen,

@@ -42,8 +42,8 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/pla
 #[derive(Debug)]
 pub struct Doorman {
     open: AtomicUsize,
-    max: usize,
-    max_per_address: usize,
+    max: AtomicUsize,
+    max_per_address: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -52,10 +52,17 @@ impl Doorman {
     pub fn new(max: usize, max_per_address: usize) -> Self {
         Self {
             open: AtomicUsize::new(0),
-            max,
-            max_per_address,
+            max: AtomicUsize::new(max),
+            max_per_address: AtomicUsize::new(max_per_address),
             by_address: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// From here on admits so many. Who is in already stays.
+    pub fn admit_at_most(&self, max: usize, max_per_address: usize) {
+        self.max.store(max, Ordering::Relaxed);
+        self.max_per_address
+            .store(max_per_address, Ordering::Relaxed);
     }
 
     /// A place for one more connection, or none. `None` as the address stands for peers that speak
@@ -67,7 +74,9 @@ impl Doorman {
             address,
         };
         let from_here = address.map_or(0, |address| self.count_in(address));
-        (before < self.max && from_here <= self.max_per_address).then_some(place)
+        let max = self.max.load(Ordering::Relaxed);
+        let max_per_address = self.max_per_address.load(Ordering::Relaxed);
+        (before < max && from_here <= max_per_address).then_some(place)
     }
 
     fn count_in(&self, address: IpAddr) -> usize {

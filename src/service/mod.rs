@@ -25,6 +25,8 @@ pub mod upkeep;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::limits::Limits;
 use crate::store::Embedded;
 use crate::telemetry::metrics::Events;
@@ -47,8 +49,13 @@ pub use self::logout::IncludeCurrent;
 pub use self::settings::{Settings, SignupMode};
 pub use self::signup::SignupRequest;
 
-/// The parts a service is built from; `app` puts them together.
-#[derive(Debug)]
+/// The service in force. A reload puts another one there, built on the same store; what has begun
+/// with the one before ends with it.
+pub type Current = ArcSwap<Service>;
+
+/// The parts a service is built from; `app` puts them together. Those that outlive a reload are
+/// shared.
+#[derive(Debug, Clone)]
 pub struct Parts {
     /// What is remembered.
     pub store: Arc<Embedded>,
@@ -57,7 +64,7 @@ pub struct Parts {
     /// Fresh randomness.
     pub random: Arc<dyn Random>,
     /// Password hashing, bounded.
-    pub passwords: PasswordPool,
+    pub passwords: Arc<PasswordPool>,
     /// Access tokens.
     pub issuer: Arc<Issuer>,
     /// Signing and refresh keys.
@@ -67,9 +74,9 @@ pub struct Parts {
     /// Open streams.
     pub streams: Arc<Streams>,
     /// How often.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// Who did what.
-    pub audit: Audit,
+    pub audit: Arc<Audit>,
     /// What was counted.
     pub events: Arc<Events>,
     /// What the configuration says.
@@ -86,6 +93,11 @@ impl Service {
     /// A service of these parts.
     pub fn new(parts: Parts) -> Self {
         Self { parts }
+    }
+
+    /// The parts, for the service that follows.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The time, as the service sees it.

@@ -1,15 +1,15 @@
 //! What runs beside the requests: writing activity and audit records, sweeping what has expired,
-//! forgetting idle limiter keys. The server starts [`Service::upkeep`] once and drops it at the
+//! forgetting idle limiter keys. The server starts [`work`] once and drops it at the
 //! end; dropping loses at most notes of activity, because the audit queue is emptied by
 //! [`Service::flush_audit`] on the way out.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::service::Service;
-use crate::service::activity::ActivityQueue;
+use crate::service::activity::{ActivityQueue, Note};
 use crate::service::audit::AuditQueue;
 use crate::service::error::AuthError;
+use crate::service::{Current, Service};
 use crate::store::{AuditStore as _, Lifecycle as _, RevocationLog as _, Seen, SessionStore as _};
 
 /// How often expired records are looked for.
@@ -43,35 +43,31 @@ impl Upkeep {
     }
 }
 
+/// Works until dropped, each time with the service in force.
+pub async fn work(current: &Current, queues: &mut Queues, upkeep: &Upkeep) {
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut records = Vec::with_capacity(AUDIT_BATCH);
+    loop {
+        tokio::select! {
+            _ = sweep.tick() => current.load_full().sweep(upkeep).await,
+            Some(note) = queues.activity.recv() => current.load_full().keep_note(&note).await,
+            count = queues.audit.recv_many(&mut records, AUDIT_BATCH) => {
+                if count > 0 {
+                    let records = std::mem::take(&mut records);
+                    current.load_full().keep_audit(records).await;
+                }
+            }
+        }
+    }
+}
+
 impl Service {
     /// Loads the revocations that still matter. Nothing may be judged before this succeeded.
     pub async fn load_revocations(&self) -> Result<usize, AuthError> {
         let revocations = self.parts.store.revocations().await?;
         self.parts.liveness.load(&revocations);
         Ok(revocations.len())
-    }
-
-    /// Works until dropped.
-    pub async fn upkeep(&self, queues: &mut Queues, upkeep: &Upkeep) {
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut records = Vec::with_capacity(AUDIT_BATCH);
-        loop {
-            tokio::select! {
-                _ = sweep.tick() => self.sweep(upkeep).await,
-                Some(note) = queues.activity.recv() => {
-                    let seen = Seen { address: note.address };
-                    if let Err(error) = self.parts.store.touch(&note.session, seen).await {
-                        tracing::debug!(%error, "a note of activity was not kept");
-                    }
-                }
-                count = queues.audit.recv_many(&mut records, AUDIT_BATCH) => {
-                    if count > 0 {
-                        self.keep_audit(std::mem::take(&mut records)).await;
-                    }
-                }
-            }
-        }
     }
 
     /// Writes what is left in the audit queue; for the way out.
@@ -102,6 +98,15 @@ impl Service {
                     return;
                 }
             }
+        }
+    }
+
+    async fn keep_note(&self, note: &Note) {
+        let seen = Seen {
+            address: note.address,
+        };
+        if let Err(error) = self.parts.store.touch(&note.session, seen).await {
+            tracing::debug!(%error, "a note of activity was not kept");
         }
     }
 

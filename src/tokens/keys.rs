@@ -113,7 +113,7 @@ impl Keys {
     }
 
     /// Reads the directory again, for instance after another process rotated; drops what has
-    /// retired.
+    /// retired. A directory that cannot be used leaves the keys as they are.
     pub fn reload(&self, now: Timestamp, random: &dyn Random) -> Result<Vec<Warning>, KeysError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.replace(now, random)

@@ -112,7 +112,7 @@ impl TestApp {
     }
 
     /// The use cases, without HTTP.
-    pub(crate) fn service(&self) -> &Arc<Service> {
+    pub(crate) fn service(&self) -> Arc<Service> {
         self.running().service()
     }
 

@@ -33,6 +33,7 @@ mod policy;
 mod process;
 mod program;
 mod refresh;
+mod reload;
 mod renewal;
 mod routes;
 mod scripted;

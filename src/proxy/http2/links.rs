@@ -121,6 +121,11 @@ impl Links {
         self.expire(&mut links, Instant::now());
     }
 
+    /// Lets every connection go: one in use ends with its last stream.
+    pub(in crate::proxy) fn retire(&self) {
+        lock(&self.links).clear();
+    }
+
     /// Connections that no request uses.
     pub(in crate::proxy) fn idle(&self) -> u64 {
         let links = lock(&self.links);

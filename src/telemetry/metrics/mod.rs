@@ -4,11 +4,13 @@
 //! summed when somebody asks: the hot path shares no cache line. Rare events share one table.
 
 mod page;
+mod reloads;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use page::{Kind, Metrics, Reading};
+pub use reloads::Reloads;
 
 /// What kind of route a request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

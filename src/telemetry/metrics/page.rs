@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::telemetry::metrics::{
-    BUCKETS, Event, Events, Histogram, PoolNumber, RouteClass, STATUSES, WorkerMetrics,
+    BUCKETS, Event, Events, Histogram, PoolNumber, Reloads, RouteClass, STATUSES, WorkerMetrics,
 };
 
 /// A number somebody else keeps, read when the page is asked for.
@@ -56,6 +56,7 @@ impl Metrics {
         workers: Vec<Arc<WorkerMetrics>>,
         reasons: &'static [&'static str],
         events: Arc<Events>,
+        reloads: Arc<Reloads>,
         readings: Vec<Reading>,
     ) -> Self {
         let mut registry = Registry::with_prefix("sidegate");
@@ -63,6 +64,7 @@ impl Metrics {
             workers,
             reasons,
             events,
+            reloads,
             readings,
         }));
         Self { registry }
@@ -82,6 +84,7 @@ struct Page {
     workers: Vec<Arc<WorkerMetrics>>,
     reasons: &'static [&'static str],
     events: Arc<Events>,
+    reloads: Arc<Reloads>,
     readings: Vec<Reading>,
 }
 
@@ -120,6 +123,25 @@ impl Page {
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+
+    fn encode_reloads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(
+            "config_reloads",
+            "Reloads of the configuration, by result",
+            None,
+            MetricType::Counter,
+        )?;
+        for (result, count) in self.reloads.by_result() {
+            ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
+        }
+        encode_number(
+            encoder,
+            "config_generation",
+            "The configuration in force: 1 is the start's, each reload applied is the next",
+            Kind::Gauge,
+            self.reloads.generation(),
+        )
     }
 
     fn encode_histogram(
@@ -205,6 +227,7 @@ impl Collector for Page {
         for (name, help, kind, value) in own {
             encode_number(&mut encoder, name, help, kind, value)?;
         }
+        self.encode_reloads(&mut encoder)?;
         for number in PoolNumber::ALL {
             let (name, help, kind) = number.shown();
             let value = self.sum(|w| w.pool.get(number as usize));
@@ -268,7 +291,11 @@ mod tests {
             kind: Kind::Gauge,
             read: Box::new(|| 7),
         };
-        let page = Metrics::new(workers, &["one", "two"], events, vec![reading]).render();
+        let reloads = Arc::new(Reloads::default());
+        assert_eq!(reloads.applied(), 2);
+        reloads.rejected();
+        let reasons = &["one", "two"];
+        let page = Metrics::new(workers, reasons, events, reloads, vec![reading]).render();
         for line in [
             "sidegate_requests_total{route=\"upstream\",status=\"2xx\"} 2",
             "sidegate_refusals_total{reason=\"two\"} 2",
@@ -278,6 +305,9 @@ mod tests {
             "sidegate_events_total{act=\"login\",outcome=\"granted\"} 1",
             "sidegate_upstream_idle 6",
             "sidegate_sessions 7",
+            "sidegate_config_reloads_total{result=\"applied\"} 1",
+            "sidegate_config_reloads_total{result=\"rejected\"} 1",
+            "sidegate_config_generation 2",
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sidegate::guard::Guard;
@@ -123,7 +122,7 @@ async fn build(
     };
     let service = Service::new(Parts {
         store: Arc::new(store),
-        passwords: PasswordPool::start(cheap, Arc::clone(&random)).unwrap(),
+        passwords: Arc::new(PasswordPool::start(cheap, Arc::clone(&random)).unwrap()),
         issuer: Arc::new(Issuer::new(
             Arc::clone(keys),
             tokens.clone(),
@@ -132,8 +131,8 @@ async fn build(
         keys: Arc::clone(keys),
         streams: Arc::new(Streams::new(Arc::clone(&liveness))),
         liveness: Arc::clone(&liveness),
-        limits: Limits::new(&limits(), &clock),
-        audit,
+        limits: Arc::new(Limits::new(&limits(), &clock)),
+        audit: Arc::new(audit),
         events: Arc::new(Events::default()),
         settings: settings(),
         clock,
@@ -152,7 +151,7 @@ async fn build(
         },
         Arc::new(Verifier::new(Arc::clone(keys), &tokens)),
         liveness,
-        Arc::new(ArcSwap::from_pointee(RouteTable::new(rules).unwrap())),
+        Arc::new(RouteTable::new(rules).unwrap()),
         &*random,
     );
     (service, guard.unwrap(), queue)
