@@ -46,5 +46,6 @@ mod streaming;
 mod tokens;
 mod transparency;
 mod upstream;
+mod upstream_h2;
 mod walk;
 mod websocket;

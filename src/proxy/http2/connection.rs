@@ -180,3 +180,96 @@ const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// See [`Watch`].
 const SILENCE: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(330);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const ACK: u8 = 1;
+
+    /// A connection with its watch, and the other end under the test's hand.
+    async fn watched() -> (
+        SendRequest<Bytes>,
+        Connection<DuplexStream, Bytes>,
+        Watch,
+        Arc<Life>,
+        DuplexStream,
+    ) {
+        let (near, mut far) = duplex(64 * 1024);
+        let (sender, mut connection) = Builder::new().handshake(near).await.unwrap();
+        far.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
+            .await
+            .unwrap();
+        let life = Arc::new(Life::busy());
+        let watch = Watch::new(connection.ping_pong().unwrap(), &life);
+        (sender, connection, watch, life, far)
+    }
+
+    /// Moves the connection until its watch says that the peer is gone, or the time is over.
+    async fn gone_within(
+        connection: &mut Connection<DuplexStream, Bytes>,
+        watch: &mut Watch,
+        limit: Duration,
+    ) -> bool {
+        let watching = poll_fn(|cx| {
+            assert!(Pin::new(&mut *connection).poll(cx).is_pending());
+            watch.poll(cx)
+        });
+        tokio::time::timeout(limit, watching).await.is_ok()
+    }
+
+    /// Answers pings, and counts them.
+    async fn answering(mut far: DuplexStream, count: Arc<std::sync::atomic::AtomicUsize>) {
+        let mut preface = [0; 24];
+        far.read_exact(&mut preface).await.unwrap();
+        loop {
+            let mut head = [0; 9];
+            if far.read_exact(&mut head).await.is_err() {
+                return;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let mut payload = vec![0; length];
+            far.read_exact(&mut payload).await.unwrap();
+            if head[3] == PING && head[4] & ACK == 0 {
+                count.fetch_add(1, Ordering::SeqCst);
+                head[4] |= ACK;
+                far.write_all(&head).await.unwrap();
+                far.write_all(&payload).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_owes_an_answer_and_gives_no_sign_is_gone_after_forty_seconds() {
+        let (_sender, mut connection, mut watch, _life, _far) = watched().await;
+        let begin = Instant::now();
+        let hour = Duration::from_secs(3600);
+        assert!(gone_within(&mut connection, &mut watch, hour).await);
+        assert_eq!(begin.elapsed(), SILENCE * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_owes_nothing_may_be_silent() {
+        let (_sender, mut connection, mut watch, life, _far) = watched().await;
+        life.rest();
+        let hour = Duration::from_secs(3600);
+        assert!(!gone_within(&mut connection, &mut watch, hour).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_watch_is_asked_seldom_enough_for_grpc_servers() {
+        let (_sender, mut connection, mut watch, _life, far) = watched().await;
+        let count = Arc::default();
+        let mut beside = tokio::task::JoinSet::new();
+        beside.spawn(answering(far, Arc::clone(&count)));
+        let hour = Duration::from_secs(3600);
+        assert!(!gone_within(&mut connection, &mut watch, hour).await);
+        // They count pings that come within five minutes of another, and hang up at the third.
+        let pings = count.load(Ordering::SeqCst);
+        assert!((2..=12).contains(&pings), "{pings} pings in an hour");
+    }
+}

@@ -275,6 +275,21 @@ impl Life {
     }
 }
 
+#[cfg(test)]
+impl Life {
+    /// Of a connection that owes one answer.
+    pub(super) fn busy() -> Self {
+        let life = Self::new();
+        life.streams.store(1, Ordering::Relaxed);
+        life
+    }
+
+    /// It owes none any more.
+    pub(super) fn rest(&self) {
+        self.streams.store(0, Ordering::Relaxed);
+    }
+}
+
 impl Failures {
     fn note(&mut self, error: &UpstreamError) {
         self.count += 1;

@@ -2,8 +2,10 @@
 
 mod corpus;
 mod heads;
+mod http2;
 mod pooling;
 mod replies;
+mod secure;
 mod server;
 mod streaming;
 mod times;
