@@ -23,10 +23,6 @@ pub struct Body<B = Incoming> {
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the common one; a box would cost it"
-)]
 enum Kind<B> {
     Http1(Exchange<B>),
     Http2(Box<http2::Exchange<B>>),

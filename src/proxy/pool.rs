@@ -155,27 +155,27 @@ impl Pool {
     async fn dial(&self) -> Result<Box<Connection>, UpstreamError> {
         let deadline = self.connector.deadline();
         let stream = self.connector.dial(Offer::Http1, deadline).await?;
-        Ok(self.connection(stream))
+        Ok(Box::new(self.connection(stream)))
     }
 
     /// What an exchange needs around a fresh stream.
-    fn connection(&self, stream: Stream) -> Box<Connection> {
+    fn connection(&self, stream: Stream) -> Connection {
         let (input, output) = self.lock().buffers.pop().unwrap_or_else(buffers);
         self.counters.created.fetch_add(1, Ordering::Relaxed);
         self.counters.open.fetch_add(1, Ordering::Relaxed);
-        Box::new(Connection {
+        Connection {
             stream,
             input,
             output,
             alarm: Alarm::default(),
             born: Instant::now(),
             counters: Arc::clone(&self.counters),
-        })
+        }
     }
 
     /// Takes a stream in that was made to see what the upstream speaks.
     pub(super) fn adopt(&self, stream: Stream) {
-        self.put(self.connection(stream));
+        self.put(Box::new(self.connection(stream)));
     }
 
     fn is_old(&self, connection: &Connection, now: Instant) -> bool {
@@ -237,12 +237,11 @@ impl Slot {
     ///
     /// `Overloaded` when the line is too long or the time is over.
     pub(super) async fn take(core: &Arc<Core>) -> Result<Self, UpstreamError> {
-        match core.pool.slots.try_acquire() {
-            Ok(permit) => permit.forget(),
-            Err(_) => {
-                let permit = core.pool.line.wait(core.pool.slots.acquire()).await?;
-                permit.map_err(|_| overloaded())?.forget();
-            }
+        if let Ok(permit) = core.pool.slots.try_acquire() {
+            permit.forget();
+        } else {
+            let permit = core.pool.line.wait(core.pool.slots.acquire()).await?;
+            permit.map_err(|_| overloaded())?.forget();
         }
         Ok(Self(Arc::clone(core)))
     }

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::client::Ask;
+use crate::client::{Ask, Connection};
 use crate::harness::TestApp;
 
 /// Says in JSON what it was asked.
@@ -47,12 +47,13 @@ fn application(tls: Option<ServerConfig>) -> u16 {
         .enable_all()
         .build();
     let runtime = runtime.expect("a runtime");
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
-    let listener = listener.expect("a port");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
+    listener.set_nonblocking(true).expect("a socket");
     let acceptor = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
     thread::spawn(move || {
         runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).expect("a listener");
             let mut all = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
@@ -192,12 +193,11 @@ async fn a_client_that_waits_for_permission_to_send_gets_it() {
         "[policy]\ndefault = \"public\"\n[upstream]\nurl = \"h2c://127.0.0.1:{port}\""
     ))
     .await;
-    let heard = app
-        .raw(
-            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\
-              Connection: close\r\n\r\nhello",
-        )
-        .await;
+    let mut connection = Connection::open(app.address).await;
+    let ask = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\
+        Connection: close\r\n\r\nhello";
+    connection.write(ask).await;
+    let heard = connection.rest().await;
     let heard = String::from_utf8_lossy(&heard);
     assert!(
         heard.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK"),

@@ -18,9 +18,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::proxy::error::UpstreamError;
-use crate::proxy::http2::links::{Life, MAX_STREAMS};
+use crate::proxy::http2::links::Life;
 use crate::proxy::pool::Counters;
-use crate::proxy::reply::MAX_HEAD;
 use crate::proxy::stream::Stream;
 use crate::proxy::timer::Alarm;
 
@@ -35,8 +34,8 @@ pub(super) async fn open(
     let greeted = Builder::new()
         .initial_max_send_streams(0)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS as u32)
-        .max_header_list_size(MAX_HEAD as u32)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEAD_LIST)
         .max_send_buffer_size(MAX_SEND_BUFFER)
         .enable_push(false)
         .handshake(stream);
@@ -171,8 +170,12 @@ impl Watch {
 }
 
 /// How much of one answer may wait here for a slow client. The connection's window has room for all
-/// streams, so that slow clients do not hold up the others.
+/// streams that there may be, so that slow clients do not hold up the others.
 const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
+
+/// The largest head of an answer, as HTTP/2 counts it: as large as over HTTP/1.1.
+const MAX_HEAD_LIST: u32 = 64 * 1024;
 
 /// How much of one request may wait here for the upstream.
 const MAX_SEND_BUFFER: usize = 64 * 1024;

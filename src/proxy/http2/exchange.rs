@@ -264,11 +264,14 @@ where
     /// How long nothing may move while the answer's body is on its way.
     fn body_limit(&self, waiting: Waiting) -> Option<Duration> {
         let limits = self.ticket.as_ref()?.core.limits;
-        match (self.call, waiting, self.announced) {
-            (Call::Grpc(_), _, _) => limits.stream,
-            (Call::Plain, Waiting::Client, _) => Some(limits.idle),
-            (Call::Plain, _, Announced::Length(_)) => Some(limits.idle),
-            (Call::Plain, _, Announced::Stream | Announced::Nothing) => limits.stream,
+        let is_stream = match self.call {
+            Call::Grpc(_) => true,
+            Call::Plain => waiting != Waiting::Client && self.announced == Announced::Stream,
+        };
+        if is_stream {
+            limits.stream
+        } else {
+            Some(limits.idle)
         }
     }
 

@@ -31,7 +31,7 @@ use crate::proxy::settings::{Address, Settings};
 #[derive(Debug)]
 pub(in crate::proxy) struct Links {
     /// The oldest first. One worker thread uses them: the lock is never contended.
-    links: Mutex<Vec<Link>>,
+    usable: Mutex<Vec<Link>>,
     limit: usize,
     idle_timeout: Duration,
     max_age: Option<Duration>,
@@ -92,7 +92,7 @@ impl Links {
             Address::Tcp { .. } | Address::Unix(_) => return None,
         };
         Some(Self {
-            links: Mutex::default(),
+            usable: Mutex::default(),
             limit: settings.max_connections.max(1),
             idle_timeout: settings.idle_timeout,
             max_age: Some(settings.max_age).filter(|age| !age.is_zero()),
@@ -117,7 +117,7 @@ impl Links {
 
     /// Closes connections past their time.
     pub(in crate::proxy) fn sweep(&self) {
-        let mut links = lock(&self.links);
+        let mut links = lock(&self.usable);
         self.expire(&mut links, Instant::now());
     }
 
@@ -128,7 +128,7 @@ impl Links {
 
     /// Connections that no request uses.
     pub(in crate::proxy) fn idle(&self) -> u64 {
-        let links = lock(&self.links);
+        let links = lock(&self.usable);
         links.iter().filter(|link| link.life.is_idle()).count() as u64
     }
 
@@ -167,7 +167,7 @@ impl Links {
         if self.http1.load(Ordering::Relaxed) {
             return Some(Way::Http1);
         }
-        let mut links = lock(&self.links);
+        let mut links = lock(&self.usable);
         self.expire(&mut links, Instant::now());
         let link = links.iter().find(|link| link.has_room())?;
         Some(Way::Link(Ticket::new(core, link, &self.freed)))
@@ -187,7 +187,7 @@ impl Links {
     }
 
     fn may_grow(&self) -> bool {
-        lock(&self.links).len() < self.limit
+        lock(&self.usable).len() < self.limit
     }
 
     /// One connection more; none when others were faster and took all its places.
@@ -227,7 +227,7 @@ impl Links {
         let sender = opened.map_err(|_| UpstreamError::Timeout)??;
         let link = Link { sender, life };
         let ticket = Ticket::new(core, &link, &self.freed);
-        lock(&self.links).push(link);
+        lock(&self.usable).push(link);
         self.freed.notify_waiters();
         Ok(Way::Link(ticket))
     }

@@ -39,10 +39,17 @@ use self::sender::Sender;
 pub(super) use self::exchange::Exchange;
 pub(super) use self::links::Links;
 
+/// An answer, or why there is none.
+type Outcome<B> = Result<Response<Body<B>>, UpstreamError>;
+
 /// What became of a request.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one; the other comes with a box of its own"
+)]
 pub(super) enum Carried<B> {
     /// It was answered, or could not be.
-    Answered(Result<Response<Body<B>>, UpstreamError>),
+    Answered(Outcome<B>),
     /// The upstream chose HTTP/1.1: the request as it was.
     Http1(Box<(Parts, B)>),
 }
@@ -81,7 +88,7 @@ async fn exchange<B>(
     parts: &Parts,
     mut sender: Sender<B>,
     via: &Via,
-) -> Result<Response<Body<B>>, UpstreamError>
+) -> Outcome<B>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -39,9 +39,9 @@ fn patient(port: u16) -> Settings {
     }
 }
 
-fn known() -> Option<Response<()>> {
+fn known() -> Response<()> {
     let head = Response::builder().header("content-length", "9");
-    Some(head.body(()).unwrap())
+    head.body(()).unwrap()
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_call_that_brings_its_deadline_has_a_second_more() {
 #[tokio::test]
 async fn a_known_body_may_not_be_silent_and_a_stream_may() {
     let idle = |settings| Proxy::with_idle_limit(settings, SHORT).unwrap();
-    let proxy = idle(patient(silent_after(known()).await));
+    let proxy = idle(patient(silent_after(Some(known())).await));
     let response = send(&proxy, get("/")).await.unwrap();
     let error = response.into_body().collect().await.unwrap_err();
     assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
