@@ -181,7 +181,8 @@ fn a_wrong_configuration_ends_every_command_with_two() {
             outcome.err.replace(path, "config.toml"),
             "config.toml:2:1: server.lisen: unknown key; did you mean \"listen\"?\n\
              config.toml:4:1: upstream.url: is no address of an upstream; \
-             write \"http://host:port\" without a path, or \"unix:/path\"\n"
+             write \"http://host:port\", \"https://host:port\" or \"h2c://host:port\" without a path, \
+             or \"unix:/path\"\n"
         );
     }
     let missing = ran_with(&[], &app, &["serve", "--config", "/nonexistent.toml"]);
