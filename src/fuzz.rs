@@ -15,6 +15,7 @@ use crate::config::{self, Sources};
 use crate::control::{Reply, Request, wire};
 use crate::crypto::refresh::Presented;
 use crate::guard::extract;
+pub use crate::server::original::fuzz::gateway_question;
 use crate::server::tunnel::frames::Frames;
 use crate::store::embedded::records;
 use crate::types::device::Device;
@@ -151,6 +152,7 @@ mod tests {
         replay("websocket_frames", websocket_frames);
         replay("credentials", credentials);
         replay("forwarded_for", forwarded_for);
+        replay("gateway_question", gateway_question);
         replay("json_body", json_body);
         replay("names", names);
         replay("stored_record", stored_record);

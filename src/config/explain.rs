@@ -274,10 +274,15 @@ fn mount(mount: &Mount) -> MountWords {
     } else {
         format!("may be called from {}", mount.allowed_origins.join(", "))
     };
+    let renewed = if mount.verify_renews {
+        ", renewed on a gateway's check as well"
+    } else {
+        ""
+    };
     MountWords {
         prefix: mount.prefix.clone(),
         dialect: "sidegate",
-        meaning: format!("{delivery}, {origins}"),
+        meaning: format!("{delivery}{renewed}, {origins}"),
     }
 }
 

@@ -6,6 +6,7 @@
 //! the gateway's, so nothing is guessed: each header occurs once, a way is followed to its end, and
 //! all that is said agrees. Everything else is refused.
 
+pub mod fuzz;
 #[cfg(test)]
 mod tests;
 

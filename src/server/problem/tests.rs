@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use super::*;
 use crate::limits::Quota;
 use crate::rules::password::Weakness;
+use crate::server::original::Unclear;
 use crate::store::StoreError;
 use crate::types::login::LoginKind;
 use crate::types::path::BadPath;
@@ -38,6 +39,32 @@ fn denied(reason: Reason) -> Fault {
 
 fn auth(error: AuthError) -> Fault {
     Fault::Api(ApiError::Auth(error))
+}
+
+#[test]
+fn a_gateway_is_told_401_403_or_a_fault_of_ours() {
+    let asked = |fault: Fault| told(Fault::Check(Box::new(fault)));
+    let bad = |bad| asked(Fault::Bad(bad));
+    let table = [
+        bad(BadRequest::Path(BadPath::DotSegment)),
+        bad(BadRequest::Original(Unclear::Disagree)),
+        bad(BadRequest::Method),
+        bad(BadRequest::TargetTooLong),
+        asked(denied(Reason::TwoCredentials)),
+        asked(denied(Reason::Missing)),
+        asked(denied(Reason::MissingRole)),
+        asked(auth(AuthError::Store(StoreError::Indeterminate))),
+    ];
+    insta::assert_snapshot!(table.join("\n"), @r#"
+    403 bad_request
+    403 bad_request
+    403 method_not_allowed
+    403 uri_too_long
+    403 two_credentials www-authenticate: Bearer error="invalid_request"
+    401 missing_token www-authenticate: Bearer
+    403 missing_role www-authenticate: Bearer error="insufficient_scope"
+    503 store_unavailable retry-after: 1
+    "#);
 }
 
 #[test]
