@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import sys
 
 import yaml
@@ -49,6 +50,17 @@ expect(security["allowPrivilegeEscalation"] is False, "kubernetes: escalation")
 expect(security["capabilities"]["drop"] == ["ALL"], "kubernetes: capabilities")
 expect("subPath" not in json.dumps(spec), "kubernetes: a subPath is never updated")
 expect("cpu" not in sidecar["resources"]["limits"], "kubernetes: a CPU limit")
+
+asks = parsed["forward-auth/traefik.yaml"][0]["http"]["middlewares"]["sidegate"]["forwardAuth"]
+managed = re.compile(asks["authResponseHeadersRegex"])
+for name in ("User-Id", "User-Name", "User-Email", "User-Role", "Tenant-Id", "Session-Id", "Auth-Method"):
+    for first in "-_.!":
+        for second in "-_.~":
+            spelled = f"X{first}{name.replace('-', second)}"
+            expect(managed.search(spelled) and managed.search(spelled.lower()), f"traefik: {spelled} passes")
+for other in ("User-Agent", "X-User-Agent", "X-Request-Id", "X-Auth-Token", "X-User-Ids", "AX-User-Id"):
+    expect(not managed.search(other), f"traefik: {other} is taken away")
+expect(asks["trustForwardHeader"] is False, "traefik: believes its clients")
 
 validate(json.loads((root / "docs/openapi.json").read_text()))
 
