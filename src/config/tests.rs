@@ -403,6 +403,18 @@ fn insecure_cookies_on_https_need_the_danger_key() {
 }
 
 #[test]
+fn a_check_renews_cookies_only_where_tokens_travel_in_them() {
+    let mount = "[[mount]]\nverify_renews = true\n";
+    for delivery in ["", "delivery = \"json\"\n", "delivery = \"hybrid\"\n"] {
+        let told = told(&format!("{mount}{delivery}"));
+        assert!(told.contains("mount[1].verify_renews"), "{told}");
+    }
+    let config = good(&format!("{mount}delivery = \"cookies\"\n"));
+    assert!(config.api.mounts.iter().all(|mount| mount.verify_renews));
+    assert!(!good("").api.mounts[0].verify_renews);
+}
+
+#[test]
 fn the_environment_overrides_the_file_in_any_case() {
     let env = [
         ("SIDEGATE__SERVER__LISTEN", "0.0.0.0:80"),

@@ -1,0 +1,191 @@
+//! Who is believed, about what: peers, contradictions, forged names, credentials.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::held::{Held, IDENTITY, RULES, TRUSTED, identity, trusting};
+use crate::client::Ask;
+use crate::harness::{PASSWORD, TestApp};
+
+#[tokio::test]
+async fn who_is_not_trusted_is_not_believed_about_another_request() {
+    let app = TestApp::with(RULES).await;
+    let ann = app.user("ann").await;
+    let public = Held::new("GET", "/public/x");
+    for ask in [public.forwarded(), public.original(), public.ingress()] {
+        let answer = ask.send(app.address).await;
+        assert_eq!(answer.verdict(), (401, "missing_token".into()), "{ask:?}");
+    }
+    let denied = Held::new("GET", "/public/never").by(&ann);
+    for ask in [denied.forwarded(), denied.original(), denied.ingress()] {
+        let answer = ask.send(app.address).await;
+        assert_eq!(answer.status, 200, "the token itself is good: {ask:?}");
+    }
+    let contradiction = denied.forwarded().with("X-Original-URI", "/else");
+    assert_eq!(contradiction.send(app.address).await.status, 200);
+    for held in [&public, &denied] {
+        let answer = held.path().send(app.address).await;
+        assert_eq!(answer.verdict(), (404, "not_found".into()));
+    }
+    let mut post = public.forwarded();
+    post.method = "POST".to_owned();
+    assert_eq!(post.send(app.address).await.status, 405);
+}
+
+#[tokio::test]
+async fn trusted_networks_are_those_of_the_peer_and_not_of_the_client() {
+    let app = TestApp::with(&format!(
+        "[server]\ntrusted_proxies = [\"203.0.113.0/24\"]\n{RULES}"
+    ))
+    .await;
+    let ask = Held::new("GET", "/public/x").forwarded();
+    assert_eq!(ask.send(app.address).await.status, 401);
+}
+
+#[tokio::test]
+async fn what_a_client_adds_to_a_check_opens_nothing() {
+    let app = trusting("").await;
+    let ann = app.user("ann").await;
+    let held = Held::new("POST", "/admin/users").by(&ann);
+    for ask in held.every_way() {
+        for (name, value) in [
+            ("X-Forwarded-Uri", "/public/x"),
+            ("X-Forwarded-Method", "GET"),
+            ("X-Forwarded-Host", "open.example.org"),
+            ("X-Original-URI", "/public/x"),
+            ("X-Original-Method", "GET"),
+            ("X-Original-URL", "https://app.example.org/public/x"),
+            ("X-Original-URL", "https://open.example.org/admin/users"),
+            ("X-Forwarded-Uri", ""),
+            ("X-Forwarded-Uri", "/admin/users"),
+        ] {
+            let ask = ask.clone().with(name, value);
+            let answer = ask.send(app.address).await;
+            assert_eq!(answer.status, 403, "{ask:?}: {}", answer.text());
+        }
+        for (name, value) in [
+            ("X-HTTP-Method-Override", "GET"),
+            ("X-Rewrite-URL", "/public/x"),
+            ("X_Original_URI", "/public/x"),
+            ("X-Forwarded-Prefix", "/public"),
+            ("Connection", "X-Forwarded-Uri, X-Original-URI"),
+        ] {
+            let ask = ask.clone().with(name, value);
+            let answer = ask.send(app.address).await;
+            assert_eq!(answer.verdict(), (403, "missing_role".into()), "{ask:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_says_nothing_or_half_of_it_is_refused() {
+    let app = trusting("").await;
+    let ann = app.user("ann").await;
+    let silent = ann.get("/auth/verify").await;
+    assert_eq!(silent.verdict(), (403, "bad_request".into()));
+    assert!(silent.text().contains("trusted proxy"), "{}", silent.text());
+    let with_query = ann.get("/auth/verify?/public/x").await;
+    assert_eq!(with_query.verdict(), (403, "bad_request".into()));
+    let held = Held::new("GET", "/public/x").by(&ann);
+    for whole in [held.forwarded(), held.original(), held.ingress()] {
+        let told = |(name, _): &(String, String)| {
+            let name = name.to_lowercase();
+            name.starts_with("x-original") || name == "x-forwarded-uri" || name.ends_with("method")
+        };
+        for at in 0..whole.headers.len() {
+            if told(&whole.headers[at]) {
+                let mut part = whole.clone();
+                part.headers.remove(at);
+                let answer = part.send(app.address).await;
+                assert_eq!(answer.verdict(), (403, "bad_request".into()), "{part:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_answer_names_the_caller_and_never_what_the_client_claims() {
+    let app = trusting("").await;
+    let ann = app.user("ann").await;
+    let forge = |mut ask: Ask| {
+        for name in IDENTITY {
+            ask = ask.with(name, "evil").with(&name.replace('-', "_"), "evil");
+        }
+        ask
+    };
+    for target in ["/public/x", "/maybe/x"] {
+        for ask in Held::new("GET", target).every_way() {
+            let answer = forge(ask).send(app.address).await;
+            assert_eq!((answer.status, identity(&answer)), (200, BTreeMap::new()));
+            let extra = |(name, _): &&(String, String)| name.to_lowercase().starts_with("x-");
+            assert_eq!(answer.headers.iter().find(extra), None);
+        }
+    }
+    for ask in Held::new("GET", "/maybe/x").by(&ann).every_way() {
+        let answer = forge(ask).send(app.address).await;
+        let named = identity(&answer);
+        assert_eq!(named["x-user-name"], "ann");
+        assert_eq!(named["x-session-id"], ann.session);
+        assert!(
+            !named.contains_key("x-user-email"),
+            "what has no value is absent"
+        );
+        assert!(named.values().all(|value| value != "evil"));
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_cannot_be_read_is_a_refusal() {
+    let app = trusting("").await;
+    let ann = app.user("ann").await;
+    let bob = app.user("bob").await;
+    let good = format!("sidegate_access={}", ann.access);
+    for (name, value, status, code) in [
+        ("Authorization", "Bearer", 401, "invalid_token"),
+        ("Authorization", "Bearer a b", 401, "invalid_token"),
+        ("Authorization", "Bearer garbage", 401, "invalid_token"),
+        ("Cookie", "sidegate_access=", 401, "invalid_token"),
+        ("Cookie", "sidegate_access=\"x\"", 401, "invalid_token"),
+        ("Cookie", &format!("{good}; {good}"), 401, "invalid_token"),
+        (
+            "Cookie",
+            &format!("sidegate_access={}\u{1}", ann.access),
+            400,
+            "",
+        ),
+    ] {
+        for target in ["/orders", "/maybe/x"] {
+            for ask in Held::new("GET", target).every_way() {
+                let answer = ask.with(name, value).send(app.address).await;
+                assert_eq!(
+                    (answer.status, answer.code().as_str()),
+                    (status, code),
+                    "{value}"
+                );
+            }
+        }
+    }
+    let two = Held::new("GET", "/maybe/x").by(&bob);
+    for ask in two.every_way() {
+        let answer = ask.with("Cookie", &good).send(app.address).await;
+        assert_eq!(answer.verdict(), (403, "two_credentials".into()));
+    }
+}
+
+#[tokio::test]
+async fn s58_a_check_that_has_to_ask_a_store_without_an_answer_is_refused() {
+    let mount = "[[mount]]\nprefix = \"/auth\"\ndelivery = \"cookies\"\nverify_renews = true\n";
+    let (app, faults) = TestApp::with_faults(&format!("{TRUSTED}{mount}{RULES}")).await;
+    app.account("ann", &["user"]).await;
+    let told = app.anon().try_login("ann", PASSWORD).await;
+    app.clock.advance(Duration::from_secs(3600));
+    faults.fail_reads(true);
+    let mut held = Held::new("GET", "/orders");
+    let refresh = told.cookie_pair("sidegate_refresh");
+    held.credential = Some(("Cookie".to_owned(), refresh));
+    for ask in held.every_way() {
+        let answer = ask.send(app.address).await;
+        assert_eq!(answer.verdict(), (503, "store_unavailable".into()));
+        assert_eq!(identity(&answer), BTreeMap::new());
+    }
+}
