@@ -87,6 +87,7 @@ impl Forwarder {
         let via = Via {
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             scheme: Scheme::Http,
+            subject: None,
             host: request.headers().get(header::HOST).cloned(),
             request_id: HeaderValue::from_static("0"),
             earlier: Earlier::default(),

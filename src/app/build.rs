@@ -18,6 +18,7 @@ use crate::service::upkeep::Queues;
 use crate::service::{Current, Parts, Service};
 use crate::store::Embedded;
 use crate::telemetry::metrics::Events;
+use crate::tls::Door;
 use crate::tokens::issue::Issuer;
 use crate::tokens::keys::Keys;
 use crate::types::random::{Random, SystemRandom};
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     pub(super) queues: Queues,
     pub(super) events: Arc<Events>,
     pub(super) rules: Arc<RouteTable>,
+    /// TLS of the public listener, if it speaks TLS.
+    pub(super) door: Option<Arc<Door>>,
 }
 
 /// Opens keys and store and builds what knows no sockets.
@@ -74,6 +77,10 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
     let store = match store {
         Some(store) => Arc::clone(store),
         None => Arc::new(Embedded::open(&config.store, Arc::clone(clock))?),
+    };
+    let door = match &config.server.tls {
+        Some(settings) => Some(Arc::new(Door::open(settings.clone(), clock.now())?)),
+        None => None,
     };
     let liveness = Arc::new(Liveness::new());
     let streams = Arc::new(Streams::new(Arc::clone(&liveness)));
@@ -113,6 +120,7 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         },
         events,
         rules,
+        door,
         surroundings,
         config,
     })

@@ -3,12 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
+use http::HeaderName;
+
 use crate::control::listener::BindError;
 use crate::guard::headers::BadPreset;
 use crate::policy::PolicyError;
 use crate::service::AuthError;
 use crate::service::password;
 use crate::store::StoreError;
+use crate::tls::BadSetup;
 use crate::tls::client::BadClient;
 use crate::tokens::keys::KeysError;
 
@@ -36,6 +39,12 @@ pub enum StartError {
     /// What is remembered about ended sessions could not be read; without it nothing is judged.
     #[error("the ended sessions cannot be read from the store: {0}")]
     Revocations(#[source] AuthError),
+    /// Certificates of the public listener.
+    #[error("server.tls: {0}")]
+    Tls(#[from] BadSetup),
+    /// A header for the client's certificate that tells something else already.
+    #[error("server.tls.client_subject_header: {0} is an identity header; choose another name")]
+    SubjectHeader(HeaderName),
     /// A socket.
     #[error("cannot listen on {address}: {error}; choose another {key}")]
     Listen {

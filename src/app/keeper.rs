@@ -31,11 +31,15 @@ use crate::server::control::{self, Operator, RunningServer};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::outbox::Writer;
 use crate::server::problem::Code;
-use crate::server::worker::{Doorman, Exchangeable, Worker};
+use crate::server::redirect::{self, Target};
+use crate::server::settings::Listen;
+use crate::server::worker::{Doorman, Entrance, Exchangeable, Worker};
 use crate::service::upkeep::{self, Queues, Upkeep};
 use crate::service::{Current, Service};
 use crate::store::Lifecycle as _;
 use crate::telemetry::metrics::{Kind, Metrics, Reading, Reloads, WorkerMetrics};
+use crate::tls::Door;
+use crate::types::time::Clock;
 
 /// How often the store is asked whether it can still commit.
 const STORE_CHECK: Duration = Duration::from_secs(2);
@@ -47,6 +51,8 @@ const STORE_CLOSE: Duration = Duration::from_secs(10);
 pub(super) struct Keeper {
     config: Arc<ArcSwap<Config>>,
     service: Arc<Current>,
+    door: Option<Arc<Door>>,
+    clock: Arc<dyn Clock>,
     queues: Queues,
     upkeep: Arc<Upkeep>,
     lifecycle: Lifecycle,
@@ -104,6 +110,7 @@ impl Keeper {
                 Arc::clone(&pipeline),
                 Arc::clone(&doorman),
                 lifecycle.clone(),
+                Entrance::new(config.server.proxy_protocol, shared.door.clone()),
                 Arc::clone(&alive),
             );
             exchangeable.push(Arc::downgrade(&pipeline));
@@ -111,8 +118,13 @@ impl Keeper {
             metrics.push(counted);
             ticks.push(alive);
         }
+        if let Some(socket) = sockets.redirect {
+            let thread = redirect::start(socket, redirect_target(config), lifecycle.clone());
+            workers.push(thread.map_err(StartError::System)?);
+        }
         let upkeep = Arc::new(Upkeep::default());
-        let readings = readings(&shared.service, &upkeep, writer.as_ref());
+        let mut readings = readings(&shared.service, &upkeep, writer.as_ref());
+        readings.extend(shared.door.as_ref().map(certificates));
         let events = Arc::clone(&shared.events);
         let counts = Arc::new(Reloads::default());
         let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
@@ -129,6 +141,7 @@ impl Keeper {
             keys: Arc::clone(&shared.keys),
             surroundings: shared.surroundings.clone(),
             doorman,
+            door: shared.door.clone(),
             workers: exchangeable,
             counts,
             turn: Mutex::new(()),
@@ -141,6 +154,8 @@ impl Keeper {
         Ok(Self {
             config: in_force,
             reload,
+            door: shared.door,
+            clock: shared.surroundings.clock,
             service: shared.service,
             queues: shared.queues,
             upkeep,
@@ -174,6 +189,9 @@ impl Keeper {
         );
         let service = self.service.load_full();
         start(&mut beside, async move { service.watch_streams().await });
+        if let Some(door) = self.door.take() {
+            start(&mut beside, watch(door, Arc::clone(&self.clock)));
+        }
         if let Some(socket) = self.admin_socket.take() {
             let admin = Arc::clone(&self.admin);
             start(&mut beside, async move {
@@ -218,6 +236,43 @@ fn start(beside: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'stat
 fn told(outcome: io::Result<()>) {
     if let Err(error) = outcome {
         tracing::error!(%error, "a listener for the operator has ended");
+    }
+}
+
+/// Looks at the certificates' files until dropped.
+async fn watch(door: Arc<Door>, clock: Arc<dyn Clock>) {
+    let mut every = interval(door.settings().reload_interval);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let (door, now) = (Arc::clone(&door), clock.now());
+        // Files are read, and a disk may be slow. What came of it is logged and counted.
+        drop(spawn_blocking(move || door.look(now)).await);
+    }
+}
+
+/// How often certificates could not be reloaded.
+fn certificates(door: &Arc<Door>) -> Reading {
+    let door = Arc::clone(door);
+    Reading {
+        name: "tls_reload_failures",
+        help: "Certificates that could not be reloaded",
+        kind: Kind::Counter,
+        read: Box::new(move || door.failed()),
+    }
+}
+
+/// Where the redirect listener sends clients.
+fn redirect_target(config: &Config) -> Target {
+    let origin = config.api.public_origin.as_deref();
+    let authority = origin.and_then(|origin| origin.strip_prefix("https://"));
+    let port = match &config.server.listen {
+        Listen::Tcp(address) if ![0, 443].contains(&address.port()) => Some(address.port()),
+        _ => None,
+    };
+    Target {
+        authority: authority.map(str::to_owned),
+        port,
     }
 }
 

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use crate::api::Api;
 use crate::app::error::StartError;
@@ -98,7 +98,7 @@ impl<'a> Common<'a> {
     /// A worker's first pipeline.
     pub(super) fn first(&self, lasting: Lasting) -> Result<Pipeline, StartError> {
         let guard = self.guard()?;
-        let proxy = Proxy::new(self.carried(&guard))?;
+        let proxy = Proxy::new(self.carried(&guard)?)?;
         Ok(self.assemble(lasting, guard, Arc::new(proxy)))
     }
 
@@ -110,10 +110,13 @@ impl<'a> Common<'a> {
         } else {
             self.guard()?
         };
-        let proxy = if old.proxy == new.proxy && old.guard.headers == new.guard.headers {
+        let is_same = old.proxy == new.proxy
+            && old.guard.headers == new.guard.headers
+            && old.server.client_subject_header == new.server.client_subject_header;
+        let proxy = if is_same {
             Arc::clone(&before.proxy)
         } else {
-            Arc::new(before.proxy.followed_by(self.carried(&guard))?)
+            Arc::new(before.proxy.followed_by(self.carried(&guard)?)?)
         };
         Ok(self.assemble(Lasting::of(before), guard, proxy))
     }
@@ -136,11 +139,19 @@ impl<'a> Common<'a> {
     }
 
     /// The proxy's settings; which header names are ours to set, the guard knows.
-    fn carried(&self, guard: &Guard) -> proxy::Settings {
-        proxy::Settings {
-            managed: guard.identity_headers().managed(),
-            ..self.config.proxy.clone()
+    fn carried(&self, guard: &Guard) -> Result<proxy::Settings, StartError> {
+        let mut managed = guard.identity_headers().managed();
+        if let Some(subject) = &self.config.server.client_subject_header {
+            let folded = |name: &HeaderName| name.as_str().replace(['.', '_'], "-");
+            if managed.iter().any(|name| folded(name) == folded(subject)) {
+                return Err(StartError::SubjectHeader(subject.clone()));
+            }
+            managed.push(subject.clone());
         }
+        Ok(proxy::Settings {
+            managed,
+            ..self.config.proxy.clone()
+        })
     }
 
     fn assemble(&self, lasting: Lasting, guard: Guard, proxy: Arc<Proxy>) -> Pipeline {
@@ -156,9 +167,10 @@ impl<'a> Common<'a> {
             paths: server.paths.clone(),
             trusted: server.trusted_proxies.clone(),
             public_scheme: public_scheme(self.config),
+            subject_header: server.client_subject_header.clone(),
             deadlines: Deadlines {
                 header: server.header_timeout,
-                handshake: server.header_timeout,
+                handshake: server.handshake_timeout,
                 body_rate: server.body_rate,
             },
             clock: lasting.clock,

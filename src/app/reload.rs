@@ -25,6 +25,7 @@ use crate::server::worker::{Doorman, Exchangeable};
 use crate::service::{Current, Service};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Reloads;
+use crate::tls::{Door, Setup};
 use crate::tokens::keys::Keys;
 
 /// Reads the configuration again.
@@ -45,6 +46,8 @@ pub(super) struct Inner {
     pub(super) keys: Arc<Keys>,
     pub(super) surroundings: Surroundings,
     pub(super) doorman: Arc<Doorman>,
+    /// Certificates of the public listener.
+    pub(super) door: Option<Arc<Door>>,
     /// Where each worker finds its pipeline. A worker that has ended takes it along: the log in it
     /// must not outlive the workers.
     pub(super) workers: Vec<Weak<Exchangeable>>,
@@ -58,6 +61,7 @@ struct Next {
     config: Config,
     service: Arc<Service>,
     pipelines: Vec<(Arc<Exchangeable>, Pipeline)>,
+    certificates: Option<(Arc<Door>, Setup)>,
     /// The keys of what needs a restart.
     waiting: Vec<&'static str>,
 }
@@ -118,8 +122,15 @@ impl Inner {
             let next = common.next(&worker.load(), &old);
             pipelines.push((worker, next.map_err(|error| words(&error))?));
         }
-        // Last, because they take effect at once: every mistake elsewhere has been found by then.
         let now = self.surroundings.clock.now();
+        let certificates = match (&self.door, &config.server.tls) {
+            (Some(door), Some(settings)) => {
+                let setup = Setup::read(settings.clone(), now).map_err(|error| words(&error))?;
+                Some((Arc::clone(door), setup))
+            }
+            _ => None,
+        };
+        // Last, because they take effect at once: every mistake elsewhere has been found by then.
         let warnings = self.keys.reload(now, random).map_err(|e| words(&e))?;
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -128,6 +139,7 @@ impl Inner {
             config,
             service,
             pipelines,
+            certificates,
             waiting,
         })
     }
@@ -138,6 +150,7 @@ impl Inner {
             config,
             service,
             pipelines,
+            certificates,
             waiting,
         } = next;
         for warning in &config.warnings {
@@ -149,6 +162,9 @@ impl Inner {
         logging::set_level(&config.log);
         let server = &config.server;
         (self.doorman).admit_at_most(server.max_connections, server.max_connections_per_address);
+        if let Some((door, setup)) = certificates {
+            door.take(setup);
+        }
         self.service.store(service);
         for (worker, pipeline) in pipelines {
             worker.store(Arc::new(pipeline));

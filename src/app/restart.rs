@@ -19,6 +19,13 @@ pub(super) fn held_back(started: &Config, mut new: Config) -> (Config, Vec<&'sta
     hold.back("server.control", &was.control, &mut server.control);
     hold.back("admin.listen", &was.admin, &mut server.admin);
     hold.back("log.access", &was.access_log, &mut server.access_log);
+    let proxied = &mut server.proxy_protocol;
+    hold.back("server.proxy_protocol", &was.proxy_protocol, proxied);
+    let redirect = &mut server.redirect_listen;
+    hold.back("server.redirect_listen", &was.redirect_listen, redirect);
+    if was.tls.is_some() != server.tls.is_some() {
+        hold.back("server.tls", &was.tls, &mut server.tls);
+    }
     let target = &mut server.access_log_target;
     hold.back("log.access_file", &was.access_log_target, target);
     hold.back("log.format", &was.json_logs, &mut server.json_logs);

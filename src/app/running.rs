@@ -19,6 +19,7 @@ use crate::tokens::keys::Keys;
 pub struct Running {
     address: Option<SocketAddr>,
     admin: Option<SocketAddr>,
+    redirect: Option<SocketAddr>,
     lifecycle: Lifecycle,
     service: Arc<Current>,
     keys: Arc<Keys>,
@@ -44,6 +45,7 @@ pub fn start(
         .map_err(StartError::Revocations)?;
     let sockets = runtime.block_on(Sockets::bind(&shared))?;
     let (address, admin) = (sockets.public.address(), sockets.admin_address());
+    let redirect = sockets.redirect_address();
     let lifecycle = Lifecycle::new();
     let keeper = Keeper::start(shared, sockets, lifecycle.clone(), reread)?;
     let reload = keeper.reload();
@@ -55,6 +57,7 @@ pub fn start(
     Ok(Running {
         address,
         admin,
+        redirect,
         lifecycle,
         service,
         keys,
@@ -72,6 +75,11 @@ impl Running {
     /// The admin address, if there is one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// The address that only sends clients to https, if there is one.
+    pub fn redirect_address(&self) -> Option<SocketAddr> {
+        self.redirect
     }
 
     /// The use cases in force, for whoever runs it in-process.

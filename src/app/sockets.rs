@@ -11,11 +11,13 @@ use crate::app::error::StartError;
 use crate::control::listener as control_listener;
 use crate::server::admin;
 use crate::server::listener::Bound;
+use crate::server::redirect;
 
 /// Bound sockets.
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) public: Bound,
+    pub(super) redirect: Option<std::net::TcpListener>,
     pub(super) admin: Option<std::net::TcpListener>,
     pub(super) control: Option<(UnixListener, PathBuf)>,
 }
@@ -32,6 +34,14 @@ impl Sockets {
                 error,
             }
         })?;
+        let redirect = match settings.redirect_listen {
+            Some(address) => Some(redirect::bind(address).map_err(|error| StartError::Listen {
+                address: address.to_string(),
+                key: "server.redirect_listen",
+                error,
+            })?),
+            None => None,
+        };
         let admin = settings.admin.map(bind_admin).transpose()?;
         let control = match &settings.control {
             Some(path) => {
@@ -42,9 +52,16 @@ impl Sockets {
         };
         Ok(Self {
             public,
+            redirect,
             admin,
             control,
         })
+    }
+
+    pub(super) fn redirect_address(&self) -> Option<SocketAddr> {
+        self.redirect
+            .as_ref()
+            .and_then(|socket| socket.local_addr().ok())
     }
 
     pub(super) fn admin_address(&self) -> Option<SocketAddr> {

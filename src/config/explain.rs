@@ -13,6 +13,7 @@ use crate::proxy::settings::Address;
 use crate::server::settings::Listen;
 use crate::service::settings::SignupMode;
 use crate::store::settings::Engine;
+use crate::tls::settings::{self as tls, ClientAuth};
 use crate::types::duration::{show_duration, show_size};
 use crate::types::role::Role;
 
@@ -158,6 +159,7 @@ fn list(f: &mut fmt::Formatter<'_>, heading: &str, lines: &[String]) -> fmt::Res
 fn listener(config: &Config) -> String {
     let server = &config.server;
     let place = match &server.listen {
+        Listen::Tcp(address) if server.tls.is_some() => format!("https://{address}"),
         Listen::Tcp(address) => format!("http://{address}"),
         Listen::Unix(path) => format!("unix:{}", path.display()),
     };
@@ -170,7 +172,31 @@ fn listener(config: &Config) -> String {
     } else {
         format!("for {}", server.hosts.join(", "))
     };
-    format!("{place}, {threads}, {hosts}")
+    let mut words = format!("{place}, {threads}, {hosts}");
+    if let Some(tls) = &server.tls {
+        words.push_str(&certificates(tls, server.client_subject_header.as_ref()));
+    }
+    if server.proxy_protocol {
+        words.push_str(", a PROXY header from trusted proxies");
+    }
+    if let Some(address) = server.redirect_listen {
+        words = format!("{words}; {address} sends clients there");
+    }
+    words
+}
+
+fn certificates(tls: &tls::Settings, subject: Option<&http::HeaderName>) -> String {
+    let own = match tls.pairs.len() {
+        1 => "one certificate".to_owned(),
+        n => format!("{n} certificates by name"),
+    };
+    let theirs = match tls.client_auth {
+        ClientAuth::Off => "",
+        ClientAuth::Optional { .. } => ", clients may have one",
+        ClientAuth::Required { .. } => ", clients must have one",
+    };
+    let told = subject.map_or_else(String::new, |name| format!(", told as {name}"));
+    format!(", {own}{theirs}{told}")
 }
 
 fn upstream(config: &Config) -> String {

@@ -139,4 +139,4 @@ fn unknown(name: &str, template: &Table) -> Refusal {
 /// Keys whose word may also be written as a bare `true` or `false`.
 const FLAG_OR_WORD: &[&str] = &["cookies.secure"];
 /// The longest list of known keys that a message shows.
-const MAX_LISTED: usize = 12;
+const MAX_LISTED: usize = 16;

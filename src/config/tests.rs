@@ -234,9 +234,6 @@ level = "verbose"
 #[test]
 fn features_of_later_versions_are_refused_each_with_one_sentence() {
     let text = r#"
-[server.tls]
-cert = "a"
-key = "b"
 [store]
 url = "redis://localhost"
 [signup]
@@ -311,6 +308,75 @@ fn every_kind_of_upstream_is_understood() {
         ),
     ] {
         assert_eq!(upstream(text).unwrap_err(), told);
+    }
+}
+
+#[test]
+fn tls_is_told_whole_or_not_at_all() {
+    let told_one = |text: &str| told(text).lines().next().unwrap_or_default().to_owned();
+    for (text, words) in [
+        ("cert = \"a\"", "server.tls.key: is not set"),
+        ("key = \"a\"", "server.tls.cert: is not set"),
+        (
+            "client_auth = \"required\"",
+            "server.tls.client_ca: is not set",
+        ),
+        ("client_ca = \"a\"", "server.tls.client_ca: has no effect"),
+        ("client_auth = \"maybe\"", "server.tls.client_auth: "),
+        (
+            "client_auth = \"optional\"\nclient_ca = \"a\"",
+            "server.tls: has no effect without a certificate",
+        ),
+        (
+            "cert = \"a\"\nkey = \"b\"\nclient_subject_header = \"X-Subject\"",
+            "server.tls.client_subject_header: has no effect",
+        ),
+        (
+            "cert = \"a\"\nkey = \"b\"\nclient_auth = \"required\"\nclient_ca = \"c\"\n\
+             client_subject_header = \"Host\"",
+            "server.tls.client_subject_header: host has its own meaning",
+        ),
+        (
+            "cert = \"a\"\nkey = \"b\"\n[[server.tls.certificate]]\ncert = \"c\"",
+            "server.tls.certificate[1].key: is not set",
+        ),
+    ] {
+        let told = told_one(&format!("[server.tls]\n{text}"));
+        assert!(told.contains(words), "{text}\n{told}");
+    }
+    let config = good(
+        "[server.tls]\ncert = \"a\"\nkey = \"b\"\nclient_auth = \"optional\"\nclient_ca = \"c\"\n\
+         client_subject_header = \"X-Client-Subject\"\n[[server.tls.certificate]]\ncert = \"d\"\n\
+         key = \"e\"",
+    );
+    let tls = config.server.tls.unwrap();
+    let files: Vec<_> = tls.files().map(|file| file.display().to_string()).collect();
+    assert_eq!(files, ["a", "b", "d", "e", "c"]);
+    assert!(config.api.cookies.secure, "the listener is https");
+}
+
+#[test]
+fn a_listener_that_could_not_do_what_it_is_for_is_refused() {
+    for (text, words) in [
+        (
+            "proxy_protocol = true",
+            "nobody is trusted to send the header",
+        ),
+        (
+            "redirect_listen = \"0.0.0.0:80\"",
+            "there is no https to send clients to",
+        ),
+        (
+            "redirect_listen = \"80\"\npublic_url = \"https://a\"",
+            "is no address",
+        ),
+        (
+            "redirect_listen = \"127.0.0.1:8080\"\npublic_url = \"https://a\"",
+            "is the same address as server.listen",
+        ),
+    ] {
+        let told = told(&format!("[server]\n{text}"));
+        assert!(told.contains(words), "{text}\n{told}");
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) fn write(out: &mut impl Lines, via: &Via) {
         line(out, b"x-forwarded-prefix: ", prefix.as_bytes());
     }
     line(out, b"x-request-id: ", via.request_id.as_bytes());
+    if let Some((name, value)) = via.subject.as_deref() {
+        out.line(name, value);
+    }
 }
 
 fn line(out: &mut impl Lines, label: &'static [u8], value: &[u8]) {
@@ -81,6 +84,7 @@ mod tests {
             scheme: Scheme::Https,
             host: Some(HeaderValue::from_static(host)),
             request_id: HeaderValue::from_static("id-1"),
+            subject: None,
             earlier: Earlier::default(),
         }
     }

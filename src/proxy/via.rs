@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::types::net::Scheme;
 
@@ -18,6 +18,8 @@ pub struct Via {
     pub host: Option<HeaderValue>,
     /// The id of this request, ours or a trusted peer's.
     pub request_id: HeaderValue,
+    /// The header that tells the subject of the client's certificate, and the subject.
+    pub subject: Option<Box<(HeaderName, HeaderValue)>>,
     /// What a trusted peer said about the way before it; empty for every other peer.
     pub earlier: Earlier,
 }

@@ -110,6 +110,7 @@ impl Context {
             scheme: public.unwrap_or(self.scheme),
             host,
             request_id: self.request_id.clone(),
+            subject: None,
             earlier: std::mem::take(&mut self.earlier),
         }
     }

@@ -98,9 +98,7 @@ impl Pipeline {
         if over_http2 {
             as_http1(&mut request, &*self.random);
         }
-        let via = record
-            .context_mut()
-            .via(Some(host.value.clone()), self.public_scheme);
+        let via = self.via(host, peer, record);
         let is_websocket = protocol.is_websocket();
         let shown = HeaderValue::from_str(protocol.as_str());
         let handshake = self

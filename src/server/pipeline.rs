@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 
 use crate::api::settings::Mount;
@@ -14,7 +14,7 @@ use crate::api::wire::cors::Cors;
 use crate::api::{Answer, Api, ApiError, Call};
 use crate::guard::{Denial, Guard, Identity, Permit, Verdict, extract};
 use crate::proxy::grpc::is_call;
-use crate::proxy::{Proxy, UpstreamError};
+use crate::proxy::{Proxy, UpstreamError, Via};
 use crate::server::access_log::{AccessLog, Line};
 use crate::server::connection::{Deadlines, Paced};
 use crate::server::context::{Context, RequestIds};
@@ -57,6 +57,8 @@ pub struct Pipeline {
     pub public_scheme: Option<Scheme>,
     /// How long things may take.
     pub deadlines: Deadlines,
+    /// The header that tells the subject of a client's certificate.
+    pub subject_header: Option<HeaderName>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Request ids.
@@ -168,8 +170,8 @@ impl Pipeline {
             Verdict::Deny(denial) => return Err(Fault::Denied(denial)),
         };
         let Some(protocol) = handshake::asked(&request, self) else {
-            let request = paced(request, peer);
-            return self.forward(permit, request, &host, record).await; // 6 forward
+            let place = (&host, peer);
+            return self.forward(permit, request, place, record).await; // 6 forward
         };
         let place = (&host, peer);
         let switching = self.switch(permit, protocol, request, place, record);
@@ -236,8 +238,8 @@ impl Pipeline {
     async fn forward(
         &self,
         permit: Permit,
-        request: Request<Paced<Incoming>>,
-        host: &Host,
+        request: Request<Incoming>,
+        (host, peer): (&Host, &Arc<Peer>),
         record: &mut Record,
     ) -> Result<Response<Body>, Fault> {
         record.routed(RouteClass::Upstream);
@@ -247,9 +249,7 @@ impl Pipeline {
         if let Some(identity) = permit.shared() {
             self.note(identity, record);
         }
-        let via = record
-            .context_mut()
-            .via(Some(host.value.clone()), self.public_scheme);
+        let via = self.via(host, peer, record);
         let watch = Stopwatch::start();
         let call = is_call(request.headers())
             .then(|| {
@@ -258,7 +258,7 @@ impl Pipeline {
                     .map(|caller| self.streams.open(opener(caller)))
             })
             .flatten();
-        let answer = self.proxy.forward(permit, request, &via);
+        let answer = self.proxy.forward(permit, paced(request, peer), &via);
         let answered = match call {
             None => answer.await.map_err(Fault::from),
             Some(stream) => Box::pin(forward_call(answer, stream)).await,
@@ -267,6 +267,17 @@ impl Pipeline {
         let answer = answered?;
         record.leash(&answer, &self.streams);
         Ok(answer.map(Body::Upstream))
+    }
+
+    /// What the proxy writes its headers about the connection from.
+    pub(super) fn via(&self, host: &Host, peer: &Peer, record: &mut Record) -> Via {
+        let mut via = record
+            .context_mut()
+            .via(Some(host.value.clone()), self.public_scheme);
+        if let (Some(name), Some(subject)) = (&self.subject_header, &peer.subject) {
+            via.subject = Some(Box::new((name.clone(), subject.clone())));
+        }
+        via
     }
 
     /// Tells the record who is calling, and now and then the session that it is in use.

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
+use crate::tls::settings as tls;
 use crate::types::net::TrustedProxies;
 use crate::types::path::Allowances;
 
@@ -29,6 +32,16 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// Bytes a second that a request's body must reach; zero = none.
     pub body_rate: u64,
+    /// Time for a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Whether trusted proxies send a PROXY header.
+    pub proxy_protocol: bool,
+    /// TLS of the public listener, if it speaks TLS.
+    pub tls: Option<tls::Settings>,
+    /// The header that tells the application the subject of a client's certificate, if any.
+    pub client_subject_header: Option<HeaderName>,
+    /// The listener that only says where the site is, if any.
+    pub redirect_listen: Option<SocketAddr>,
     /// From the drain signal to closing the listeners.
     pub drain_delay: Duration,
     /// From closing the listeners to giving up on what is still in flight.

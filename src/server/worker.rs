@@ -14,15 +14,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
-use crate::server::connection::{self, Deadlines, Vigil};
+use crate::server::connection::{self, Deadlines, TURNS, Vigil};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::listener::{BoundSocket, Listener};
 use crate::server::pipeline::Pipeline;
 use crate::server::stream::Stream;
 use crate::server::tasks;
 use crate::telemetry::metrics::PoolNumber;
+use crate::tls::Door;
 use crate::types::net;
 
 /// How often a worker looks after its connections and hands over its log.
@@ -35,7 +37,7 @@ const REST: Duration = Duration::from_millis(100);
 const LAST_ACCEPT: Duration = Duration::from_millis(50);
 
 /// What a client above the connection limit is told.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\n\
+pub(super) const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\n\
     content-length: 21\r\nretry-after: 1\r\nconnection: close\r\n\r\ntoo many connections\n";
 
 /// Connections of the whole process, in all and per address.
@@ -110,6 +112,17 @@ struct Admitted {
     address: Option<IpAddr>,
 }
 
+impl Admitted {
+    /// Counts the place as this address's; whether it has not too many.
+    fn count(&mut self, address: IpAddr) -> bool {
+        if self.address.is_some() {
+            return true;
+        }
+        self.address = Some(address);
+        self.doorman.count_in(address) <= self.doorman.max_per_address.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.doorman.open.fetch_sub(1, Ordering::Relaxed);
@@ -122,12 +135,35 @@ impl Drop for Admitted {
 /// A worker's present pipeline. Who exchanges it holds this too.
 pub type Exchangeable = ArcSwap<Pipeline>;
 
+/// How connections begin.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Whether trusted peers say for whom they speak.
+    pub proxy_protocol: bool,
+    /// TLS, if it is spoken.
+    pub door: Option<Arc<Door>>,
+    /// Handshakes that may do their sums.
+    pub(super) turns: Semaphore,
+}
+
+impl Entrance {
+    /// With TLS, or without.
+    pub fn new(proxy_protocol: bool, door: Option<Arc<Door>>) -> Self {
+        Self {
+            proxy_protocol,
+            door,
+            turns: Semaphore::new(TURNS),
+        }
+    }
+}
+
 /// What a worker is made from.
 #[derive(Debug)]
 pub struct Worker {
     pipeline: Arc<Exchangeable>,
     doorman: Arc<Doorman>,
     lifecycle: Lifecycle,
+    entrance: Entrance,
     connections: Mutex<HashMap<u64, Arc<Vigil>>>,
     next: AtomicU64,
     tick: AtomicU64,
@@ -140,12 +176,14 @@ impl Worker {
         pipeline: Arc<Exchangeable>,
         doorman: Arc<Doorman>,
         lifecycle: Lifecycle,
+        entrance: Entrance,
         alive: Arc<AtomicU64>,
     ) -> Self {
         Self {
             pipeline,
             doorman,
             lifecycle,
+            entrance,
             connections: Mutex::new(HashMap::new()),
             next: AtomicU64::new(0),
             tick: AtomicU64::new(1),
@@ -172,6 +210,11 @@ impl Worker {
     /// worker touches its count.
     pub(super) fn pipeline(&self) -> Arc<Pipeline> {
         self.pipeline.load_full()
+    }
+
+    /// How connections begin.
+    pub(super) fn entrance(&self) -> &Entrance {
+        &self.entrance
     }
 
     /// How long things may take.
@@ -225,6 +268,8 @@ impl Worker {
             matches!(stream, Stream::Tcp(_)) && !self.pipeline.load().trusted.trust(peer);
         match self.doorman.enter(one_client.then(|| net::limit_key(peer))) {
             Some(place) => self.serve(stream, peer, place),
+            // Before a handshake there is nothing that could be said.
+            None if self.entrance.door.is_some() => drop(stream),
             None => turn_away(stream),
         }
     }
@@ -244,7 +289,7 @@ impl Worker {
             worker: Arc::clone(self),
             vigil,
             id,
-            _place: place,
+            place,
         };
         tasks::spawn(connection::serve(stream, peer, open));
     }
@@ -323,7 +368,17 @@ pub(super) struct Open {
     pub(super) worker: Arc<Worker>,
     pub(super) vigil: Arc<Vigil>,
     id: u64,
-    _place: Admitted,
+    place: Admitted,
+}
+
+impl Open {
+    /// The connection is this client's, whom its peer speaks for; whether it has a place for it.
+    pub(super) fn stands_for(&mut self, client: IpAddr) -> bool {
+        if self.worker.pipeline().trusted.trust(client) {
+            return true;
+        }
+        self.place.count(net::limit_key(client))
+    }
 }
 
 impl Drop for Open {

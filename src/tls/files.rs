@@ -67,6 +67,11 @@ pub fn chain_and_key(
     Ok((chain, key))
 }
 
+/// What a file holds.
+pub(super) fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    read(path)
+}
+
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut text = Zeroizing::new(Vec::new());
     File::open(path)?

@@ -10,6 +10,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::client::DEADLINE;
@@ -31,6 +32,7 @@ pub(crate) const END_HEADERS: u8 = 4;
 #[derive(Debug)]
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
+    _task: JoinSet<()>,
 }
 
 impl Client {
@@ -48,8 +50,12 @@ impl Client {
         let standing = http2::handshake(executor, TokioIo::new(stream));
         let standing = timeout(DEADLINE, standing).await.expect("in time");
         let (sender, connection) = standing.expect("a connection of HTTP/2");
-        tokio::spawn(connection);
-        Self { sender }
+        let mut task = JoinSet::new();
+        task.spawn(async move { drop(connection.await) });
+        Self {
+            sender,
+            _task: task,
+        }
     }
 
     /// Asks, and reads the whole answer.

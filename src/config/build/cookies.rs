@@ -13,8 +13,9 @@ pub(super) fn build(
     desk: &mut Desk<'_>,
     cookies: &Cookies,
     public_origin: Option<&str>,
+    tls: bool,
 ) -> Settings {
-    let secure = secure(desk, cookies, public_origin);
+    let secure = secure(desk, cookies, public_origin, tls);
     let domain = domain(desk, &cookies.domain);
     let same_sites = [("Lax", "Lax"), ("Strict", "Strict"), ("None", "None")];
     let same_site = desk
@@ -51,10 +52,9 @@ pub(super) fn build(
     }
 }
 
-/// `auto` follows the scheme of `server.public_url`; without one it follows the listener, which is
-/// plain HTTP.
-fn secure(desk: &mut Desk<'_>, cookies: &Cookies, public_origin: Option<&str>) -> bool {
-    let https = public_origin.is_some_and(|origin| origin.starts_with("https://"));
+/// `auto` follows the scheme of `server.public_url`; without one it follows the listener.
+fn secure(desk: &mut Desk<'_>, cookies: &Cookies, public_origin: Option<&str>, tls: bool) -> bool {
+    let https = public_origin.map_or(tls, |origin| origin.starts_with("https://"));
     let words = [
         ("auto", Secure::Auto),
         ("true", Secure::Yes),

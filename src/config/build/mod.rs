@@ -12,6 +12,7 @@ mod names;
 mod network;
 mod policy;
 mod refused;
+mod tls;
 mod tokens;
 mod upstream;
 
@@ -34,7 +35,12 @@ pub(super) fn build(
     let tokens = tokens::build(&mut desk, &raw.tokens, sources.read);
     let store = accounts::store(&mut desk, &raw.store, &tokens);
     let public_origin = network::public_origin(&mut desk, &raw.server);
-    let cookies = cookies::build(&mut desk, &raw.cookies, public_origin.as_deref());
+    let cookies = cookies::build(
+        &mut desk,
+        &raw.cookies,
+        public_origin.as_deref(),
+        tls::is_on(&raw.server),
+    );
     let (server, trusted_networks) =
         network::build(&mut desk, raw, sources.cores, &store, &tokens.keys_dir);
     let proxy = upstream::build(&mut desk, raw, &cookies);

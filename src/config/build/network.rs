@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use crate::config::build::desk::{Desk, HOUR, MINUTE, secs};
-use crate::config::build::names;
+use crate::config::build::{names, tls};
 use crate::config::hint::nearest;
 use crate::config::raw::{Log, Paths, Raw, Server};
 use crate::server::settings::{AccessLogTarget, Listen, Settings};
@@ -31,6 +31,14 @@ pub(super) fn build(
     let networks = trusted(desk, server);
     let listen = listen(desk, server);
     let admin = admin(desk, &raw.admin.listen, &listen);
+    let redirect_listen = redirect(desk, server, &listen);
+    if server.proxy_protocol && networks.is_empty() {
+        desk.refuse_with(
+            "server.proxy_protocol",
+            "nobody is trusted to send the header",
+            "list the balancer's addresses in server.trusted_proxies",
+        );
+    }
     let threads = match desk.number("server.threads", server.threads, 0..=1_024) {
         0 => cores.get(),
         some => some as usize,
@@ -56,7 +64,12 @@ pub(super) fn build(
             &server.header_timeout,
             secs(1)..=secs(5 * MINUTE),
         ),
-        body_rate: desk.number("server.body_rate", server.body_rate, 0..=1_000_000) as u64,
+        body_rate: u64::from(desk.number("server.body_rate", server.body_rate, 0..=1_000_000)),
+        handshake_timeout: tls::handshake_timeout(desk, &server.tls),
+        proxy_protocol: server.proxy_protocol,
+        tls: tls::build(desk, server),
+        client_subject_header: tls::subject_header(desk, &server.tls),
+        redirect_listen,
         drain_delay: desk.duration(
             "server.drain_delay",
             &server.drain_delay,
@@ -136,6 +149,33 @@ fn listen(desk: &mut Desk<'_>, server: &Server) -> Listen {
         );
         Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
     }
+}
+
+/// The listener that only sends clients to https. Its port is no business of the public one's.
+fn redirect(desk: &mut Desk<'_>, server: &Server, listen: &Listen) -> Option<SocketAddr> {
+    const KEY: &str = "server.redirect_listen";
+    if server.redirect_listen.is_empty() {
+        return None;
+    }
+    let Ok(address) = server.redirect_listen.parse::<SocketAddr>() else {
+        desk.refuse_with(
+            KEY,
+            "is no address",
+            "write \"0.0.0.0:80\", or \"\" to turn it off",
+        );
+        return None;
+    };
+    if *listen == Listen::Tcp(address) && address.port() != 0 {
+        desk.refuse(KEY, "is the same address as server.listen");
+    }
+    if !tls::is_on(server) && !server.public_url.starts_with("https://") {
+        desk.refuse_with(
+            KEY,
+            "there is no https to send clients to",
+            "set [server.tls], or server.public_url to an https origin",
+        );
+    }
+    Some(address)
 }
 
 fn admin(desk: &mut Desk<'_>, text: &str, listen: &Listen) -> Option<SocketAddr> {

@@ -12,14 +12,7 @@ pub(super) fn refuse(desk: &mut Desk<'_>, raw: &Raw) {
 }
 
 fn features(desk: &mut Desk<'_>, raw: &Raw) {
-    let tls = &raw.server.tls;
-    let refusals: [(&str, bool, &str); 8] = [
-        (
-            "server.tls",
-            !tls.cert.is_empty() || !tls.key.is_empty(),
-            "this version does not end TLS itself; put a TLS-ending proxy in front and list it in \
-             server.trusted_proxies",
-        ),
+    let refusals: [(&str, bool, &str); 7] = [
         (
             "login.second_factor",
             raw.login.second_factor != "off",

@@ -14,7 +14,7 @@ use toml::Table;
 pub(crate) use access::{Cookies, Headers, Limits, Mount, Policy, Rule, Tenancy, Tenant};
 pub(crate) use accounts::{Login, Mail, Passwords, Sessions, Signup, Store, Tokens};
 pub(crate) use network::{
-    Admin, Geoip, Log, PathPrefix, Paths, Rpc, Server, Upstream, UpstreamTls,
+    Admin, Certificate, Geoip, Log, PathPrefix, Paths, Rpc, Server, Tls, Upstream, UpstreamTls,
 };
 
 /// The file.
@@ -72,6 +72,7 @@ impl Raw {
     /// tables.
     pub(crate) fn template() -> Result<Table, toml::ser::Error> {
         let mut raw = Self::default();
+        raw.server.tls.certificate.push(Certificate::default());
         raw.paths.prefix.push(PathPrefix::default());
         raw.rule.push(Rule::default());
         raw.mount.push(Mount::default());

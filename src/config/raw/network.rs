@@ -10,10 +10,14 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Server {
     /// `address:port` or `unix:/path`.
     pub(crate) listen: String,
+    /// `address:port` of the listener that only sends clients to https; empty = none.
+    pub(crate) redirect_listen: String,
     /// Worker threads; 0 = one per available core.
     pub(crate) threads: i64,
     /// Networks whose forwarding headers are believed.
     pub(crate) trusted_proxies: Vec<String>,
+    /// Whether they send a PROXY header.
+    pub(crate) proxy_protocol: bool,
     /// Our own origin as browsers see it.
     pub(crate) public_url: String,
     /// Host names that are answered; none = any.
@@ -40,8 +44,10 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
+            redirect_listen: String::new(),
             threads: 0,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             public_url: String::new(),
             hosts: Vec::new(),
             max_connections: 10_000,
@@ -57,9 +63,46 @@ impl Default for Server {
 }
 
 /// `server.tls`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Tls {
+    /// Certificate chain file.
+    pub(crate) cert: String,
+    /// Private key file.
+    pub(crate) key: String,
+    /// Further certificates, chosen by name.
+    pub(crate) certificate: Vec<Certificate>,
+    /// Authorities of clients' certificates, a file.
+    pub(crate) client_ca: String,
+    /// `off`, `optional`, `required`.
+    pub(crate) client_auth: String,
+    /// The header that tells the application their subject; empty = none.
+    pub(crate) client_subject_header: String,
+    /// For a handshake.
+    pub(crate) handshake_timeout: String,
+    /// How often the files are looked at.
+    pub(crate) reload_interval: String,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            cert: String::new(),
+            key: String::new(),
+            certificate: Vec::new(),
+            client_ca: String::new(),
+            client_auth: "off".to_owned(),
+            client_subject_header: String::new(),
+            handshake_timeout: "5s".to_owned(),
+            reload_interval: "10s".to_owned(),
+        }
+    }
+}
+
+/// `[[server.tls.certificate]]`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Certificate {
     /// Certificate chain file.
     pub(crate) cert: String,
     /// Private key file.

@@ -123,7 +123,7 @@ impl Links {
 
     /// Lets every connection go: one in use ends with its last stream.
     pub(in crate::proxy) fn retire(&self) {
-        lock(&self.links).clear();
+        lock(&self.usable).clear();
     }
 
     /// Connections that no request uses.

@@ -64,6 +64,7 @@ fn via() -> Via {
         scheme: Scheme::Http,
         host: Some(HeaderValue::from_static("app.example.org")),
         request_id: HeaderValue::from_static("request-1"),
+        subject: None,
         earlier: Earlier::default(),
     }
 }

@@ -11,6 +11,7 @@ mod http1;
 mod http2;
 mod opening;
 mod pace;
+mod secure;
 mod transport;
 mod turns;
 mod vigil;
@@ -28,6 +29,7 @@ use crate::server::stream::Stream;
 use crate::server::worker::{Open, Worker};
 
 pub use pace::{Paced, TooSlow};
+pub(super) use secure::TURNS;
 pub use vigil::Deadlines;
 pub(super) use vigil::Vigil;
 

@@ -1,4 +1,9 @@
-//! The beginning of a connection, before the first request: what is spoken on it is found out.
+//! The beginning of a connection, before the first request: who made it and what is spoken on it is
+//! found out.
+//!
+//! ```text
+//! [PROXY header, from a trusted balancer] ─→ [TLS: certificate, ALPN] or [preface of HTTP/2, or not]
+//! ```
 //!
 //! Everything here is under the watch's `header_timeout` from the moment of accepting, except a TLS
 //! handshake, which has `handshake_timeout`; nothing that comes prolongs either.
@@ -7,10 +12,14 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::io::AsyncWriteExt as _;
+
+use crate::server::connection::secure;
 use crate::server::connection::transport::{Replayed, Transport};
 use crate::server::peer::Peer;
+use crate::server::proxied::{self, Proxied};
 use crate::server::stream::Stream;
-use crate::server::worker::Open;
+use crate::server::worker::{FULL, Open};
 use crate::types::net::Scheme;
 
 /// The first bytes of an HTTP/2 client (RFC 9113, 3.4).
@@ -35,9 +44,36 @@ pub(super) struct Opened {
 
 /// Opens a connection; `None` when it ended before it began.
 pub(super) async fn open(stream: Stream, address: IpAddr, open: Open) -> Option<Opened> {
+    match try_open(stream, address, open).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::debug!(peer = %address, %error, "a client connection ended early");
+            None
+        }
+    }
+}
+
+async fn try_open(
+    stream: Stream,
+    mut address: IpAddr,
+    mut open: Open,
+) -> io::Result<Option<Opened>> {
+    let worker = Arc::clone(&open.worker);
     let mut stream = Replayed::new(stream);
-    match plain(&mut stream).await {
-        Ok(protocol) => Some(Opened {
+    let is_spoken_for =
+        worker.entrance().proxy_protocol && worker.pipeline().trusted.trust(address);
+    if is_spoken_for && let Some(client) = behind(&mut stream).await? {
+        address = client.to_canonical();
+        if !open.stands_for(address) {
+            if worker.entrance().door.is_none() {
+                stream.write_all(FULL).await?;
+            }
+            return Ok(None);
+        }
+    }
+    let Some(door) = &worker.entrance().door else {
+        let protocol = plain(&mut stream).await?;
+        return Ok(Some(Opened {
             transport: Transport::Plain(stream),
             protocol,
             peer: Arc::new(Peer {
@@ -46,10 +82,36 @@ pub(super) async fn open(stream: Stream, address: IpAddr, open: Open) -> Option<
                 subject: None,
                 open,
             }),
+        }));
+    };
+    let Some(secured) = secure::shake(stream, door, &open).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Opened {
+        transport: Transport::Tls(secured.stream),
+        protocol: secured.protocol,
+        peer: Arc::new(Peer {
+            address,
+            scheme: Scheme::Https,
+            subject: secured.subject,
+            open,
         }),
-        Err(error) => {
-            tracing::debug!(peer = %address, %error, "a client connection ended early");
-            None
+    }))
+}
+
+/// The client that a trusted balancer speaks for.
+async fn behind(stream: &mut Replayed<Stream>) -> io::Result<Option<IpAddr>> {
+    loop {
+        match proxied::read(stream.seen()) {
+            Proxied::Header { length, client } => {
+                stream.skip(length);
+                return Ok(client);
+            }
+            Proxied::Incomplete if stream.more().await? => {}
+            Proxied::Incomplete | Proxied::Bad => {
+                let text = "a trusted peer sent no PROXY header";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
         }
     }
 }

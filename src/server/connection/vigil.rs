@@ -328,9 +328,9 @@ mod tests {
             &["GET / HTTP/1.1\n\n"],
         ] {
             vigil.heard(b"xxxx");
-            pieces
-                .iter()
-                .for_each(|piece| vigil.heard(piece.as_bytes()));
+            for piece in pieces {
+                vigil.heard(piece.as_bytes());
+            }
             assert!(vigil.has_heard_an_end(), "{pieces:?}");
         }
         vigil.heard(b"\r\n\r\nGET / HT");

@@ -30,7 +30,7 @@ pub fn gateway_question(data: &[u8]) {
             headers.append(name, value);
         }
     }
-    let Ok(host) = intake.host_of(&HeaderValue::from_static("app.example.org")) else {
+    let Ok(host) = intake.host_of(HeaderValue::from_static("app.example.org")) else {
         return;
     };
     let check = Check {

@@ -1,0 +1,146 @@
+//! `[server.tls]` to the settings of the public listener's TLS.
+
+use std::path::PathBuf;
+
+use http::HeaderName;
+
+use crate::config::build::desk::{DAY, Desk, MINUTE, secs};
+use crate::config::raw::{Server, Tls};
+use crate::guard::settings::RESERVED;
+use crate::tls::settings::{ClientAuth, Pair, Settings};
+
+/// Whether the public listener speaks TLS.
+pub(super) fn is_on(server: &Server) -> bool {
+    !server.tls.cert.is_empty() || !server.tls.key.is_empty()
+}
+
+/// The listener's TLS; `None` when it speaks none.
+pub(super) fn build(desk: &mut Desk<'_>, server: &Server) -> Option<Settings> {
+    let tls = &server.tls;
+    let reload_interval = desk.duration(
+        "server.tls.reload_interval",
+        &tls.reload_interval,
+        secs(1)..=secs(DAY),
+    );
+    let client_auth = client_auth(desk, tls);
+    let pairs = pairs(desk, tls);
+    if !is_on(server) {
+        if !tls.certificate.is_empty() || client_auth != ClientAuth::Off {
+            desk.refuse_with(
+                "server.tls",
+                "has no effect without a certificate",
+                "set server.tls.cert and server.tls.key",
+            );
+        }
+        return None;
+    }
+    Some(Settings {
+        pairs,
+        client_auth,
+        reload_interval,
+    })
+}
+
+/// The header that tells the application the subject of a client's certificate.
+pub(super) fn subject_header(desk: &mut Desk<'_>, tls: &Tls) -> Option<HeaderName> {
+    const KEY: &str = "server.tls.client_subject_header";
+    if tls.client_subject_header.is_empty() {
+        return None;
+    }
+    let Ok(name) = HeaderName::try_from(tls.client_subject_header.as_str()) else {
+        desk.refuse(KEY, "is no header name");
+        return None;
+    };
+    if RESERVED.contains(&name.as_str()) {
+        desk.refuse(
+            KEY,
+            format!("{name} has its own meaning and cannot carry a subject"),
+        );
+    }
+    if tls.client_auth == "off" {
+        desk.refuse_with(
+            KEY,
+            "has no effect while no client is asked for a certificate",
+            "set client_auth = \"optional\" or \"required\"",
+        );
+    }
+    Some(name)
+}
+
+/// Time for a handshake.
+pub(super) fn handshake_timeout(desk: &mut Desk<'_>, tls: &Tls) -> std::time::Duration {
+    desk.duration(
+        "server.tls.handshake_timeout",
+        &tls.handshake_timeout,
+        secs(1)..=secs(MINUTE),
+    )
+}
+
+fn pairs(desk: &mut Desk<'_>, tls: &Tls) -> Vec<Pair> {
+    let first = ("server.tls".to_owned(), &tls.cert, &tls.key);
+    let others = tls.certificate.iter().enumerate().map(|(index, pair)| {
+        let key = format!("server.tls.certificate[{}]", index + 1);
+        (key, &pair.cert, &pair.key)
+    });
+    let mut pairs = Vec::new();
+    for (at, cert, key) in std::iter::once(first).chain(others) {
+        match (cert.is_empty(), key.is_empty()) {
+            (true, true) if at == "server.tls" => {}
+            (false, false) => pairs.push(Pair {
+                cert: PathBuf::from(cert),
+                key: PathBuf::from(key),
+            }),
+            (no_cert, _) => {
+                let (missing, what) = if no_cert {
+                    ("cert", "certificate chain")
+                } else {
+                    ("key", "private key")
+                };
+                desk.refuse_with(
+                    &format!("{at}.{missing}"),
+                    "is not set",
+                    format!("name the PEM file of the {what}"),
+                );
+            }
+        }
+    }
+    pairs
+}
+
+fn client_auth(desk: &mut Desk<'_>, tls: &Tls) -> ClientAuth {
+    let words = [
+        ("off", Asked::No),
+        ("optional", Asked::Politely),
+        ("required", Asked::Firmly),
+    ];
+    let asked = desk.word("server.tls.client_auth", &tls.client_auth, &words);
+    let ca = PathBuf::from(&tls.client_ca);
+    match (asked.unwrap_or(Asked::No), tls.client_ca.is_empty()) {
+        (Asked::No, true) => ClientAuth::Off,
+        (Asked::No, false) => {
+            desk.refuse_with(
+                "server.tls.client_ca",
+                "has no effect while no client is asked for a certificate",
+                "set client_auth = \"optional\" or \"required\"",
+            );
+            ClientAuth::Off
+        }
+        (_, true) => {
+            desk.refuse_with(
+                "server.tls.client_ca",
+                "is not set",
+                "name the PEM file of the authorities whose certificates are good",
+            );
+            ClientAuth::Off
+        }
+        (Asked::Politely, false) => ClientAuth::Optional { ca },
+        (Asked::Firmly, false) => ClientAuth::Required { ca },
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Asked {
+    No,
+    Politely,
+    Firmly,
+}

@@ -1,0 +1,191 @@
+//! The listener that only says where the site is: every request is answered `308` to the same path on
+//! https, and the connection is closed.
+//!
+//! It sends nobody to another host than was asked for, unless `server.public_url` says which host the
+//! site has. It has a thread and limits of its own: whatever is done to it, requests are served.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use crate::server::intake::{MAX_TARGET, host_of};
+use crate::server::lifecycle::{Lifecycle, Phase};
+use crate::server::tasks;
+
+/// Connections at once.
+const MAX_CONNECTIONS: usize = 512;
+
+/// Time for a request head, and for the whole of a connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long accepting rests after the machine ran out of descriptors or memory.
+const REST: Duration = Duration::from_millis(100);
+
+/// Where clients are sent.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Host and port of `server.public_url`; else the host that was asked for.
+    pub authority: Option<String>,
+    /// The port that is put behind a host that was asked for; none when it is https's own.
+    pub port: Option<u16>,
+}
+
+impl Target {
+    /// The URL of what was asked for; none when nobody can say which host that is.
+    fn url<B>(&self, request: &Request<B>) -> Option<HeaderValue> {
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            return None;
+        };
+        let asked = host_of(host.to_str().ok()?)?;
+        let path = request.uri().path_and_query()?.as_str();
+        if !path.starts_with('/') || path.len() > MAX_TARGET {
+            return None;
+        }
+        let url = match (&self.authority, self.port) {
+            (Some(authority), _) => format!("https://{authority}{path}"),
+            (None, Some(port)) => format!("https://{asked}:{port}{path}"),
+            (None, None) => format!("https://{asked}{path}"),
+        };
+        HeaderValue::try_from(url).ok()
+    }
+
+    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let (status, words) = match self.url(request) {
+            Some(_) => (StatusCode::PERMANENT_REDIRECT, "this site is on https\n"),
+            None => (StatusCode::BAD_REQUEST, "one valid Host header is needed\n"),
+        };
+        let mut answer = Response::new(Full::new(Bytes::from_static(words.as_bytes())));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, plain);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if let Some(url) = self.url(request) {
+            headers.insert(header::LOCATION, url);
+        }
+        answer
+    }
+}
+
+/// Binds the listener.
+pub fn bind(address: SocketAddr) -> io::Result<StdTcpListener> {
+    let listener = StdTcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves on a thread of its own, until the listeners close.
+pub fn start(
+    listener: StdTcpListener,
+    target: Target,
+    lifecycle: Lifecycle,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    let thread = std::thread::Builder::new().name("redirect".to_owned());
+    thread.spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            tokio::select! {
+                () = serve(listener, target) => {}
+                () = lifecycle.reached(Phase::Closing) => {}
+            }
+            Ok(())
+        })
+    })
+}
+
+async fn serve(listener: TcpListener, target: Target) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let target = Arc::new(target);
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the redirect listener cannot accept; resting");
+                sleep(REST).await;
+                continue;
+            }
+        };
+        let target = Arc::clone(&target);
+        tasks::spawn(async move {
+            let answering = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let answer = target.answer(&request);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let mut builder = http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT);
+            builder.keep_alive(false).max_buf_size(16 * 1024);
+            let serving = builder.serve_connection(TokioIo::new(stream), answering);
+            if let Ok(Err(error)) = timeout(TIMEOUT, serving).await {
+                tracing::debug!(%error, "a connection to the redirect listener ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(target: &Target, uri: &str, hosts: &[&str]) -> Option<String> {
+        let mut request = Request::get(uri);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        let url = target.url(&request.body(()).unwrap())?;
+        Some(url.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_host_that_was_asked_for_is_kept_and_no_other_is_named() {
+        let any = Target {
+            authority: None,
+            port: None,
+        };
+        let told = |uri, hosts: &[&str]| told(&any, uri, hosts);
+        let plain = told("/a?b=c", &["app.example.org:80"]);
+        assert_eq!(plain.unwrap(), "https://app.example.org/a?b=c");
+        let doubled = told("//evil.example.org/", &["app"]);
+        assert_eq!(doubled.unwrap(), "https://app//evil.example.org/");
+        assert_eq!(told("http://evil/x", &["app"]).unwrap(), "https://app/x");
+        for hosts in [&[][..], &["a", "a"], &["a@b"], &["a/b"], &[""], &["a\\b"]] {
+            assert_eq!(told("/", hosts), None, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_site_that_has_an_address_is_named_by_it() {
+        let site = Target {
+            authority: Some("www.example.org".to_owned()),
+            port: None,
+        };
+        let found = told(&site, "/a", &["example.org"]).unwrap();
+        assert_eq!(found, "https://www.example.org/a");
+        let other_port = Target {
+            authority: None,
+            port: Some(8443),
+        };
+        let found = told(&other_port, "/a", &["[::1]:8080"]).unwrap();
+        assert_eq!(found, "https://[::1]:8443/a");
+    }
+}

@@ -1,0 +1,309 @@
+//! The server's side of TLS: 1.2 and 1.3, one policy for all names, certificates that are read again
+//! while connections stand.
+//!
+//! What is in force is always usable: files that cannot be used leave what was read before in force,
+//! are told once, and are counted. The files are opened by name each time, so that a mounted folder
+//! that is swapped as a whole (Kubernetes swaps a link) is followed.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+
+use crate::tls::files::{BadFile, chain, chain_and_key, content};
+use crate::tls::names::{ByName, expires};
+use crate::tls::provider;
+use crate::tls::settings::{ClientAuth, Pair, Settings};
+use crate::types::time::Timestamp;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadSetup {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] BadFile),
+    /// A certificate and a key that are not each other's, or that nobody can use.
+    #[error("{} and {}: {error}", cert.display(), key.display())]
+    Pair {
+        /// The chain's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        error: rustls::Error,
+    },
+    /// The authorities of clients.
+    #[error("{}: {problem}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The cryptography.
+    #[error("TLS cannot be set up: {0}")]
+    Crypto(#[from] rustls::Error),
+    /// There is no pair.
+    #[error("there is no certificate")]
+    Nothing,
+}
+
+/// What looking at the files led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// They are as they were.
+    Same,
+    /// They are in force.
+    Taken,
+    /// They cannot be used; what was in force stays.
+    Kept(String),
+}
+
+/// What clients are met with.
+#[derive(Debug)]
+pub struct Door {
+    settings: ArcSwap<Settings>,
+    current: ArcSwap<ServerConfig>,
+    /// What the files were like when they were last read.
+    seen: Mutex<u64>,
+    failed: AtomicU64,
+}
+
+/// What was read, and can be put into force.
+#[derive(Debug)]
+pub struct Setup {
+    settings: Settings,
+    config: ServerConfig,
+    seen: u64,
+}
+
+impl Setup {
+    /// Reads the files; they must be usable.
+    pub fn read(settings: Settings, now: Timestamp) -> Result<Self, BadSetup> {
+        Ok(Self {
+            seen: fingerprint(&settings),
+            config: build(&settings, now)?,
+            settings,
+        })
+    }
+}
+
+impl Door {
+    /// Reads the files; they must be usable.
+    pub fn open(settings: Settings, now: Timestamp) -> Result<Self, BadSetup> {
+        let setup = Setup::read(settings, now)?;
+        Ok(Self {
+            settings: ArcSwap::from_pointee(setup.settings),
+            current: ArcSwap::from_pointee(setup.config),
+            seen: Mutex::new(setup.seen),
+            failed: AtomicU64::new(0),
+        })
+    }
+
+    /// Puts what was read into force, for the next handshake; perhaps from other files than before.
+    pub fn take(&self, setup: Setup) {
+        *self.lock() = setup.seen;
+        self.settings.store(Arc::new(setup.settings));
+        self.current.store(Arc::new(setup.config));
+    }
+
+    /// What the next handshake is made with.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.current.load_full()
+    }
+
+    /// What was configured.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// How often files could not be used.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Reads the files if they have changed. Files that cannot be used are told once, not at every
+    /// look.
+    pub fn look(&self, now: Timestamp) -> Outcome {
+        let is = fingerprint(&self.settings());
+        if std::mem::replace(&mut *self.lock(), is) == is {
+            return Outcome::Same;
+        }
+        self.read(now)
+    }
+
+    fn read(&self, now: Timestamp) -> Outcome {
+        match build(&self.settings(), now) {
+            Ok(config) => {
+                self.current.store(Arc::new(config));
+                tracing::info!("certificates are reloaded");
+                Outcome::Taken
+            }
+            Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "certificates cannot be reloaded, the old ones stay");
+                Outcome::Kept(error.to_string())
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, u64> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the files hold, as one number; a file that cannot be read counts as a content of its own.
+fn fingerprint(settings: &Settings) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in settings.files() {
+        let held = content(path).ok();
+        held.as_ref().map(|text| text.as_slice()).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+fn build(settings: &Settings, now: Timestamp) -> Result<ServerConfig, BadSetup> {
+    let keys: Result<Vec<_>, _> = settings
+        .pairs
+        .iter()
+        .map(|pair| certified(pair, now).map(Arc::new))
+        .collect();
+    let keys = keys?;
+    let (default, others) = keys.split_first().ok_or(BadSetup::Nothing)?;
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match &settings.client_auth {
+        ClientAuth::Off => builder.with_no_client_auth(),
+        ClientAuth::Optional { ca } | ClientAuth::Required { ca } => {
+            let bad = |problem: String| BadSetup::Authorities {
+                path: ca.clone(),
+                problem,
+            };
+            let mut roots = RootCertStore::empty();
+            for root in chain(ca)? {
+                roots.add(root).map_err(|error| bad(error.to_string()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+            let verifier = match &settings.client_auth {
+                ClientAuth::Required { .. } => verifier,
+                _ => verifier.allow_unauthenticated(),
+            };
+            let verifier = verifier.build().map_err(|error| bad(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(Arc::clone(default), others)));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    if settings.client_auth == ClientAuth::Off {
+        config.ticketer = Ticketer::new()?;
+    } else {
+        // A resumed session is not verified again: it would outlive its certificate, or its
+        // authority's place in the file.
+        config.send_tls13_tickets = 0;
+    }
+    Ok(config)
+}
+
+fn certified(pair: &Pair, now: Timestamp) -> Result<CertifiedKey, BadSetup> {
+    let (chain, key) = chain_and_key(&pair.cert, &pair.key)?;
+    let is_over = chain
+        .first()
+        .and_then(|own| expires(own))
+        .is_some_and(|end| i128::from(end) < i128::from(now.as_secs()));
+    if is_over {
+        tracing::warn!(file = %pair.cert.display(), "this certificate has expired");
+    }
+    CertifiedKey::from_der(chain, key, &provider()).map_err(|error| BadSetup::Pair {
+        cert: pair.cert.clone(),
+        key: pair.key.clone(),
+        error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn write(folder: &Path, cert: bool, key: bool) {
+        let made = rcgen::generate_simple_self_signed(["a.example.org".to_owned()]).unwrap();
+        if cert {
+            std::fs::write(folder.join("tls.crt"), made.cert.pem()).unwrap();
+        }
+        if key {
+            std::fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+        }
+    }
+
+    fn settings(folder: &Path) -> Settings {
+        Settings {
+            pairs: vec![Pair {
+                cert: folder.join("tls.crt"),
+                key: folder.join("tls.key"),
+            }],
+            client_auth: ClientAuth::Off,
+            reload_interval: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn files_that_change_are_taken_and_bad_ones_are_kept_out_and_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write(folder, true, true);
+        let door = Door::open(settings(folder), NOW).unwrap();
+        let first = door.current.load_full();
+        assert_eq!(door.look(NOW), Outcome::Same);
+        write(folder, true, false);
+        let Outcome::Kept(why) = door.look(NOW) else {
+            panic!("a key that is another certificate's");
+        };
+        assert!(why.contains("tls.key"), "{why}");
+        assert_eq!(door.look(NOW), Outcome::Same);
+        assert_eq!(door.failed(), 1);
+        std::fs::remove_file(folder.join("tls.key")).unwrap();
+        assert!(matches!(door.look(NOW), Outcome::Kept(_)));
+        assert!(Arc::ptr_eq(&first, &door.current.load_full()));
+        write(folder, true, true);
+        assert_eq!(door.look(NOW), Outcome::Taken);
+        assert!(!Arc::ptr_eq(&first, &door.current.load_full()));
+        let in_force = door.current.load_full();
+        door.take(Setup::read(settings(folder), NOW).unwrap());
+        assert!(!Arc::ptr_eq(&in_force, &door.current.load_full()));
+    }
+
+    #[test]
+    fn a_folder_that_is_swapped_as_a_whole_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        for made in [&old, &new] {
+            std::fs::create_dir(made).unwrap();
+            write(made, true, true);
+        }
+        let link = folder.path().join("..data");
+        std::os::unix::fs::symlink(&old, &link).unwrap();
+        let door = Door::open(settings(&link), NOW).unwrap();
+        let next = folder.path().join("..next");
+        std::os::unix::fs::symlink(&new, &next).unwrap();
+        std::fs::rename(&next, &link).unwrap();
+        assert_eq!(door.look(NOW), Outcome::Taken);
+    }
+
+    #[test]
+    fn a_start_without_usable_files_says_which() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Door::open(settings(folder.path()), NOW).unwrap_err();
+        assert!(error.to_string().contains("tls.crt"), "{error}");
+    }
+}

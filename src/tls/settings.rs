@@ -1,0 +1,59 @@
+//! What the TLS side of the public listener is told by the configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Certificates, clients' certificates, times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// At least one; the first is for names that no other one is for.
+    pub pairs: Vec<Pair>,
+    /// Whether clients have certificates.
+    pub client_auth: ClientAuth,
+    /// How often the files are looked at.
+    pub reload_interval: Duration,
+}
+
+/// A certificate chain and its key, in files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The chain, the server's own certificate first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Whether clients prove who they are with a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked.
+    Off,
+    /// They are asked; who has none may come in all the same. One that does not verify may not.
+    Optional {
+        /// Whose certificates are good.
+        ca: PathBuf,
+    },
+    /// Without one nobody comes in.
+    Required {
+        /// Whose certificates are good.
+        ca: PathBuf,
+    },
+}
+
+impl ClientAuth {
+    /// The file of authorities.
+    pub fn ca(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Off => None,
+            Self::Optional { ca } | Self::Required { ca } => Some(ca),
+        }
+    }
+}
+
+impl Settings {
+    /// Every file that is read, in a fixed order.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let pairs = self.pairs.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+        pairs.chain(self.client_auth.ca())
+    }
+}

@@ -1,0 +1,53 @@
+//! Clients that take their time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::Connection;
+use crate::harness::TestApp;
+
+const QUICK: &str = "[policy]\ndefault = \"public\"\n[server]\nheader_timeout = \"1s\"\n";
+
+#[tokio::test]
+async fn s10_a_part_of_a_next_request_has_no_more_time_than_the_first() {
+    let app = TestApp::with(QUICK).await;
+    let whole = "GET /a HTTP/1.1\r\nHost: app\r\n\r\n";
+    let chunked =
+        "POST /a HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    for first in [whole, chunked] {
+        let mut connection = Connection::open(app.address).await;
+        connection
+            .write(format!("{first}GET /b HTTP/1.1\r\nHo").as_bytes())
+            .await;
+        assert_eq!(connection.answer("GET").await.status, 200);
+        let began = Instant::now();
+        connection.rest().await;
+        assert!(began.elapsed() < Duration::from_secs(30), "{first}");
+    }
+}
+
+#[tokio::test]
+async fn requests_in_a_row_are_answered_one_by_one_and_the_connection_is_kept() {
+    let app = TestApp::with(QUICK).await;
+    let mut connection = Connection::open(app.address).await;
+    let ask = "GET /a HTTP/1.1\r\nHost: app\r\n\r\n";
+    connection.write(ask.repeat(5).as_bytes()).await;
+    for _ in 0..5 {
+        assert_eq!(connection.answer("GET").await.status, 200);
+    }
+    // Longer than a head may take: the connection is between two requests, not within one.
+    tokio::time::sleep(Duration::from_millis(1_600)).await;
+    connection.write(ask.as_bytes()).await;
+    assert_eq!(connection.answer("GET").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_leaves_a_line() {
+    let app = TestApp::with(QUICK).await;
+    app.raw(b"GET /a HTTP/1.1\r\nBad Header: x\r\n\r\n").await;
+    let long = format!("GET /a HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(70_000));
+    app.raw(long.as_bytes()).await;
+    let log = app.access_log(|log| log.lines().count() >= 2).await;
+    assert!(log.contains(" 400 ") && log.contains(" 431 "), "{log}");
+}
