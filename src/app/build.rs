@@ -16,7 +16,8 @@ use crate::service::password::PasswordPool;
 use crate::service::streams::Streams;
 use crate::service::upkeep::Queues;
 use crate::service::{Current, Parts, Service};
-use crate::store::Embedded;
+use crate::store::settings::Settings;
+use crate::store::{Embedded, StoreError};
 use crate::telemetry::metrics::Events;
 use crate::tls::Door;
 use crate::tokens::issue::Issuer;
@@ -68,16 +69,17 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         random,
         store,
     } = &surroundings;
+    // The store's lock is first: it says that no other process changes the keys either.
+    let store = match store {
+        Some(store) => Arc::clone(store),
+        None => Arc::new(open(&config.store, clock)?),
+    };
     let (keys, warnings) = Keys::open(&config.tokens, clock.now(), &**random)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let keys = Arc::new(keys);
     let rules = Arc::new(RouteTable::new(config.policy.clone())?);
-    let store = match store {
-        Some(store) => Arc::clone(store),
-        None => Arc::new(Embedded::open(&config.store, Arc::clone(clock))?),
-    };
     let door = match &config.server.tls {
         Some(settings) => Some(Arc::new(Door::open(settings.clone(), clock.now())?)),
         None => None,
@@ -124,6 +126,26 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         surroundings,
         config,
     })
+}
+
+/// Opens the store, if need be after another process has let go of it.
+fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Embedded, StoreError> {
+    // Each attempt takes about a second before it says that the store is locked.
+    let mut attempts = settings.lock_wait.as_secs();
+    let mut told = false;
+    loop {
+        match Embedded::open(settings, Arc::clone(clock)) {
+            Err(StoreError::Locked(why)) if attempts > 0 => {
+                if !told {
+                    let wait = humantime::format_duration(settings.lock_wait);
+                    tracing::warn!("{why}; waiting for at most {wait}");
+                    told = true;
+                }
+                attempts -= 1;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// A service that goes on where this one stands: the same store, sessions that have ended, audit log

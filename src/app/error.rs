@@ -8,6 +8,7 @@ use http::HeaderName;
 use crate::control::listener::BindError;
 use crate::guard::headers::BadPreset;
 use crate::policy::PolicyError;
+use crate::server::inherited::BadInheritance;
 use crate::service::AuthError;
 use crate::service::password;
 use crate::store::StoreError;
@@ -56,6 +57,9 @@ pub enum StartError {
         #[source]
         error: io::Error,
     },
+    /// The sockets that were handed over.
+    #[error(transparent)]
+    Inherited(#[from] BadInheritance),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] BindError),

@@ -2,8 +2,8 @@
 //!
 //! 1. *Ending*: `/readyz` says no, connections close after their answer, `drain_delay` passes.
 //! 2. *Closing*: the listeners close; requests in flight finish, for at most `drain_timeout`.
-//! 3. *Stopped*: what is left is cut. Then audit records and the store are flushed, the access log
-//!    is written out, and the control socket goes.
+//! 3. *Stopped*: what is left is cut. Then the control socket goes, audit records and the store are
+//!    flushed and released, and the access log is written out.
 
 use std::future::Future;
 use std::io;
@@ -29,6 +29,7 @@ use crate::server::admin::{self, Admin, Pulse};
 use crate::server::context::RequestIds;
 use crate::server::control::{self, Operator, RunningServer};
 use crate::server::lifecycle::{Lifecycle, Phase};
+use crate::server::manager;
 use crate::server::outbox::Writer;
 use crate::server::problem::Code;
 use crate::server::redirect::{self, Target};
@@ -37,6 +38,7 @@ use crate::server::worker::{Doorman, Entrance, Exchangeable, Worker};
 use crate::service::upkeep::{self, Queues, Upkeep};
 use crate::service::{Current, Service};
 use crate::store::Lifecycle as _;
+use crate::telemetry::logging::Level;
 use crate::telemetry::metrics::{Kind, Metrics, Reading, Reloads, WorkerMetrics};
 use crate::tls::Door;
 use crate::types::time::Clock;
@@ -71,6 +73,7 @@ impl Keeper {
         shared: Shared,
         sockets: Sockets,
         lifecycle: Lifecycle,
+        level: Level,
         reread: Reread,
     ) -> Result<Self, StartError> {
         let config = &shared.config;
@@ -92,6 +95,7 @@ impl Keeper {
         let mut exchangeable = Vec::new();
         let mut metrics = Vec::new();
         let mut ticks = Vec::new();
+        let leaves_queue = sockets.public.is_inherited();
         for (index, socket) in sockets.public.into_sockets().into_iter().enumerate() {
             let counted = Arc::new(WorkerMetrics::default());
             let alive = Arc::new(AtomicU64::new(0));
@@ -112,7 +116,8 @@ impl Keeper {
                 lifecycle.clone(),
                 Entrance::new(config.server.proxy_protocol, shared.door.clone()),
                 Arc::clone(&alive),
-            );
+            )
+            .leaving_the_queue(leaves_queue);
             exchangeable.push(Arc::downgrade(&pipeline));
             workers.push(worker.start(index, socket).map_err(StartError::System)?);
             metrics.push(counted);
@@ -144,6 +149,7 @@ impl Keeper {
             door: shared.door.clone(),
             workers: exchangeable,
             counts,
+            level,
             turn: Mutex::new(()),
         });
         let operator = Arc::new(Operator {
@@ -192,6 +198,11 @@ impl Keeper {
         if let Some(door) = self.door.take() {
             start(&mut beside, watch(door, Arc::clone(&self.clock)));
         }
+        let pulse = Arc::clone(&self.admin.pulse);
+        start(
+            &mut beside,
+            manager::watchdog(pulse, self.lifecycle.clone()),
+        );
         if let Some(socket) = self.admin_socket.take() {
             let admin = Arc::clone(&self.admin);
             start(&mut beside, async move {
@@ -210,14 +221,15 @@ impl Keeper {
             () = upkeep::work(&self.service, &mut self.queues, &self.upkeep) => {}
             () = end_of_requests(&self.lifecycle, &self.config, &mut self.workers) => {}
         }
+        beside.shutdown().await;
+        if let Some(path) = control_path {
+            // Before the store is released: the next process, which waits for that, makes its own
+            // here. Gone already is as good.
+            drop(std::fs::remove_file(path));
+        }
         let service = self.service.load_full();
         service.flush_audit(&mut self.queues).await;
         let closed = timeout(STORE_CLOSE, service.store().close()).await;
-        beside.shutdown().await;
-        if let Some(path) = control_path {
-            // Gone already is as good.
-            drop(std::fs::remove_file(path));
-        }
         drop(self.operator);
         if let Some(writer) = self.writer.take() {
             drop(spawn_blocking(move || writer.finish()).await);

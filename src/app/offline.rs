@@ -1,5 +1,7 @@
 //! The operator's orders when no server runs: the command line opens the store itself.
 
+use std::time::Duration;
+
 use crate::app::build::{self, Surroundings};
 use crate::app::error::StartError;
 use crate::config::Config;
@@ -8,11 +10,13 @@ use crate::server::control::Operator;
 use crate::store::Lifecycle as _;
 
 /// Opens the store, carries out one order, and closes it again.
-pub fn execute_offline(config: Config, request: Request) -> Result<Reply, StartError> {
+pub fn execute_offline(mut config: Config, request: Request) -> Result<Reply, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::System)?;
+    // Whoever types a command wants to know at once that a server holds the store.
+    config.store.lock_wait = Duration::ZERO;
     let mut shared = build::shared(config, Surroundings::real())?;
     let service = shared.service.load_full();
     let operator = Operator {

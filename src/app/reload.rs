@@ -20,10 +20,11 @@ use crate::app::pipelines::Common;
 use crate::app::restart::held_back;
 use crate::config::Config;
 use crate::policy::RouteTable;
+use crate::server::manager;
 use crate::server::pipeline::Pipeline;
 use crate::server::worker::{Doorman, Exchangeable};
 use crate::service::{Current, Service};
-use crate::telemetry::logging;
+use crate::telemetry::logging::Level;
 use crate::telemetry::metrics::Reloads;
 use crate::tls::{Door, Setup};
 use crate::tokens::keys::Keys;
@@ -52,6 +53,7 @@ pub(super) struct Inner {
     /// must not outlive the workers.
     pub(super) workers: Vec<Weak<Exchangeable>>,
     pub(super) counts: Arc<Reloads>,
+    pub(super) level: Level,
     /// One at a time.
     pub(super) turn: Mutex<()>,
 }
@@ -81,16 +83,19 @@ impl Reload {
     pub(super) fn run(&self) -> Result<String, String> {
         let inner = &*self.0;
         let _one = inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        manager::reloading();
         match inner.prepare() {
             Ok(next) => {
                 let words = inner.put_in_place(next);
                 let generation = inner.counts.applied();
                 tracing::info!(generation, "{words}");
+                manager::ready("serving");
                 Ok(words)
             }
             Err(words) => {
                 inner.counts.rejected();
                 tracing::error!("reload refused, the old configuration stays: {words}");
+                manager::ready("serving; a reload was refused, the log says why");
                 Err(words)
             }
         }
@@ -159,7 +164,7 @@ impl Inner {
         for danger in &config.dangers {
             tracing::warn!("{danger} is on: it weakens security");
         }
-        logging::set_level(&config.log);
+        self.level.set(&config.log);
         let server = &config.server;
         (self.doorman).admit_at_most(server.max_connections, server.max_connections_per_address);
         if let Some((door, setup)) = certificates {

@@ -36,6 +36,7 @@ pub(super) fn held_back(started: &Config, mut new: Config) -> (Config, Vec<&'sta
     hold.back("store.deadline", &was.deadline, &mut store.deadline);
     hold.back("store.audit_life", &was.audit_life, &mut store.audit_life);
     store.revocation_life = was.revocation_life;
+    store.lock_wait = was.lock_wait;
 
     let (was, tokens) = (&started.tokens, &mut new.tokens);
     hold.back("tokens.issuer", &was.issuer, &mut tokens.issuer);

@@ -10,8 +10,10 @@ use crate::app::keeper::Keeper;
 use crate::app::reload::{Reload, Reread};
 use crate::app::sockets::Sockets;
 use crate::config::Config;
+use crate::server::inherited::Inherited;
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::service::{Current, Service};
+use crate::telemetry::logging::Level;
 use crate::tokens::keys::Keys;
 
 /// A process's Sidegate, or one of several in a test.
@@ -33,6 +35,25 @@ pub fn start(
     surroundings: Surroundings,
     reread: Reread,
 ) -> Result<Running, StartError> {
+    start_on(config, surroundings, Hosting::default(), reread)
+}
+
+/// What a process of its own has, and one of several in a test has not.
+#[derive(Debug, Default)]
+pub(super) struct Hosting {
+    /// The sockets that were handed over.
+    pub(super) inherited: Inherited,
+    /// The switch of the process log.
+    pub(super) level: Level,
+}
+
+/// The same in a process of its own. Sockets that were handed over take the place of the configured.
+pub(super) fn start_on(
+    config: Config,
+    surroundings: Surroundings,
+    hosting: Hosting,
+    reread: Reread,
+) -> Result<Running, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -43,11 +64,11 @@ pub fn start(
     runtime
         .block_on(service.load().load_revocations())
         .map_err(StartError::Revocations)?;
-    let sockets = runtime.block_on(Sockets::bind(&shared))?;
+    let sockets = runtime.block_on(Sockets::bind(&shared, hosting.inherited))?;
     let (address, admin) = (sockets.public.address(), sockets.admin_address());
     let redirect = sockets.redirect_address();
     let lifecycle = Lifecycle::new();
-    let keeper = Keeper::start(shared, sockets, lifecycle.clone(), reread)?;
+    let keeper = Keeper::start(shared, sockets, lifecycle.clone(), hosting.level, reread)?;
     let reload = keeper.reload();
     lifecycle.advance(Phase::Serving);
     let keeper = std::thread::Builder::new()

@@ -1,24 +1,33 @@
 //! `sidegate serve`, once the configuration is read: start, obey signals, end.
 
+use std::io;
+
+use tokio::runtime::Runtime;
+
 use crate::app::build::Surroundings;
 use crate::app::error::StartError;
 use crate::app::reload::Reread;
-use crate::app::running::{self, Running};
+use crate::app::running::{self, Hosting, Running};
 use crate::config::Config;
+use crate::server::inherited::Inherited;
+use crate::server::manager;
 use crate::server::signals::{Asked, Signals};
 use crate::telemetry::logging;
 
 /// Serves until a signal ends the process in order. Returns after everything is flushed.
 pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
+    // While there is one thread: the environment is changed.
+    let inherited = Inherited::take();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::System)?;
-    // First of all: the first process of a container has no default actions for signals.
+    // Before all that takes time: the first process of a container has no default actions for
+    // signals.
     let entered = runtime.enter();
     let mut signals = Signals::install().map_err(StartError::System)?;
     drop(entered);
-    logging::start(&config.log);
+    let level = logging::start(&config.log);
     for danger in &config.dangers {
         tracing::warn!("{danger} is on: it weakens security");
     }
@@ -30,12 +39,21 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     let store = config.store.engine.to_string();
     let algorithm = config.tokens.algorithm.as_str();
     let rules = config.policy.rules.len();
-    let running = running::start(config, Surroundings::real(), reread)?;
+    let hosting = Hosting {
+        inherited: inherited?,
+        level,
+    };
+    let Some(running) = begin(&runtime, &mut signals, config, hosting, reread)? else {
+        tracing::info!("asked to stop before the start was complete");
+        runtime.shutdown_background();
+        return Ok(());
+    };
     let listen = running
         .address()
         .map_or(listen, |address| address.to_string());
     let admin = running.admin_address().map(tracing::field::display);
     tracing::info!(%listen, admin, %upstream, store, algorithm, rules, "serving");
+    manager::ready("serving");
     runtime.block_on(obey(&mut signals, &running));
     let lifecycle = running.lifecycle().clone();
     let waiting = runtime.spawn_blocking(move || running.wait());
@@ -50,10 +68,32 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
         }
     });
     tracing::info!("stopped");
-    ended.unwrap_or_else(|error| Err(StartError::System(std::io::Error::other(error))))
+    ended.unwrap_or_else(|error| Err(StartError::System(io::Error::other(error))))
 }
 
-/// Waits for the next signal to stop; there is nothing left to reload.
+/// Starts, which may have to wait for another process to let go of the store; `None` when asked to
+/// stop meanwhile.
+fn begin(
+    runtime: &Runtime,
+    signals: &mut Signals,
+    config: Config,
+    hosting: Hosting,
+    reread: Reread,
+) -> Result<Option<Running>, StartError> {
+    let start = move || running::start_on(config, Surroundings::real(), hosting, reread);
+    let starting = runtime.spawn_blocking(start);
+    runtime.block_on(async {
+        tokio::select! {
+            started = starting => match started {
+                Ok(started) => started.map(Some),
+                Err(error) => Err(StartError::System(io::Error::other(error))),
+            },
+            () = asked_to_stop(signals) => Ok(None),
+        }
+    })
+}
+
+/// Waits for the next signal to stop; there is nothing to reload.
 async fn asked_to_stop(signals: &mut Signals) {
     while signals.next().await != Asked::Stop {}
 }
@@ -64,6 +104,7 @@ async fn obey(signals: &mut Signals, running: &Running) {
         match signals.next().await {
             Asked::Stop => {
                 tracing::info!("stopping: finishing what is in flight");
+                manager::stopping();
                 running.stop();
                 return;
             }

@@ -1,4 +1,5 @@
-//! Every socket that is listened on, bound before anything is promised.
+//! Every socket that is listened on, bound before anything is promised. Those that were handed over
+//! take the place of the configured ones.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use crate::app::build::Shared;
 use crate::app::error::StartError;
 use crate::control::listener as control_listener;
 use crate::server::admin;
+use crate::server::inherited::Inherited;
 use crate::server::listener::Bound;
 use crate::server::redirect;
 
@@ -24,16 +26,21 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Binds them all, or says which one cannot be had.
-    pub(super) async fn bind(shared: &Shared) -> Result<Self, StartError> {
+    pub(super) async fn bind(shared: &Shared, inherited: Inherited) -> Result<Self, StartError> {
         let settings = &shared.config.server;
-        let public = Bound::bind(&settings.listen, settings.threads).map_err(|error| {
-            let address = settings.listen.to_string();
-            StartError::Listen {
-                address,
-                key: "server.listen",
-                error,
+        let cannot = |error| StartError::Listen {
+            address: settings.listen.to_string(),
+            key: "server.listen",
+            error,
+        };
+        let public = match inherited.public {
+            Some(socket) => {
+                tracing::info!("the public socket was handed over; server.listen is not used");
+                Bound::inherited(socket, settings.threads)
             }
-        })?;
+            None => Bound::bind(&settings.listen, settings.threads),
+        };
+        let public = public.map_err(cannot)?;
         let redirect = match settings.redirect_listen {
             Some(address) => Some(redirect::bind(address).map_err(|error| StartError::Listen {
                 address: address.to_string(),
@@ -42,7 +49,13 @@ impl Sockets {
             })?),
             None => None,
         };
-        let admin = settings.admin.map(bind_admin).transpose()?;
+        let admin = match inherited.admin {
+            Some(socket) => {
+                tracing::info!("the admin socket was handed over; admin.listen is not used");
+                Some(socket)
+            }
+            None => settings.admin.map(bind_admin).transpose()?,
+        };
         let control = match &settings.control {
             Some(path) => {
                 let random = &*shared.surroundings.random;

@@ -47,20 +47,20 @@ impl Pulse {
         }
     }
 
+    /// How often each worker has turned.
+    pub fn turns(&self) -> Vec<u64> {
+        let read = |ticks: &Arc<AtomicU64>| ticks.load(Ordering::Relaxed);
+        self.ticks.iter().map(read).collect()
+    }
+
     /// Watches the workers until dropped.
     pub async fn look(&self) {
-        let read = || -> Vec<u64> {
-            self.ticks
-                .iter()
-                .map(|ticks| ticks.load(Ordering::Relaxed))
-                .collect()
-        };
-        let mut before = read();
+        let mut before = self.turns();
         let mut every = tokio::time::interval(STUCK);
         every.tick().await;
         loop {
             every.tick().await;
-            let now = read();
+            let now = self.turns();
             let stuck = now.iter().zip(&before).any(|(now, before)| now == before);
             self.stuck.store(stuck, Ordering::Relaxed);
             before = now;

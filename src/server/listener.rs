@@ -29,6 +29,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 pub struct Bound {
     sockets: Vec<BoundSocket>,
     address: Option<SocketAddr>,
+    is_inherited: bool,
 }
 
 /// One bound socket.
@@ -66,6 +67,7 @@ impl Bound {
                 Ok(Self {
                     sockets,
                     address: Some(address),
+                    is_inherited: false,
                 })
             }
             Listen::Unix(path) => {
@@ -78,9 +80,36 @@ impl Bound {
                 Ok(Self {
                     sockets,
                     address: None,
+                    is_inherited: false,
                 })
             }
         }
+    }
+
+    /// One socket that was handed over, for `count` workers. All wait on it and whoever is first
+    /// takes the connection: sockets of our own on the same address would take a part of the
+    /// connections with them when this process ends.
+    pub fn inherited(socket: BoundSocket, count: usize) -> io::Result<Self> {
+        let address = match &socket {
+            BoundSocket::Tcp(socket) => Some(socket.local_addr()?),
+            BoundSocket::Unix(_) => None,
+        };
+        let mut sockets = Vec::with_capacity(count);
+        for _ in 1..count {
+            sockets.push(socket.try_clone()?);
+        }
+        sockets.push(socket);
+        Ok(Self {
+            sockets,
+            address,
+            is_inherited: true,
+        })
+    }
+
+    /// Whether the socket goes on listening when this process has ended. Connections that were not
+    /// accepted then wait for the next one.
+    pub fn is_inherited(&self) -> bool {
+        self.is_inherited
     }
 
     /// The TCP address, with the port that was given.
@@ -95,6 +124,13 @@ impl Bound {
 }
 
 impl BoundSocket {
+    fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
+            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
+        }
+    }
+
     /// Enters the current runtime.
     pub fn listen(self) -> io::Result<Listener> {
         match self {

@@ -21,7 +21,7 @@ use crate::server::context::{Context, RequestIds};
 use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host, Intake};
 use crate::server::leash::opener;
-use crate::server::lifecycle::Lifecycle;
+use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::peer::Peer;
 use crate::server::problem::{Asked, Code, Fault, problem};
 use crate::server::record::{Body, Outgoing, Record};
@@ -89,6 +89,7 @@ impl Pipeline {
         let mut response = match passed {
             Ok(response) => response,
             Err(fault) => {
+                let fault = self.seen(fault);
                 let problem = problem(&fault); // 7 answer
                 record.refused(&problem, &fault);
                 problem
@@ -127,6 +128,15 @@ impl Pipeline {
             session: None,
             complete: true,
         });
+    }
+
+    /// A fault in the light of what the process is doing.
+    fn seen(&self, fault: Fault) -> Fault {
+        if self.lifecycle.phase() >= Phase::Draining {
+            fault.while_draining()
+        } else {
+            fault
+        }
     }
 
     async fn pass(

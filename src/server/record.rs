@@ -227,7 +227,7 @@ impl std::fmt::Debug for Why<'_> {
             Fault::Bad(bad) => bad,
             Fault::Denied(denial) => return f.write_str(denial.detail()),
             Fault::Api(error) => error,
-            Fault::Upstream(error) => error,
+            Fault::Upstream(error) | Fault::Leaving(error) => error,
             Fault::Check(fault) => return Why(fault).fmt(f),
         };
         write!(f, "{error}")?;

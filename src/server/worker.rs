@@ -164,6 +164,7 @@ pub struct Worker {
     doorman: Arc<Doorman>,
     lifecycle: Lifecycle,
     entrance: Entrance,
+    leaves_queue: bool,
     connections: Mutex<HashMap<u64, Arc<Vigil>>>,
     next: AtomicU64,
     tick: AtomicU64,
@@ -184,10 +185,21 @@ impl Worker {
             doorman,
             lifecycle,
             entrance,
+            leaves_queue: false,
             connections: Mutex::new(HashMap::new()),
             next: AtomicU64::new(0),
             tick: AtomicU64::new(1),
             alive,
+        }
+    }
+
+    /// At the end leaves connections that nobody has accepted to the next process, which has the same
+    /// socket.
+    #[must_use]
+    pub fn leaving_the_queue(self, leaves_queue: bool) -> Self {
+        Self {
+            leaves_queue,
+            ..self
         }
     }
 
@@ -234,7 +246,9 @@ impl Worker {
             () = self.accept(&listener) => {}
             () = self.lifecycle.reached(Phase::Closing) => {}
         }
-        self.accept_rest(&listener).await;
+        if !self.leaves_queue {
+            self.accept_rest(&listener).await;
+        }
         drop(listener);
         self.drained().await;
         keeper.abort();

@@ -15,6 +15,8 @@ pub struct Settings {
     pub revocation_life: Duration,
     /// How long audit lines are kept.
     pub audit_life: Duration,
+    /// How long the start waits for another process to let go of the store.
+    pub lock_wait: Duration,
 }
 
 /// A store engine.

@@ -1,8 +1,6 @@
 //! Setting up the process log. The access log has a way of its own (`server::access_log`), because
 //! a line a request must not take a lock that all workers share.
 
-use std::sync::OnceLock;
-
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -11,11 +9,22 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::telemetry::settings::Settings;
 
-/// The level of the log that is running, to be turned.
-static LEVEL: OnceLock<Handle<LevelFilter, Registry>> = OnceLock::new();
+/// The switch of a running log's level; that of no log by default.
+#[derive(Debug, Clone, Default)]
+pub struct Level(Option<Handle<LevelFilter, Registry>>);
+
+impl Level {
+    /// Changes the least level that is written.
+    pub fn set(&self, settings: &Settings) {
+        if let Self(Some(level)) = self {
+            // Fails only when the log is gone, and then nobody reads it.
+            drop(level.reload(settings.level));
+        }
+    }
+}
 
 /// Starts the process log on standard error. A second start in one process changes nothing.
-pub fn start(settings: &Settings) {
+pub fn start(settings: &Settings) -> Level {
     let (level, handle) = Layer::new(settings.level);
     let registry = tracing_subscriber::registry().with(level);
     let started = if settings.json {
@@ -26,15 +35,5 @@ pub fn start(settings: &Settings) {
         registry.with(lines.with_writer(std::io::stderr)).try_init()
     };
     // Fails only when a log is running already, as in tests.
-    if started.is_ok() {
-        LEVEL.get_or_init(|| handle);
-    }
-}
-
-/// Changes the least level that is written, if a log is running.
-pub fn set_level(settings: &Settings) {
-    if let Some(level) = LEVEL.get() {
-        // Fails only when the log is gone, and then nobody reads it.
-        drop(level.reload(settings.level));
-    }
+    Level(started.is_ok().then_some(handle))
 }

@@ -44,6 +44,7 @@ const BASE: &[(&str, &str, &str)] = &[
     ("admin", "listen", "127.0.0.1:0"),
     ("store", "url", "memory:"),
     ("store", "deadline", "30s"),
+    ("store", "lock_wait", "0s"),
     ("passwords", "memory", "64KiB"),
     ("passwords", "iterations", "1"),
     ("passwords", "max_concurrent", "2"),

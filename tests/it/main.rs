@@ -36,6 +36,7 @@ mod proxy_protocol;
 mod refresh;
 mod reload;
 mod renewal;
+mod restart;
 mod routes;
 mod scripted;
 mod sessions;

@@ -3,6 +3,7 @@
 use sidegate::control::reply::Reply;
 use sidegate::control::request::Request;
 use sidegate::control::wire;
+use sidegate::server::Phase;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -81,8 +82,14 @@ async fn a_reload_that_fails_says_so_to_who_asked() {
 async fn a_second_server_on_the_same_store_is_refused_with_words() {
     let program = Program::with_ann();
     let server = program.serve().await;
+    program.configure_store("lock_wait = \"1s\"");
     let second = program.run(&["serve"]);
     assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(
+        second.err.contains("waiting for at most 1s"),
+        "{}",
+        second.err
+    );
     assert!(
         second.err.contains("in use by another sidegate"),
         "{}",
@@ -227,4 +234,60 @@ async fn a_kill_loses_nothing_that_was_answered() {
         (401, "session_ended".into())
     );
     assert_eq!(at(&over).try_refresh().await.status, 401);
+}
+
+#[tokio::test]
+async fn an_application_that_ends_before_its_draining_sidecar_is_no_bad_gateway() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = nobody.local_addr().expect("an address");
+    drop(nobody);
+    let app = TestApp::with(&crate::scripted::in_front_of(address)).await;
+    let mut connection = Connection::open(app.address).await;
+    let ask = Ask::new("GET", "/x");
+    let before = connection.ask(&ask).await;
+    assert_eq!(before.verdict(), (502, "upstream_unreachable".into()));
+    app.running().lifecycle().advance(Phase::Draining);
+    for mut connection in [connection, Connection::open(app.address).await] {
+        let answer = connection.ask(&ask).await;
+        assert_eq!(answer.verdict(), (503, "upstream_unreachable".into()));
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(connection.rest().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_of_a_draining_server_go_by_themselves() {
+    let app = TestApp::start().await;
+    let ask = Ask::new("GET", "/auth/health");
+    let mut used = Connection::open(app.address).await;
+    assert_eq!(used.ask(&ask).await.status, 200);
+    let silent = Connection::open(app.address).await;
+    app.running().lifecycle().advance(Phase::Draining);
+    for connection in [used, silent] {
+        assert!(connection.rest().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_reload_turns_the_level_of_the_log() {
+    let program = Program::with_ann();
+    let server = program.serve().await;
+    let text = std::fs::read_to_string(program.config()).expect("a configuration");
+    let louder = text.replace("[log]", "[log]\nlevel = \"debug\"");
+    assert_eq!(open(&server).await, 401);
+    assert!(
+        !server.log().contains("missing_token"),
+        "refusals are for debug"
+    );
+    std::fs::write(program.config(), louder).expect("a configuration");
+    program.done(&["reload"]);
+    assert_eq!(open(&server).await, 401);
+    server.said("missing_token").await;
+    std::fs::write(program.config(), text).expect("a configuration");
+    program.done(&["reload"]);
+    let so_far = server.log().matches("missing_token").count();
+    assert_eq!(open(&server).await, 401);
+    program.done(&["reload"]);
+    assert_eq!(server.log().matches("missing_token").count(), so_far);
 }

@@ -1,8 +1,9 @@
 //! The real program: its own process, its own folder, its own configuration file.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -104,6 +105,13 @@ access = false
         std::fs::write(self.config(), text).expect("a configuration");
     }
 
+    /// Adds a line to the section `[store]`.
+    pub(crate) fn configure_store(&self, line: &str) {
+        let text = std::fs::read_to_string(self.config()).expect("a configuration");
+        let text = text.replace("[store]", &format!("[store]\n{line}"));
+        std::fs::write(self.config(), text).expect("a configuration");
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.home.path().join("sidegate.toml")
     }
@@ -148,34 +156,37 @@ access = false
 
     /// Starts the server and waits until it serves.
     pub(crate) async fn serve(&self) -> Server {
-        let mut child = self
-            .command()
-            .arg("serve")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let log = Arc::new(Mutex::new(String::new()));
-        let kept = Arc::clone(&log);
-        let lines = BufReader::new(child.stderr.take().expect("a log")).lines();
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let mut log = kept.lock().expect("the log");
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        let mut server = Server {
-            child,
-            log,
-            address: SocketAddr::from(([0, 0, 0, 0], 0)),
-        };
-        let line = server.said("\"message\":\"serving\"").await;
-        let line: Value = serde_json::from_str(&line).expect("a line of JSON");
-        let address = line["listen"].as_str().expect("an address");
-        server.address = address.parse().expect("an address");
+        let mut command = self.command();
+        command.arg("serve").stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut server = watched(command.spawn().expect("a process"));
+        server.serving().await;
         server
+    }
+
+    /// Starts the server on sockets that are handed over, without waiting for it. `names` goes into
+    /// `LISTEN_FDNAMES`, `also` before the command line.
+    pub(crate) fn begin_on(&self, sockets: Vec<OwnedFd>, names: &str, also: &str) -> Server {
+        // The shell moves them from where a child can be given files to where the protocol wants them.
+        let count = sockets.len();
+        let moves = ["3<&0", "4<&2"].into_iter().take(count);
+        let moves = moves.collect::<Vec<_>>().join(" ");
+        let script = format!(
+            "exec {moves} 0</dev/null 2>&1; LISTEN_PID=$$ LISTEN_FDS={count} \
+             LISTEN_FDNAMES={names} {also} exec \"$0\" \"$@\""
+        );
+        let mut sockets = sockets.into_iter();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script, BINARY, "--config"]);
+        command.arg(self.config()).arg("serve");
+        command.current_dir(self.home.path()).env_clear();
+        command.stdin(sockets.next().map_or_else(Stdio::null, Stdio::from));
+        command.stdout(Stdio::piped());
+        match sockets.next() {
+            Some(socket) => command.stderr(socket),
+            None => command.stderr(Stdio::null()),
+        };
+        watched(command.spawn().expect("a process"))
     }
 
     fn command(&self) -> Command {
@@ -183,6 +194,30 @@ access = false
         command.arg("--config").arg(self.config());
         command.current_dir(self.home.path()).env_clear();
         command
+    }
+}
+
+/// A child whose log is kept: standard error, or standard output where that was used otherwise.
+fn watched(mut child: Child) -> Server {
+    let log = Arc::new(Mutex::new(String::new()));
+    let kept = Arc::clone(&log);
+    let stream: Box<dyn Read + Send> = match (child.stdout.take(), child.stderr.take()) {
+        (_, Some(error)) => Box::new(error),
+        (Some(out), None) => Box::new(out),
+        (None, None) => panic!("a child without a log"),
+    };
+    let lines = BufReader::new(stream).lines();
+    thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let mut log = kept.lock().expect("the log");
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+    Server {
+        child,
+        log,
+        address: SocketAddr::from(([0, 0, 0, 0], 0)),
     }
 }
 
@@ -197,6 +232,26 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn anon(&self) -> Actor {
         Actor::anonymous(self.address)
+    }
+
+    /// Waits until it serves, and learns where.
+    pub(crate) async fn serving(&mut self) {
+        let line = self.said("\"message\":\"serving\"").await;
+        let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+        // On a Unix socket there is no address.
+        if let Ok(address) = line["listen"].as_str().expect("an address").parse() {
+            self.address = address;
+        }
+    }
+
+    /// Its process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("the log").clone()
     }
 
     /// The log's first line with this text, once there is one.

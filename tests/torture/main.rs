@@ -138,6 +138,7 @@ fn open(directory: &Path, fsync: bool) -> Result<Embedded, StoreError> {
         deadline: Duration::from_secs(30),
         revocation_life: hour,
         audit_life: hour,
+        lock_wait: Duration::ZERO,
     };
     let clock = Arc::new(SystemClock::default());
     if fsync {

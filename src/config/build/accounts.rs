@@ -32,6 +32,11 @@ pub(super) fn store(desk: &mut Desk<'_>, store: &Store, tokens: &TokenSettings) 
             &store.audit_life,
             secs(DAY)..=secs(3_650 * DAY),
         ),
+        lock_wait: desk.duration(
+            "store.lock_wait",
+            &store.lock_wait,
+            Duration::ZERO..=secs(10 * MINUTE),
+        ),
     }
 }
 

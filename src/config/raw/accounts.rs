@@ -18,6 +18,8 @@ pub(crate) struct Store {
     pub(crate) deadline: String,
     /// How long audit lines are kept.
     pub(crate) audit_life: String,
+    /// How long the start waits for the store's lock.
+    pub(crate) lock_wait: String,
 }
 
 impl Default for Store {
@@ -27,6 +29,7 @@ impl Default for Store {
             cache: "32MiB".to_owned(),
             deadline: "2s".to_owned(),
             audit_life: "90d".to_owned(),
+            lock_wait: "60s".to_owned(),
         }
     }
 }

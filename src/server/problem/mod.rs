@@ -39,6 +39,26 @@ pub enum Fault {
     Upstream(UpstreamError),
     /// A gateway asked about a request, which may not pass.
     Check(Box<Fault>),
+    /// The upstream cannot be reached while this process drains: both are going, and another
+    /// instance will serve.
+    Leaving(UpstreamError),
+}
+
+impl Fault {
+    /// The same, seen while the process drains. An application may end before its sidecar does;
+    /// that is no failure of either.
+    #[must_use]
+    pub fn while_draining(self) -> Self {
+        match self {
+            Self::Upstream(error @ UpstreamError::Unreachable(_)) => Self::Leaving(error),
+            other @ (Self::Bad(_)
+            | Self::Denied(_)
+            | Self::Api(_)
+            | Self::Upstream(_)
+            | Self::Check(_)
+            | Self::Leaving(_)) => other,
+        }
+    }
 }
 
 impl From<BadRequest> for Fault {
@@ -202,6 +222,12 @@ pub fn problem(fault: &Fault) -> Problem {
         Fault::Api(error) => api(error),
         Fault::Upstream(error) => upstream(error),
         Fault::Check(fault) => problem(fault).for_gateway(),
+        Fault::Leaving(_) => say(
+            503,
+            Code::UpstreamUnreachable,
+            "the application is going; another instance will answer",
+        )
+        .with(Extra::RetryAfter(Duration::from_secs(1))),
     }
 }
 

@@ -138,7 +138,7 @@ fn every_refusal_of_the_service_has_its_answer() {
 
 #[test]
 fn odd_requests_and_upstream_faults_have_theirs() {
-    let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     let second = Duration::from_secs(1);
     let table = [
         told(BadRequest::Method),
@@ -148,7 +148,8 @@ fn odd_requests_and_upstream_faults_have_theirs() {
         told(BadRequest::Framing),
         told(BadRequest::Expectation),
         told(BadRequest::Path(BadPath::DotSegment)),
-        told(UpstreamError::Unreachable(refused)),
+        told(UpstreamError::Unreachable(refused())),
+        told(Fault::from(UpstreamError::Unreachable(refused())).while_draining()),
         told(UpstreamError::BadResponse(crate::proxy::Fault::Chunk)),
         told(UpstreamError::Http2(h2::Reason::CANCEL.into())),
         told(UpstreamError::Timeout),
@@ -167,6 +168,7 @@ fn odd_requests_and_upstream_faults_have_theirs() {
     417 expectation_failed connection: close
     400 bad_request
     502 upstream_unreachable
+    503 upstream_unreachable retry-after: 1
     502 upstream_bad_response
     502 upstream_bad_response
     504 upstream_timeout

@@ -153,6 +153,7 @@ fn settings(engine: Engine) -> Settings {
         deadline: Duration::from_secs(20),
         revocation_life: REVOCATION_LIFE,
         audit_life: DAY * 90,
+        lock_wait: Duration::ZERO,
     }
 }
 

@@ -94,6 +94,7 @@ impl Embedded {
             deadline: Duration::from_secs(2),
             revocation_life: Duration::from_secs(15 * 60 + 30),
             audit_life: Duration::from_secs(90 * 86_400),
+            lock_wait: Duration::ZERO,
         };
         #[expect(
             clippy::expect_used,

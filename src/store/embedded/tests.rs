@@ -35,6 +35,7 @@ impl Subject {
             deadline,
             revocation_life: Duration::from_secs(930),
             audit_life: Duration::from_secs(1_000),
+            lock_wait: Duration::ZERO,
         };
         let (store, faults) = Embedded::memory_with(&settings, clock.clone()).unwrap();
         Self {

@@ -31,6 +31,7 @@ fn open(directory: &Path) -> Result<Embedded, StoreError> {
         deadline: Duration::from_secs(20),
         revocation_life: Duration::from_secs(930),
         audit_life: Duration::from_secs(1_000),
+        lock_wait: Duration::ZERO,
     };
     Embedded::open(&settings, Arc::new(ManualClock::new(NOW)))
 }

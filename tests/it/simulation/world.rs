@@ -178,6 +178,7 @@ fn store(directory: &Path) -> StoreSettings {
         deadline: Duration::from_secs(30),
         revocation_life: ACCESS_TTL + Duration::from_secs(30),
         audit_life: Duration::from_secs(86_400),
+        lock_wait: Duration::ZERO,
     }
 }
 
