@@ -79,6 +79,46 @@ fn the_image_runs_as_nobody_and_says_how_it_is() {
 }
 
 #[test]
+fn the_units_ask_for_what_the_server_tells() {
+    let service = read("examples/systemd/sidegate.service");
+    for line in [
+        "Type=notify-reload",
+        "NotifyAccess=main",
+        "Requires=sidegate.socket",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+        "DynamicUser=yes",
+    ] {
+        assert!(
+            service.lines().any(|l| l == line),
+            "the service lacks {line}"
+        );
+    }
+    let has = |name: &str| service.lines().any(|l| l.starts_with(name));
+    assert!(
+        has("WatchdogSec=") && !has("ExecReload="),
+        "the manager sends SIGHUP itself"
+    );
+    let seconds = |key: &str| -> u64 {
+        let line = service.lines().find_map(|l| l.strip_prefix(key));
+        line.and_then(|n| n.parse().ok()).expect("seconds")
+    };
+    assert!(
+        seconds("TimeoutStartSec=") > 60,
+        "longer than store.lock_wait"
+    );
+    assert!(
+        seconds("TimeoutStopSec=") > 30,
+        "longer than server.drain_timeout"
+    );
+    let socket = read("examples/systemd/sidegate.socket");
+    for line in ["FileDescriptorName=public", "WantedBy=sockets.target"] {
+        assert!(socket.lines().any(|l| l == line), "the socket lacks {line}");
+    }
+    let accepts = socket.lines().any(|l| l.starts_with("Accept=yes"));
+    assert!(!accepts, "the server accepts by itself");
+}
+
+#[test]
 fn every_command_line_that_is_written_down_is_understood() {
     let lines = command_lines();
     assert!(lines.len() >= 10, "only {} command lines", lines.len());
