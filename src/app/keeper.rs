@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::app::build::{self, Shared};
 use crate::app::error::StartError;
 use crate::app::pipelines::{Common, Lasting};
+use crate::app::readings::readings;
 use crate::app::reload::{Inner, Reload, Reread};
 use crate::app::sockets::Sockets;
 use crate::config::Config;
@@ -39,7 +40,7 @@ use crate::service::upkeep::{self, Queues, Upkeep};
 use crate::service::{Current, Service};
 use crate::store::Lifecycle as _;
 use crate::telemetry::logging::Level;
-use crate::telemetry::metrics::{Kind, Metrics, Reading, Reloads, WorkerMetrics};
+use crate::telemetry::metrics::{Metrics, Reloads, WorkerMetrics};
 use crate::tls::Door;
 use crate::types::time::Clock;
 
@@ -128,8 +129,8 @@ impl Keeper {
             workers.push(thread.map_err(StartError::System)?);
         }
         let upkeep = Arc::new(Upkeep::default());
-        let mut readings = readings(&shared.service, &upkeep, writer.as_ref());
-        readings.extend(shared.door.as_ref().map(certificates));
+        let door = shared.door.as_ref();
+        let readings = readings(&shared.service, &upkeep, writer.as_ref(), door);
         let events = Arc::clone(&shared.events);
         let counts = Arc::new(Reloads::default());
         let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
@@ -263,17 +264,6 @@ async fn watch(door: Arc<Door>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// How often certificates could not be reloaded.
-fn certificates(door: &Arc<Door>) -> Reading {
-    let door = Arc::clone(door);
-    Reading {
-        name: "tls_reload_failures",
-        help: "Certificates that could not be reloaded",
-        kind: Kind::Counter,
-        read: Box::new(move || door.failed()),
-    }
-}
-
 /// Where the redirect listener sends clients.
 fn redirect_target(config: &Config) -> Target {
     let origin = config.api.public_origin.as_deref();
@@ -365,90 +355,4 @@ fn running_server(admin: &Arc<Admin>, lifecycle: Lifecycle, reload: Reload) -> R
         }),
         reload: Arc::new(move || reload.run()),
     }
-}
-
-/// The numbers that others keep.
-fn readings(current: &Arc<Current>, upkeep: &Arc<Upkeep>, writer: Option<&Writer>) -> Vec<Reading> {
-    let service = current.load_full();
-    let of_store = |name, help, kind, pick: fn(crate::store::Stats) -> u64| {
-        let service = Arc::clone(&service);
-        Reading {
-            name,
-            help,
-            kind,
-            read: Box::new(move || pick(service.store().stats())),
-        }
-    };
-    let revocations = Arc::clone(service.liveness());
-    let streams = Arc::clone(service.streams());
-    let passwords = Arc::clone(current);
-    let audited = Arc::clone(&service);
-    let upkeep = Arc::clone(upkeep);
-    let mut readings = vec![
-        of_store("sessions", "Live sessions", Kind::Gauge, |stats| {
-            stats.sessions
-        }),
-        of_store("users", "Accounts", Kind::Gauge, |stats| stats.users),
-        of_store(
-            "store_bytes",
-            "Bytes of the store on disk",
-            Kind::Gauge,
-            |s| s.disk_bytes,
-        ),
-        of_store("store_commits", "Durable commits", Kind::Counter, |stats| {
-            stats.commits
-        }),
-        of_store(
-            "store_operations",
-            "Operations in those commits",
-            Kind::Counter,
-            |s| s.operations,
-        ),
-        of_store(
-            "store_slowest_commit_milliseconds",
-            "The slowest recent commit",
-            Kind::Gauge,
-            |stats| stats.slowest_commit_millis,
-        ),
-        Reading {
-            name: "revocations",
-            help: "Sessions whose access tokens are refused before they expire",
-            kind: Kind::Gauge,
-            read: Box::new(move || revocations.len() as u64),
-        },
-        Reading {
-            name: "open_streams",
-            help: "WebSockets, event streams and calls of known callers that are open",
-            kind: Kind::Gauge,
-            read: Box::new(move || streams.len() as u64),
-        },
-        Reading {
-            name: "passwords_waiting",
-            help: "Password checks that wait for a thread",
-            kind: Kind::Gauge,
-            read: Box::new(move || passwords.load().passwords().waiting() as u64),
-        },
-        Reading {
-            name: "audit_lost",
-            help: "Audit records that are in the process log only",
-            kind: Kind::Counter,
-            read: Box::new(move || audited.audit_lost()),
-        },
-        Reading {
-            name: "swept",
-            help: "Expired records removed",
-            kind: Kind::Counter,
-            read: Box::new(move || upkeep.swept()),
-        },
-    ];
-    if let Some(writer) = writer {
-        let lost = writer.lost();
-        readings.push(Reading {
-            name: "access_log_lost_lines",
-            help: "Access-log lines that could not be written",
-            kind: Kind::Counter,
-            read: Box::new(move || lost.load(Ordering::Relaxed)),
-        });
-    }
-    readings
 }

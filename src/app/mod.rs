@@ -7,6 +7,7 @@ mod error;
 mod keeper;
 mod offline;
 mod pipelines;
+mod readings;
 mod reload;
 mod restart;
 mod running;

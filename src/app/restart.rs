@@ -6,52 +6,109 @@
 //! fixed at the start by what they were then.
 
 use crate::config::Config;
+use crate::server::settings::Settings as Server;
+use crate::store::settings::Settings as Store;
+use crate::tokens::settings::Settings as Tokens;
 
 /// The configuration to work by: `new`, with what only a restart can change as it was at the start.
 /// Also the keys of what stays behind.
+///
+/// Settings are taken apart without a rest, so that a new one has to be placed here: who adds it says
+/// whether a reload can change it.
 pub(super) fn held_back(started: &Config, mut new: Config) -> (Config, Vec<&'static str>) {
     let mut waiting = Vec::new();
     let mut hold = Hold(&mut waiting);
-
-    let (was, server) = (&started.server, &mut new.server);
-    hold.back("server.listen", &was.listen, &mut server.listen);
-    hold.back("server.threads", &was.threads, &mut server.threads);
-    hold.back("server.control", &was.control, &mut server.control);
-    hold.back("admin.listen", &was.admin, &mut server.admin);
-    hold.back("log.access", &was.access_log, &mut server.access_log);
-    let proxied = &mut server.proxy_protocol;
-    hold.back("server.proxy_protocol", &was.proxy_protocol, proxied);
-    let redirect = &mut server.redirect_listen;
-    hold.back("server.redirect_listen", &was.redirect_listen, redirect);
-    if was.tls.is_some() != server.tls.is_some() {
-        hold.back("server.tls", &was.tls, &mut server.tls);
-    }
-    let target = &mut server.access_log_target;
-    hold.back("log.access_file", &was.access_log_target, target);
-    hold.back("log.format", &was.json_logs, &mut server.json_logs);
+    hold.server(&started.server, &mut new.server);
+    hold.store(&started.store, &mut new.store);
+    hold.tokens(&started.tokens, &mut new.tokens);
     new.log.json = started.log.json;
-
-    let (was, store) = (&started.store, &mut new.store);
-    hold.back("store.url", &was.engine, &mut store.engine);
-    hold.back("store.deadline", &was.deadline, &mut store.deadline);
-    hold.back("store.audit_life", &was.audit_life, &mut store.audit_life);
-    store.revocation_life = was.revocation_life;
-    store.lock_wait = was.lock_wait;
-
-    let (was, tokens) = (&started.tokens, &mut new.tokens);
-    hold.back("tokens.issuer", &was.issuer, &mut tokens.issuer);
-    hold.back("tokens.algorithm", &was.algorithm, &mut tokens.algorithm);
-    hold.back("tokens.keys_dir", &was.keys_dir, &mut tokens.keys_dir);
-    hold.back("tokens.secret", &was.secret, &mut tokens.secret);
-    hold.below("tokens.access_ttl", was.access_ttl, &mut tokens.access_ttl);
-    hold.below("tokens.leeway", was.leeway, &mut tokens.leeway);
-    new.service.access_ttl = tokens.access_ttl;
+    new.service.access_ttl = new.tokens.access_ttl;
     (new, waiting)
 }
 
 struct Hold<'a>(&'a mut Vec<&'static str>);
 
 impl Hold<'_> {
+    fn server(&mut self, was: &Server, new: &mut Server) {
+        let Server {
+            listen,
+            admin,
+            control,
+            threads,
+            access_log,
+            json_logs,
+            access_log_target,
+            proxy_protocol,
+            redirect_listen,
+            tls,
+            // In the workers' pipelines.
+            trusted_proxies: _,
+            header_timeout: _,
+            hosts: _,
+            paths: _,
+            handshake_timeout: _,
+            body_rate: _,
+            client_subject_header: _,
+            // Told to the doorman.
+            max_connections: _,
+            max_connections_per_address: _,
+            // Read when the end begins.
+            drain_delay: _,
+            drain_timeout: _,
+        } = new;
+        self.back("server.listen", &was.listen, listen);
+        self.back("server.threads", &was.threads, threads);
+        self.back("server.control", &was.control, control);
+        self.back("admin.listen", &was.admin, admin);
+        let proxied = &was.proxy_protocol;
+        self.back("server.proxy_protocol", proxied, proxy_protocol);
+        let redirect = &was.redirect_listen;
+        self.back("server.redirect_listen", redirect, redirect_listen);
+        // Other files, names and authorities are taken; TLS itself stays on or off.
+        if was.tls.is_some() != tls.is_some() {
+            self.back("server.tls", &was.tls, tls);
+        }
+        self.back("log.access", &was.access_log, access_log);
+        let target = &was.access_log_target;
+        self.back("log.access_file", target, access_log_target);
+        self.back("log.format", &was.json_logs, json_logs);
+    }
+
+    fn store(&mut self, was: &Store, new: &mut Store) {
+        let Store {
+            engine,
+            deadline,
+            audit_life,
+            // Follows from the tokens' lives, which are held to those of the start.
+            revocation_life,
+            // Only a start waits.
+            lock_wait: _,
+        } = new;
+        self.back("store.url", &was.engine, engine);
+        self.back("store.deadline", &was.deadline, deadline);
+        self.back("store.audit_life", &was.audit_life, audit_life);
+        revocation_life.clone_from(&was.revocation_life);
+    }
+
+    fn tokens(&mut self, was: &Tokens, new: &mut Tokens) {
+        let Tokens {
+            issuer,
+            algorithm,
+            keys_dir,
+            secret,
+            access_ttl,
+            leeway,
+            // What was issued for another one is refused, as after a restart.
+            audience: _,
+        } = new;
+        self.back("tokens.issuer", &was.issuer, issuer);
+        self.back("tokens.algorithm", &was.algorithm, algorithm);
+        self.back("tokens.keys_dir", &was.keys_dir, keys_dir);
+        self.back("tokens.secret", &was.secret, secret);
+        self.below("tokens.access_ttl", was.access_ttl, access_ttl);
+        self.below("tokens.leeway", was.leeway, leeway);
+    }
+
     /// Puts the value of the start back.
     fn back<T: PartialEq + Clone>(&mut self, key: &'static str, started: &T, new: &mut T) {
         if started != new {
@@ -66,5 +123,77 @@ impl Hold<'_> {
             self.0.push(key);
             *new = started;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::config::{self, Sources};
+
+    fn configured(text: &str) -> Config {
+        let text = format!("upstream.url = \"http://127.0.0.1:1\"\n{text}");
+        let sources = Sources {
+            file: Some(("test.toml".into(), text)),
+            env: Vec::new(),
+            read: &|path| std::fs::read(path),
+            cores: NonZeroUsize::MIN,
+        };
+        config::load(&sources).unwrap()
+    }
+
+    #[test]
+    fn everything_that_a_reload_cannot_change_is_named_and_kept() {
+        let secret = "tokens.algorithm = \"HS256\"\ntokens.secret = ";
+        let started = configured(&format!(
+            "{secret}\"qEr8-first-secret-of-thirty-two-bytes\""
+        ));
+        let new = configured(
+            "server.listen = \"127.0.0.1:1\"\nserver.threads = 7\nserver.control = \"/tmp/other\"\n\
+             admin.listen = \"\"\nlog.access = false\nlog.access_file = \"/tmp/log\"\n\
+             log.format = \"json\"\nstore.url = \"memory:\"\nstore.deadline = \"3s\"\n\
+             store.audit_life = \"2d\"\ntokens.issuer = \"other\"\ntokens.keys_dir = \"/tmp/k\"\n\
+             tokens.access_ttl = \"16m\"\ntokens.leeway = \"6s\"\n",
+        );
+        let (held, waiting) = held_back(&started, new);
+        let keys = "server.listen server.threads server.control admin.listen log.access \
+                    log.access_file log.format store.url store.deadline store.audit_life \
+                    tokens.issuer tokens.algorithm tokens.keys_dir tokens.secret \
+                    tokens.access_ttl tokens.leeway";
+        assert_eq!(waiting.join(" "), keys);
+        assert_eq!(held.server, started.server);
+        assert_eq!(held.tokens, started.tokens);
+        assert_eq!(held.store, started.store);
+        assert_eq!(held.service, started.service);
+        assert_eq!(held.log, started.log);
+    }
+
+    #[test]
+    fn what_a_reload_can_change_is_not_held_back() {
+        let started = configured("");
+        let new = configured(
+            "server.hosts = [\"a.example\"]\nserver.max_connections = 7\nserver.drain_delay = \"1s\"\n\
+             server.header_timeout = \"3s\"\nlog.level = \"debug\"\ntokens.access_ttl = \"1m\"\n\
+             tokens.audience = [\"a\"]\ncookies.name_prefix = \"x\"\nlimits.login = \"1/h\"\n",
+        );
+        let wanted = format!(
+            "{:?}",
+            (&new.server, &new.tokens, &new.log, &new.api, &new.limits)
+        );
+        let (held, waiting) = held_back(&started, new);
+        assert_eq!(waiting, Vec::<&str>::new());
+        let got = format!(
+            "{:?}",
+            (
+                &held.server,
+                &held.tokens,
+                &held.log,
+                &held.api,
+                &held.limits
+            )
+        );
+        assert_eq!(got, wanted);
     }
 }

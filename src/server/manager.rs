@@ -41,8 +41,9 @@ pub async fn watchdog(pulse: Arc<Pulse>, lifecycle: Lifecycle) {
     loop {
         every.tick().await;
         let turns = pulse.turns();
-        let moved = |before: &Vec<u64>| turns.iter().zip(before).all(|(now, then)| now > then);
-        if lifecycle.phase() >= Phase::Ending || before.as_ref().is_none_or(moved) {
+        if lifecycle.phase() >= Phase::Ending
+            || before.is_none_or(|before| all_turned(&before, &turns))
+        {
             tell(&[NotifyState::Watchdog]);
         } else {
             tracing::error!("a worker is stuck; the watchdog is not told that all is well");
@@ -51,11 +52,28 @@ pub async fn watchdog(pulse: Arc<Pulse>, lifecycle: Lifecycle) {
     }
 }
 
+/// Whether no worker stands where it stood.
+fn all_turned(before: &[u64], now: &[u64]) -> bool {
+    now.iter().zip(before).all(|(now, before)| now != before)
+}
+
 /// Workers turn four times a second; to look more often would find them standing.
 const SHORTEST: Duration = Duration::from_millis(500);
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stuck_worker_silences_the_watchdog() {
+        assert!(all_turned(&[1, 1], &[2, 3]));
+        assert!(!all_turned(&[1, 1], &[2, 1]));
+        assert!(!all_turned(&[1, 1], &[1, 1]));
     }
 }

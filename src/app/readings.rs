@@ -1,0 +1,114 @@
+//! The numbers on the metrics page that other parts keep.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::server::outbox::Writer;
+use crate::service::Current;
+use crate::service::upkeep::Upkeep;
+use crate::store::Lifecycle as _;
+use crate::telemetry::metrics::{Kind, Reading};
+use crate::tls::Door;
+
+/// The numbers that others keep.
+pub(super) fn readings(
+    current: &Arc<Current>,
+    upkeep: &Arc<Upkeep>,
+    writer: Option<&Writer>,
+    door: Option<&Arc<Door>>,
+) -> Vec<Reading> {
+    let service = current.load_full();
+    let of_store = |name, help, kind, pick: fn(crate::store::Stats) -> u64| {
+        let service = Arc::clone(&service);
+        Reading {
+            name,
+            help,
+            kind,
+            read: Box::new(move || pick(service.store().stats())),
+        }
+    };
+    let revocations = Arc::clone(service.liveness());
+    let streams = Arc::clone(service.streams());
+    let passwords = Arc::clone(current);
+    let audited = Arc::clone(&service);
+    let upkeep = Arc::clone(upkeep);
+    let mut readings = vec![
+        of_store("sessions", "Live sessions", Kind::Gauge, |stats| {
+            stats.sessions
+        }),
+        of_store("users", "Accounts", Kind::Gauge, |stats| stats.users),
+        of_store(
+            "store_bytes",
+            "Bytes of the store on disk",
+            Kind::Gauge,
+            |s| s.disk_bytes,
+        ),
+        of_store("store_commits", "Durable commits", Kind::Counter, |stats| {
+            stats.commits
+        }),
+        of_store(
+            "store_operations",
+            "Operations in those commits",
+            Kind::Counter,
+            |s| s.operations,
+        ),
+        of_store(
+            "store_slowest_commit_milliseconds",
+            "The slowest recent commit",
+            Kind::Gauge,
+            |stats| stats.slowest_commit_millis,
+        ),
+        Reading {
+            name: "revocations",
+            help: "Sessions whose access tokens are refused before they expire",
+            kind: Kind::Gauge,
+            read: Box::new(move || revocations.len() as u64),
+        },
+        Reading {
+            name: "open_streams",
+            help: "Switched connections, event streams and calls of known callers that are open",
+            kind: Kind::Gauge,
+            read: Box::new(move || streams.len() as u64),
+        },
+        Reading {
+            name: "passwords_waiting",
+            help: "Password checks that wait for a thread",
+            kind: Kind::Gauge,
+            read: Box::new(move || passwords.load().passwords().waiting() as u64),
+        },
+        Reading {
+            name: "audit_lost",
+            help: "Audit records that are in the process log only",
+            kind: Kind::Counter,
+            read: Box::new(move || audited.audit_lost()),
+        },
+        Reading {
+            name: "swept",
+            help: "Expired records removed",
+            kind: Kind::Counter,
+            read: Box::new(move || upkeep.swept()),
+        },
+    ];
+    if let Some(writer) = writer {
+        let lost = writer.lost();
+        readings.push(Reading {
+            name: "access_log_lost_lines",
+            help: "Access-log lines that could not be written",
+            kind: Kind::Counter,
+            read: Box::new(move || lost.load(Ordering::Relaxed)),
+        });
+    }
+    readings.extend(door.map(certificates));
+    readings
+}
+
+/// How often certificates could not be reloaded.
+fn certificates(door: &Arc<Door>) -> Reading {
+    let door = Arc::clone(door);
+    Reading {
+        name: "tls_reload_failures",
+        help: "Certificates that could not be reloaded",
+        kind: Kind::Counter,
+        read: Box::new(move || door.failed()),
+    }
+}
