@@ -151,6 +151,7 @@ impl Keeper {
             workers: exchangeable,
             counts,
             level,
+            log: writer.as_ref().map(Writer::reopen).unwrap_or_default(),
             turn: Mutex::new(()),
         });
         let operator = Arc::new(Operator {

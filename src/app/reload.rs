@@ -21,6 +21,7 @@ use crate::app::restart::held_back;
 use crate::config::Config;
 use crate::policy::RouteTable;
 use crate::server::manager;
+use crate::server::outbox::Reopen;
 use crate::server::pipeline::Pipeline;
 use crate::server::worker::{Doorman, Exchangeable};
 use crate::service::{Current, Service};
@@ -54,6 +55,8 @@ pub(super) struct Inner {
     pub(super) workers: Vec<Weak<Exchangeable>>,
     pub(super) counts: Arc<Reloads>,
     pub(super) level: Level,
+    /// The access log's file, which may have been moved away.
+    pub(super) log: Reopen,
     /// One at a time.
     pub(super) turn: Mutex<()>,
 }
@@ -165,6 +168,7 @@ impl Inner {
             tracing::warn!("{danger} is on: it weakens security");
         }
         self.level.set(&config.log);
+        self.log.ask();
         let server = &config.server;
         (self.doorman).admit_at_most(server.max_connections, server.max_connections_per_address);
         if let Some((door, setup)) = certificates {

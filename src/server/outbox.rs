@@ -1,12 +1,13 @@
 //! Lines on their way to a file or to standard output, written by a thread of its own.
 //!
 //! Workers hand over whole buffers and never wait: a reader that has stopped reading costs lines,
-//! which are counted, and not requests.
+//! which are counted, and not requests. A file can be opened again by its name while it is written, for
+//! whoever moves old lines out of the way.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -27,40 +28,82 @@ pub struct Outbox {
 pub struct Writer {
     thread: JoinHandle<()>,
     lost: Arc<AtomicU64>,
+    reopen: Reopen,
 }
+
+/// Has the writer open its file again before the next lines. Cheap to clone; keeps nothing open.
+#[derive(Debug, Clone, Default)]
+pub struct Reopen(Arc<AtomicBool>);
+
+impl Reopen {
+    /// Asks for it.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+type Sink = Box<dyn Write + Send>;
 
 /// Opens the target and starts its writer.
 pub fn start(target: &AccessLogTarget) -> io::Result<(Outbox, Writer)> {
-    let sink: Box<dyn Write + Send> = match target {
-        AccessLogTarget::Stdout => Box::new(io::stdout()),
-        AccessLogTarget::File(path) => {
-            Box::new(OpenOptions::new().create(true).append(true).open(path)?)
-        }
-    };
-    start_with(sink)
+    let target = target.clone();
+    start_with(move || {
+        Ok(match &target {
+            AccessLogTarget::Stdout => Box::new(io::stdout()),
+            AccessLogTarget::File(path) => {
+                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
+            }
+        })
+    })
 }
 
-fn start_with(sink: Box<dyn Write + Send>) -> io::Result<(Outbox, Writer)> {
+fn start_with(
+    mut open: impl FnMut() -> io::Result<Sink> + Send + 'static,
+) -> io::Result<(Outbox, Writer)> {
     let (sender, receiver) = sync_channel(QUEUE);
     let lost = Arc::new(AtomicU64::new(0));
+    let reopen = Reopen::default();
+    let sink = open()?;
     let thread = std::thread::Builder::new()
         .name("access-log".to_owned())
         .spawn({
-            let lost = Arc::clone(&lost);
-            move || write_all(&receiver, sink, &lost)
+            let (lost, reopen) = (Arc::clone(&lost), reopen.clone());
+            move || write_all(&receiver, sink, &lost, &reopen, open)
         })?;
     Ok((
         Outbox {
             buffers: sender,
             lost: Arc::clone(&lost),
         },
-        Writer { thread, lost },
+        Writer {
+            thread,
+            lost,
+            reopen,
+        },
     ))
 }
 
-fn write_all(buffers: &Receiver<Vec<u8>>, mut sink: Box<dyn Write + Send>, lost: &AtomicU64) {
+fn write_all(
+    buffers: &Receiver<Vec<u8>>,
+    mut sink: Sink,
+    lost: &AtomicU64,
+    reopen: &Reopen,
+    mut open: impl FnMut() -> io::Result<Sink>,
+) {
     let mut complained = false;
     while let Ok(buffer) = buffers.recv() {
+        if reopen.is_asked() {
+            match open() {
+                Ok(fresh) => sink = fresh,
+                Err(error) => {
+                    tracing::error!(%error, "the access log cannot be opened again; it goes on as before");
+                }
+            }
+        }
         match sink.write_all(&buffer).and_then(|()| sink.flush()) {
             Ok(()) => complained = false,
             Err(error) => {
@@ -97,6 +140,11 @@ impl Writer {
     /// A counter of lines that were not written.
     pub fn lost(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.lost)
+    }
+
+    /// What has the file opened again.
+    pub fn reopen(&self) -> Reopen {
+        self.reopen.clone()
     }
 
     /// Waits until everything handed over is written. All outboxes must be gone.
@@ -139,7 +187,9 @@ mod tests {
             }
         }
         let (release, held) = sync_channel(0);
-        let (outbox, writer) = start_with(Box::new(Stuck(held))).unwrap();
+        let mut stuck = Some(Stuck(held));
+        let open = move || Ok::<Sink, _>(Box::new(stuck.take().unwrap()));
+        let (outbox, writer) = start_with(open).unwrap();
         for _ in 0..QUEUE + 10 {
             outbox.send(b"x\n".to_vec());
         }

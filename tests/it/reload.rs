@@ -278,6 +278,24 @@ async fn keys_that_cannot_be_read_leave_the_whole_configuration_as_it_was() {
     assert_eq!(ann.get("/x").await.status, 200);
 }
 
+#[tokio::test]
+async fn a_rotated_access_log_is_let_go_of() {
+    let app = TestApp::with(OPEN).await;
+    app.anon().get("/before").await;
+    app.access_log(|log| log.contains(" /before ")).await;
+    let old = app.home().join("access.log.1");
+    std::fs::rename(app.home().join("access.log"), &old).expect("a rotated log");
+    reloaded(&app, OPEN);
+    app.anon().get("/after").await;
+    let fresh = app.access_log(|log| log.contains(" /after ")).await;
+    assert!(!fresh.contains("/before"), "{fresh}");
+    let kept = std::fs::read_to_string(&old).expect("the old log");
+    assert!(
+        kept.contains("/before") && !kept.contains("/after"),
+        "{kept}"
+    );
+}
+
 /// Two configurations that differ in rule, preset, mount and cookie; an answer shows which it is of.
 fn configuration(n: usize) -> String {
     let (preset, tag) = [("native", "even"), ("oauth2-proxy", "odd")][n % 2];
