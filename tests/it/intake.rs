@@ -362,9 +362,6 @@ async fn header_lines_that_parsers_read_differently_are_refused() {
     ] {
         assert_eq!(status(&app, bad.as_bytes()).await, 400, "{bad:?}");
     }
-    // HTTP/2's preface gets no answer that an HTTP/2 client could take for one.
-    let preface = app.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    assert_eq!(preface, b"");
     assert_eq!(arrived(&app), [""; 0]);
 }
 
