@@ -16,6 +16,7 @@ use crate::control::{Reply, Request, wire};
 use crate::crypto::refresh::Presented;
 use crate::guard::extract;
 pub use crate::server::original::fuzz::gateway_question;
+use crate::server::proxied::{self, Proxied};
 use crate::server::tunnel::frames::Frames;
 use crate::store::embedded::records;
 use crate::types::device::Device;
@@ -113,6 +114,20 @@ pub fn control_line(data: &[u8]) {
     let _reply = wire::decode::<Reply>(data);
 }
 
+/// The first bytes of a connection from a load balancer: a header is never longer than what came, and
+/// what comes later does not change it.
+pub fn proxy_protocol(data: &[u8]) {
+    match proxied::read(data) {
+        header @ Proxied::Header { length, .. } => {
+            assert!(length <= data.len(), "a header of bytes that never came");
+            let alone = data.get(..length).unwrap_or_default();
+            assert_eq!(proxied::read(alone), header);
+        }
+        Proxied::Incomplete => assert!(data.len() < 536, "a header without an end"),
+        Proxied::Bad => {}
+    }
+}
+
 /// A configuration file: every mistake is told with words.
 pub fn configuration(data: &[u8]) {
     let text = String::from_utf8_lossy(data).into_owned();
@@ -158,5 +173,6 @@ mod tests {
         replay("stored_record", stored_record);
         replay("control_line", control_line);
         replay("configuration", configuration);
+        replay("proxy_protocol", proxy_protocol);
     }
 }
