@@ -142,7 +142,8 @@ impl<'a> Common<'a> {
     fn carried(&self, guard: &Guard) -> Result<proxy::Settings, StartError> {
         let mut managed = guard.identity_headers().managed();
         if let Some(subject) = &self.config.server.client_subject_header {
-            let folded = |name: &HeaderName| name.as_str().replace(['.', '_'], "-");
+            let odd = |letter: char| !letter.is_ascii_alphanumeric();
+            let folded = |name: &HeaderName| name.as_str().replace(odd, "_");
             if managed.iter().any(|name| folded(name) == folded(subject)) {
                 return Err(StartError::SubjectHeader(subject.clone()));
             }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use toml::{Table, Value};
 
 use crate::api::settings::Delivery;
+use crate::config::explain::Explanation;
 use crate::config::problem::Problems;
 use crate::config::raw::Raw;
 use crate::config::{Config, Sources};
@@ -353,6 +354,16 @@ fn tls_is_told_whole_or_not_at_all() {
     let files: Vec<_> = tls.files().map(|file| file.display().to_string()).collect();
     assert_eq!(files, ["a", "b", "d", "e", "c"]);
     assert!(config.api.cookies.secure, "the listener is https");
+    let words = Explanation::of(&good(
+        "[server]\nredirect_listen = \"0.0.0.0:80\"\n[server.tls]\ncert = \"a\"\nkey = \"b\"\n\
+         client_auth = \"optional\"\nclient_ca = \"c\"",
+    ));
+    let told = words.to_string();
+    assert!(
+        told.contains("https://127.0.0.1:8080") && told.contains("clients may have one"),
+        "{told}"
+    );
+    assert!(told.contains("0.0.0.0:80 sends clients there"), "{told}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::api::ApiError;
 use crate::api::wire::csrf;
 use crate::guard::{Identity, Permit, extract};
 use crate::proxy::{Handshake, Protocol};
-use crate::server::connection::Paced;
+use crate::server::connection::{Occupied, Paced};
 use crate::server::intake::Host;
 use crate::server::leash::opener;
 use crate::server::peer::Peer;
@@ -129,7 +129,7 @@ impl Pipeline {
             activity: self.activity.clone(),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),
-            peer: Arc::clone(peer),
+            occupied: Occupied::of(peer),
         };
         Ok((answer, Some(Box::new(tunnel))))
     }

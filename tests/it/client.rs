@@ -224,6 +224,11 @@ impl Connection {
         timeout(DEADLINE, reading).await.expect("bytes in time")
     }
 
+    /// Whether anything comes within this time.
+    pub(crate) async fn hears_within(&mut self, span: Duration) -> bool {
+        timeout(span, self.more()).await.is_ok()
+    }
+
     /// Reads until the other side closes.
     pub(crate) async fn rest(mut self) -> Vec<u8> {
         let reading = async { while self.more().await {} };

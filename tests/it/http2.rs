@@ -333,7 +333,9 @@ async fn while_the_process_ends_a_stream_is_finished_and_the_client_told_to_go()
 #[tokio::test]
 async fn an_http2_connection_is_counted_until_it_is_gone() {
     let app = TestApp::with("[server]\nmax_connections_per_address = 1\n").await;
-    let client = Client::open(app.address).await;
+    let mut client = Client::open(app.address).await;
+    let at = format!("http://{}/auth/health", app.address);
+    assert_eq!(client.get(&at).await.status(), 200);
     let mut second = Frames::silent(app.address).await;
     second.ends().await;
     drop(client);

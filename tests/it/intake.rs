@@ -359,6 +359,8 @@ async fn header_lines_that_parsers_read_differently_are_refused() {
         "GET /x HTTP/1.1 \r\nHost: app\r\n\r\n",
         " GET /x HTTP/1.1\r\nHost: app\r\n\r\n",
         "\u{16}\u{3}\u{1}\u{2}\r\n\r\n",
+        // What only begins like the preface of HTTP/2.
+        "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
     ] {
         assert_eq!(status(&app, bad.as_bytes()).await, 400, "{bad:?}");
     }

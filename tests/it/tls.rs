@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::client::DEADLINE;
+use crate::client::{Connection, DEADLINE};
 use crate::h2::Client;
 use crate::harness::{TestApp, until};
 use crate::scripted::{Held, in_front_of};
@@ -415,17 +415,19 @@ async fn the_redirect_listener_sends_everybody_to_https_and_nowhere_else() {
     );
     let app = TestApp::with(&text).await;
     let to = app.running().redirect_address().expect("an address");
-    let told = crate::client::raw(
-        to,
-        b"GET /a?b=c HTTP/1.1\r\nHost: app.example.org:80\r\n\r\n",
-    )
-    .await;
-    let told = String::from_utf8_lossy(&told).into_owned();
+    let mut asking = Connection::open(to).await;
+    asking
+        .write(b"GET /a?b=c HTTP/1.1\r\nHost: app.example.org:80\r\n\r\n")
+        .await;
+    let told = String::from_utf8_lossy(&asking.rest().await).into_owned();
     assert!(told.starts_with("HTTP/1.1 308 "), "{told}");
     let location = "\r\nlocation: https://app.example.org/a?b=c\r\n";
     assert!(told.contains(location), "{told}");
-    let told = crate::client::raw(to, b"GET / HTTP/1.1\r\nHost: a@evil\r\n\r\n").await;
-    assert!(told.starts_with(b"HTTP/1.1 400 "));
+    let mut asking = Connection::open(to).await;
+    asking
+        .write(b"GET / HTTP/1.1\r\nHost: a@evil\r\n\r\n")
+        .await;
+    assert!(asking.rest().await.starts_with(b"HTTP/1.1 400 "));
     assert_eq!(app.upstream.count(), 0);
     app.stop().await;
     until(|| std::net::TcpStream::connect(to).is_err().then_some(())).await;

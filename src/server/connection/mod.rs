@@ -9,6 +9,7 @@
 mod frames;
 mod http1;
 mod http2;
+mod occupied;
 mod opening;
 mod pace;
 mod secure;
@@ -28,6 +29,7 @@ use crate::server::peer::Peer;
 use crate::server::stream::Stream;
 use crate::server::worker::{Open, Worker};
 
+pub use occupied::Occupied;
 pub use pace::{Paced, TooSlow};
 pub(super) use secure::TURNS;
 pub use vigil::Deadlines;

@@ -176,8 +176,8 @@ impl Window {
     }
 
     fn came(&mut self, bytes: u64, tick: u64, rate: u64) {
-        self.look(tick, rate);
         self.bytes = self.bytes.saturating_add(bytes);
+        self.look(tick, rate);
         if let Some(since) = self.since.take() {
             self.waited += tick.saturating_sub(since);
         }

@@ -127,6 +127,23 @@ mod tests {
         assert_eq!(ended(false), Left::TooFickle);
     }
 
+    #[tokio::test]
+    async fn a_stream_whose_client_takes_nothing_is_ended_and_the_others_go_on() {
+        let turns = Turns::default();
+        let mut tasks = tokio::task::JoinSet::new();
+        let (stuck, well) = (turns.begin(), turns.begin());
+        for turn in [&stuck, &well] {
+            turn.runs_in(tasks.spawn(std::future::pending::<()>()));
+            turn.handed(1);
+        }
+        well.asked();
+        turns.sweep(60_000);
+        turns.sweep(60_001);
+        let ended = tasks.join_next().await.unwrap();
+        assert!(ended.unwrap_err().is_cancelled());
+        assert_eq!(tasks.len(), 1);
+    }
+
     #[test]
     fn a_connection_has_nothing_left_when_its_last_stream_is_over() {
         let turns = Turns::default();

@@ -156,11 +156,10 @@ impl Vigil {
                 self.cut();
             }
         } else if self.is(State::Waiting) {
-            if is_last || aged(since, KEEP_ALIVE) {
-                self.tell(Order::Leave, tick);
-            }
             if self.is_finishing() && stalled == 0 && aged(quiet, FAREWELL) {
                 self.cut();
+            } else if is_last || aged(since, KEEP_ALIVE) {
+                self.tell(Order::Leave, tick);
             }
         }
         let partial = self.partial.load(Ordering::Relaxed);

@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 use crate::guard::Identity;
 use crate::proxy::Switched;
+use crate::server::connection::Occupied;
 use crate::server::lifecycle::{Lifecycle, Phase};
-use crate::server::peer::Peer;
 use crate::server::problem::Code;
 use crate::server::record::{Body, Outgoing, Record};
 use crate::server::tasks;
@@ -49,8 +49,8 @@ pub(super) struct Tunnel {
     pub(super) activity: Activity,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) lifecycle: Lifecycle,
-    /// Keeps the client's connection in the books.
-    pub(super) peer: Arc<Peer>,
+    /// Keeps the client's connection in the books, and from being idle.
+    pub(super) occupied: Occupied,
 }
 
 impl Tunnel {
@@ -79,7 +79,7 @@ impl Tunnel {
             activity,
             clock,
             lifecycle,
-            peer: _peer,
+            occupied: _occupied,
             ..
         } = *self;
         let mut flow = Flow::new(client, upstream, is_websocket, idle);
