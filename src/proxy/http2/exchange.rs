@@ -186,20 +186,25 @@ where
         }
     }
 
-    /// Whether the request may be sent once more: the upstream has not looked at it, or its
+    /// How often the request may be sent again after this: as often as connections go away before
+    /// they look at it, within reason; once when the upstream refused its stream, or when the
     /// connection was there before, died before it answered, and the upstream cannot act twice.
-    pub(super) fn may_retry(&self, error: &UpstreamError) -> bool {
+    pub(super) fn retries(&self, error: &UpstreamError) -> u32 {
         match error {
-            UpstreamError::Http2(error) => is_unseen(error) && self.sender.is_at_hand(),
+            UpstreamError::Http2(error) => match unseen(error) {
+                Some(retries) if self.sender.is_at_hand() => retries,
+                Some(_) | None => 0,
+            },
             UpstreamError::Unreachable(_) => {
-                self.ticket.as_ref().is_some_and(|ticket| ticket.reused)
+                let stale = self.ticket.as_ref().is_some_and(|ticket| ticket.reused)
                     && self.interim == 0
-                    && self.sender.may_start_again(&self.method)
+                    && self.sender.may_start_again(&self.method);
+                u32::from(stale)
             }
             UpstreamError::BadResponse(_)
             | UpstreamError::Timeout
             | UpstreamError::Overloaded { .. }
-            | UpstreamError::ClientBody(_) => false,
+            | UpstreamError::ClientBody(_) => 0,
         }
     }
 
@@ -319,12 +324,21 @@ where
     }
 }
 
-/// Whether the upstream says that it has not looked at the request: it refused the stream, or it
-/// goes away and the stream is beyond the last it will see to (RFC 9113, 8.7).
-fn is_unseen(error: &h2::Error) -> bool {
-    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-    error.is_remote() && (refused || error.is_go_away())
+/// How often a request may be sent again of which the upstream says that it has not looked at it (RFC
+/// 9113, 8.7): it goes away and the stream is beyond the last it will see to, or it refused the
+/// stream, which may be its way to say that it has enough.
+fn unseen(error: &h2::Error) -> Option<u32> {
+    if !error.is_remote() {
+        None
+    } else if error.is_go_away() {
+        Some(MAX_MOVES)
+    } else {
+        (error.reason() == Some(Reason::REFUSED_STREAM)).then_some(1)
+    }
 }
+
+/// How many connections may go away under one request.
+pub(super) const MAX_MOVES: u32 = 8;
 
 /// Why an answer stopped in its middle.
 fn broken(error: h2::Error) -> UpstreamError {

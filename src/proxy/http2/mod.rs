@@ -33,6 +33,7 @@ use crate::proxy::body::Body;
 use crate::proxy::error::UpstreamError;
 use crate::proxy::via::Via;
 
+use self::exchange::MAX_MOVES;
 use self::links::Way;
 use self::sender::Sender;
 
@@ -56,9 +57,10 @@ pub(super) enum Carried<B> {
 
 /// Sends the request over HTTP/2, unless the upstream is known to speak HTTP/1.1.
 ///
-/// A request that the upstream did not look at (it refused the stream, or went away before it) is
-/// sent once more, as long as what was taken of its body is at hand; so is one whose connection was
-/// made before and died, if it is idempotent and nothing of its body was taken.
+/// A request that the upstream did not look at is sent again, as long as what was taken of its body
+/// is at hand: once if the stream was refused, and up to eight times if connections went away before
+/// they saw to it. One whose connection was made before and died is sent once more if it is
+/// idempotent and nothing of its body was taken.
 pub(super) async fn forward<B>(
     core: &Arc<Core>,
     links: &Links,
@@ -93,7 +95,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut retried = false;
+    let mut tries = 0;
     loop {
         let head = head::request(core, links, parts, sender.framing(), permit.identity(), via);
         let failure = match ticket.open(head, sender.is_empty()).await {
@@ -106,7 +108,7 @@ where
                         *response.headers_mut() = headers;
                         return Ok(response);
                     }
-                    Err(error) if !retried && exchange.may_retry(&error) => {
+                    Err(error) if tries < exchange.retries(&error) => {
                         sender = exchange.into_sender();
                         error
                     }
@@ -114,10 +116,10 @@ where
                 }
             }
             // Nothing was sent: the connection had ended when it was chosen.
-            Err(error) if !retried => error,
+            Err(error) if tries < MAX_MOVES => error,
             Err(error) => return Err(error),
         };
-        retried = true;
+        tries += 1;
         core.pool.counters.retried.fetch_add(1, Ordering::Relaxed);
         ticket = match links.take(core).await? {
             Way::Link(ticket) => ticket,

@@ -9,13 +9,17 @@ use h2::Reason;
 use h2::server::Builder;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Barrier, Notify};
 use tokio::task::JoinSet;
 
 use super::{Asked, beside, call, listening, multiplexed, next, proxy, serving};
 use crate::proxy::tests::{get, send, text};
 use crate::proxy::{Proxy, Settings, UpstreamError};
+
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const GO_AWAY: u8 = 7;
 
 /// Sends so many requests at once, and gives the bodies of their answers.
 async fn at_once(proxy: &Arc<Proxy>, count: usize) -> Vec<Result<String, UpstreamError>> {
@@ -142,6 +146,45 @@ async fn a_refused_stream_is_begun_once_more_with_its_body() {
         2,
         "never a third time"
     );
+}
+
+#[tokio::test]
+async fn an_upstream_that_soon_goes_away_from_every_connection_answers_all_the_same() {
+    // Each connection sees to two requests, whatever was sent on it, and names the second the last.
+    let port = listening(|_, mut stream| async move {
+        stream
+            .write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
+            .await
+            .unwrap();
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).await.unwrap();
+        let mut seen = 0;
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let [a, b, c, kind, _, id @ ..] = head;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            if kind != HEADERS || seen == 2 {
+                continue;
+            }
+            seen += 1;
+            // The whole head and the end of the stream: `:status: 200`.
+            let mut answer = vec![0, 0, 1, HEADERS, 0x5];
+            answer.extend(id);
+            answer.push(0x88);
+            if seen == 2 {
+                answer.extend([0, 0, 8, GO_AWAY, 0, 0, 0, 0, 0]);
+                answer.extend(id);
+                answer.extend([0; 4]);
+            }
+            stream.write_all(&answer).await.unwrap();
+        }
+    })
+    .await;
+    let proxy = Arc::new(proxy(port));
+    for answer in at_once(&proxy, 10).await {
+        assert_eq!(answer.unwrap(), "");
+    }
 }
 
 #[tokio::test]
