@@ -1,6 +1,7 @@
 //! Why a request could not be carried, and whose fault that is.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ pub enum UpstreamError {
     BadResponse(#[from] Fault),
     /// The upstream's side of HTTP/2 failed, or it reset the stream: 502. In the middle of an answer
     /// the reason becomes the reason of the client's stream.
-    #[error("the upstream broke off")]
-    Http2(#[source] h2::Error),
+    #[error(transparent)]
+    Http2(#[from] BrokenOff),
     /// The upstream was silent for too long: 504.
     #[error("the upstream did not answer in time")]
     Timeout,
@@ -32,12 +33,42 @@ pub enum UpstreamError {
     ClientBody(#[from] ClientFault),
 }
 
+/// A failure of HTTP/2, in a box: errors are handed around in places where there hardly ever is one.
+/// Its source is the library's error, in which a server finds the reason to reset its own stream with.
+#[derive(Debug)]
+pub struct BrokenOff(Box<h2::Error>);
+
+impl BrokenOff {
+    /// The library's error.
+    pub(super) fn cause(&self) -> &h2::Error {
+        &self.0
+    }
+}
+
+impl From<h2::Error> for BrokenOff {
+    fn from(error: h2::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the upstream broke off")
+    }
+}
+
+impl Error for BrokenOff {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
 impl UpstreamError {
     /// Why a stream or its connection failed before there was an answer.
     pub(super) fn of_http2(error: h2::Error) -> Self {
         match error.get_io() {
             Some(io) => Self::Unreachable(io::Error::new(io.kind(), io.to_string())),
-            None => Self::Http2(error),
+            None => Self::Http2(error.into()),
         }
     }
 }

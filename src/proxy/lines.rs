@@ -16,6 +16,7 @@ pub(super) trait Lines {
 }
 
 impl Lines for Vec<u8> {
+    #[inline]
     fn line(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.extend_from_slice(name.as_str().as_bytes());
         self.extend_from_slice(b": ");

@@ -64,7 +64,7 @@ use crate::proxy::upgrade::Upgrades;
 use crate::tls::client::BadClient;
 
 pub use body::Body;
-pub use error::{ClientFault, Fault, UpstreamError};
+pub use error::{BrokenOff, ClientFault, Fault, UpstreamError};
 pub use pool::Stats;
 pub use settings::{Address, Settings, Tls};
 pub use upgrade::{Handshake, Protocol, Switched};

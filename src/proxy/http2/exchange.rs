@@ -191,7 +191,7 @@ where
     /// connection was there before, died before it answered, and the upstream cannot act twice.
     pub(super) fn retries(&self, error: &UpstreamError) -> u32 {
         match error {
-            UpstreamError::Http2(error) => match unseen(error) {
+            UpstreamError::Http2(error) => match unseen(error.cause()) {
                 Some(retries) if self.sender.is_at_hand() => retries,
                 Some(_) | None => 0,
             },
@@ -345,7 +345,7 @@ fn broken(error: h2::Error) -> UpstreamError {
     if error.is_io() {
         return Fault::CutShort.into();
     }
-    UpstreamError::Http2(error)
+    UpstreamError::Http2(error.into())
 }
 
 /// What a call gets beyond the time that its caller gave it: the upstream's own word that the time

@@ -296,7 +296,9 @@ impl Failures {
         self.last = match error {
             UpstreamError::Timeout => None,
             UpstreamError::Unreachable(error) => Some((error.kind(), error.to_string())),
-            UpstreamError::Http2(error) => Some((io::ErrorKind::InvalidData, error.to_string())),
+            UpstreamError::Http2(error) => {
+                Some((io::ErrorKind::InvalidData, error.cause().to_string()))
+            }
             UpstreamError::BadResponse(_)
             | UpstreamError::Overloaded { .. }
             | UpstreamError::ClientBody(_) => {

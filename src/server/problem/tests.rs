@@ -151,7 +151,9 @@ fn odd_requests_and_upstream_faults_have_theirs() {
         told(UpstreamError::Unreachable(refused())),
         told(Fault::from(UpstreamError::Unreachable(refused())).while_draining()),
         told(UpstreamError::BadResponse(crate::proxy::Fault::Chunk)),
-        told(UpstreamError::Http2(h2::Reason::CANCEL.into())),
+        told(UpstreamError::Http2(
+            h2::Error::from(h2::Reason::CANCEL).into(),
+        )),
         told(UpstreamError::Timeout),
         told(UpstreamError::Overloaded {
             retry_after: second,
