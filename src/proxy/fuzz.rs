@@ -1,9 +1,13 @@
 //! What the fuzz targets run; `cargo test` runs the same over the committed corpora.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
-use http::{HeaderMap, Method};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::proxy::error::Fault;
+use crate::proxy::grpc;
 use crate::proxy::payload::{Payload, Step};
 use crate::proxy::reply::Reader;
 
@@ -34,6 +38,32 @@ pub fn upstream_response(data: &[u8]) {
     }
     if let Ok(answer) = whole {
         assert!(answer.body.len() <= bytes.len(), "a body came from nowhere");
+    }
+}
+
+/// Reads the first line as a content type and the rest as the `grpc-timeout` lines of a call.
+///
+/// # Panics
+///
+/// When a timeout is longer than eight digits can say, or is said by more than one line.
+pub fn grpc_head(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let kind = lines
+        .next()
+        .and_then(|line| HeaderValue::from_bytes(line).ok());
+    let mut headers = HeaderMap::new();
+    if let Some(kind) = kind {
+        headers.insert(CONTENT_TYPE, kind);
+    }
+    for line in lines.take(4) {
+        if let Ok(line) = HeaderValue::from_bytes(line) {
+            headers.append("grpc-timeout", line);
+        }
+    }
+    let _is_call = grpc::is_call(&headers);
+    if let Some(limit) = grpc::timeout(&headers) {
+        assert!(limit <= Duration::from_secs(99_999_999 * 3600), "{limit:?}");
+        assert_eq!(headers.get_all("grpc-timeout").iter().count(), 1);
     }
 }
 

@@ -172,14 +172,15 @@ impl Proxy {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (mut parts, mut body) = request.into_parts();
+        let mut request = request;
         if let Some(links) = &self.core.links {
-            let carrying = http2::forward(&self.core, links, &permit, parts, body, via);
+            let carrying = http2::forward(&self.core, links, &permit, request, via);
             match Box::pin(carrying).await {
                 Carried::Answered(outcome) => return outcome,
-                Carried::Http1(request) => (parts, body) = *request,
+                Carried::Http1(same) => request = *same,
             }
         }
+        let (parts, body) = request.into_parts();
         let sender = Sender::new(body, &parts);
         let slot = Slot::take(&self.core).await?;
         let mut lease = slot.connection(sender.is_replayable(&parts.method)).await?;

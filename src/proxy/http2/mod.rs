@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
+use http::{Request, Response};
 
 use crate::guard::Permit;
 use crate::proxy::Core;
@@ -52,7 +52,7 @@ pub(super) enum Carried<B> {
     /// It was answered, or could not be.
     Answered(Outcome<B>),
     /// The upstream chose HTTP/1.1: the request as it was.
-    Http1(Box<(Parts, B)>),
+    Http1(Box<Request<B>>),
 }
 
 /// Sends the request over HTTP/2, unless the upstream is known to speak HTTP/1.1.
@@ -65,8 +65,7 @@ pub(super) async fn forward<B>(
     core: &Arc<Core>,
     links: &Links,
     permit: &Permit,
-    parts: Parts,
-    body: B,
+    request: Request<B>,
     via: &Via,
 ) -> Carried<B>
 where
@@ -74,10 +73,11 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let first = match links.take(core).await {
-        Ok(Way::Http1) => return Carried::Http1(Box::new((parts, body))),
+        Ok(Way::Http1) => return Carried::Http1(Box::new(request)),
         Ok(Way::Link(ticket)) => ticket,
         Err(error) => return Carried::Answered(Err(error)),
     };
+    let (parts, body) = request.into_parts();
     let sender = Sender::new(body, &parts);
     Carried::Answered(exchange(core, links, first, permit, &parts, sender, via).await)
 }

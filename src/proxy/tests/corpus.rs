@@ -5,17 +5,22 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use crate::proxy::fuzz::upstream_response;
+use crate::proxy::fuzz::{grpc_head, upstream_response};
 
 #[test]
-fn the_corpus_of_upstream_responses_replays() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/upstream_response");
-    let mut seen = 0;
-    for entry in fs::read_dir(folder).unwrap() {
-        upstream_response(&fs::read(entry.unwrap().path()).unwrap());
-        seen += 1;
+fn the_corpora_replay() {
+    for (name, run, enough) in [
+        ("upstream_response", upstream_response as fn(&[u8]), 10),
+        ("grpc_head", grpc_head, 3),
+    ] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        let mut seen = 0;
+        for entry in fs::read_dir(folder.join(name)).unwrap() {
+            run(&fs::read(entry.unwrap().path()).unwrap());
+            seen += 1;
+        }
+        assert!(seen >= enough, "{name} has only {seen} seeds");
     }
-    assert!(seen >= 10, "only {seen} seeds");
 }
 
 proptest! {

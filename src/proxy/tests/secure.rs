@@ -18,11 +18,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{HandshakeKind, RootCertStore, ServerConfig};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
 
-use super::{get, send, settings, text};
+use super::{HELLO, get, send, settings, text};
 use crate::proxy::{Address, Proxy, Settings, Tls, UpstreamError};
 
 /// One who signs certificates, and files for what was signed.
@@ -98,8 +99,7 @@ impl Server {
         }
     }
 
-    /// Answers every request with its version and the bytes of its body.
-    async fn start(self) -> (u16, Kinds) {
+    fn acceptor(self) -> TlsAcceptor {
         let provider = crate::tls::provider();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -117,7 +117,12 @@ impl Server {
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let mut config = builder.with_single_cert(vec![cert], key).unwrap();
         config.alpn_protocols = self.protocols.iter().map(|name| name.to_vec()).collect();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// Answers every request with its version and the bytes of its body.
+    async fn start(self) -> (u16, Kinds) {
+        let acceptor = self.acceptor();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let kinds = Kinds::default();
@@ -231,6 +236,37 @@ async fn http_1_1_is_spoken_where_the_upstream_chooses_that() {
         assert_eq!(kinds.lock().unwrap().len(), 1);
         let stats = proxy.stats();
         assert_eq!((stats.created, stats.idle), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_not_used() {
+    let authority = Authority::new();
+    let server = Server::new(authority.sign("localhost", |_| {}), HTTP1);
+    let acceptor = server.acceptor();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, mut told) = tokio::sync::mpsc::channel(4);
+    beside(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let mut head = [0; 4096];
+            assert!(stream.read(&mut head).await.unwrap() > 0);
+            stream.write_all(HELLO.as_bytes()).await.unwrap();
+            // It says goodbye (close_notify) and does not hang up.
+            stream.shutdown().await.unwrap();
+            tell.send(stream).await.unwrap();
+        }
+    });
+    let proxy = Proxy::new(secured("localhost", port, believing(&authority))).unwrap();
+    let mut held = Vec::new();
+    for number in 1..=3 {
+        let request = Request::post("/").body(Full::from("")).unwrap();
+        let response = send(&proxy, request).await.unwrap();
+        assert_eq!(text(response).await.unwrap(), "hello");
+        held.push(told.recv().await.unwrap());
+        let stats = proxy.stats();
+        assert_eq!((stats.created, stats.retried), (number, 0));
     }
 }
 

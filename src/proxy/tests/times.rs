@@ -62,6 +62,27 @@ async fn a_body_without_a_byte_for_too_long_is_cut_with_an_error() {
 }
 
 #[tokio::test]
+async fn an_answer_of_unknown_length_has_the_patience_of_streams() {
+    for start in [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n",
+    ] {
+        let port = silent_after(start);
+        let proxy = Proxy::with_idle_limit(settings(port), SHORT).unwrap();
+        let response = send(&proxy, get("/")).await.unwrap();
+        let reading = tokio::time::timeout(SHORT * 4, response.into_body().collect());
+        assert!(reading.await.is_err(), "the stream was cut");
+
+        let mut settings = settings(port);
+        settings.stream_idle_timeout = SHORT;
+        let proxy = Proxy::new(settings).unwrap();
+        let response = send(&proxy, get("/")).await.unwrap();
+        let error = response.into_body().collect().await.unwrap_err();
+        assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_response_timeout_the_upstream_may_take_its_time() {
     let mut settings = settings(silent_after(""));
     settings.response_timeout = Duration::ZERO;
