@@ -30,11 +30,22 @@ pub(super) enum Framing {
 impl Framing {
     /// How the body of this request is to be framed.
     pub(super) fn of<B: http_body::Body>(body: &B, parts: &Parts) -> Self {
+        if body.is_end_stream() {
+            return empty(parts);
+        }
         match body.size_hint().exact() {
-            _ if body.is_end_stream() => empty(parts),
             Some(0) => empty(parts),
             Some(length) => Self::Length(length),
             None => Self::Chunked,
+        }
+    }
+
+    /// How many bytes are promised.
+    pub(super) const fn length(self) -> Option<u64> {
+        match self {
+            Self::Length(length) => Some(length),
+            Self::None => Some(0),
+            Self::Chunked => None,
         }
     }
 
@@ -82,12 +93,11 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     pub(super) fn new(body: B, parts: &Parts) -> Self {
-        let exact = body.size_hint().exact();
         let framing = Framing::of(&body, parts);
         Self {
             body: (!framing.is_empty()).then_some(body),
             framing,
-            left: exact.unwrap_or(0),
+            left: framing.length().unwrap_or(0),
             sent: 0,
             piece: Bytes::new(),
             tail: b"",

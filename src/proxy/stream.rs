@@ -30,13 +30,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => is_would_block(&stream.try_read(&mut byte)),
             Self::Unix(stream) => is_would_block(&stream.try_read(&mut byte)),
-            Self::Tls(stream) => {
-                let mut nobody = Context::from_waker(Waker::noop());
-                let mut byte = ReadBuf::new(&mut byte);
-                Pin::new(&mut **stream)
-                    .poll_read(&mut nobody, &mut byte)
-                    .is_pending()
-            }
+            Self::Tls(stream) => is_quiet_under_tls(stream),
         }
     }
 
@@ -66,6 +60,31 @@ fn is_would_block(read: &io::Result<usize>) -> bool {
     matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// Out of line, as [`poll_read_tls`] is: the way of plain sockets must not pay for this one.
+#[inline(never)]
+fn is_quiet_under_tls(stream: &mut TlsStream<TcpStream>) -> bool {
+    let mut nobody = Context::from_waker(Waker::noop());
+    let mut byte = [0];
+    let mut byte = ReadBuf::new(&mut byte);
+    Pin::new(stream)
+        .poll_read(&mut nobody, &mut byte)
+        .is_pending()
+}
+
+/// Reads, after what a write left in TLS's own buffer is sent: whoever waits for an answer must not
+/// wait for bytes that were never sent. An error shows again when reading.
+#[inline(never)]
+fn poll_read_tls(
+    stream: &mut TlsStream<TcpStream>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    if stream.get_ref().1.wants_write() {
+        let _flushing = Pin::new(&mut *stream).poll_flush(cx);
+    }
+    Pin::new(stream).poll_read(cx, buf)
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -75,14 +94,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => {
-                // What a write left in TLS's own buffer: whoever waits for an answer must not wait
-                // for bytes that were never sent. An error shows again when reading.
-                if stream.get_ref().1.wants_write() {
-                    let _flushing = Pin::new(&mut **stream).poll_flush(cx);
-                }
-                Pin::new(&mut **stream).poll_read(cx, buf)
-            }
+            Self::Tls(stream) => poll_read_tls(stream, cx, buf),
         }
     }
 }

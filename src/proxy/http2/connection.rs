@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::proxy::error::UpstreamError;
-use crate::proxy::http2::links::Life;
+use crate::proxy::http2::ticket::Life;
 use crate::proxy::pool::Counters;
 use crate::proxy::stream::Stream;
 use crate::proxy::timer::Alarm;

@@ -8,14 +8,12 @@
 
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::SendStream;
-use h2::client::{ResponseFuture, SendRequest};
-use http::Request;
+use h2::client::SendRequest;
 use http::uri::Scheme;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -24,6 +22,7 @@ use crate::proxy::Core;
 use crate::proxy::connect::Offer;
 use crate::proxy::error::UpstreamError;
 use crate::proxy::http2::connection;
+use crate::proxy::http2::ticket::{Life, Ticket, lock};
 use crate::proxy::pool::Line;
 use crate::proxy::settings::{Address, Settings};
 
@@ -58,21 +57,6 @@ pub(super) enum Way {
 struct Link {
     sender: SendRequest<Bytes>,
     life: Arc<Life>,
-}
-
-/// What a connection, its task and its streams know of each other.
-#[derive(Debug)]
-pub(super) struct Life {
-    born: Instant,
-    /// Places that are taken.
-    streams: AtomicUsize,
-    /// Since when none is.
-    idle_since: Mutex<Instant>,
-    /// Whether a request was ever sent on it.
-    used: AtomicBool,
-    /// Frames of answers that were heard.
-    heard: AtomicU64,
-    closed: AtomicBool,
 }
 
 /// What the dials of late came to.
@@ -170,20 +154,15 @@ impl Links {
         let mut links = lock(&self.usable);
         self.expire(&mut links, Instant::now());
         let link = links.iter().find(|link| link.has_room())?;
-        Some(Way::Link(Ticket::new(core, link, &self.freed)))
+        let ticket = Ticket::new(core, &link.sender, &link.life, &self.freed);
+        Some(Way::Link(ticket))
     }
 
     /// Lets go of connections that ended, are idle for too long, or are old. Those in use end with
     /// their last stream.
     fn expire(&self, links: &mut Vec<Link>, now: Instant) {
-        links.retain(|link| {
-            let life = &link.life;
-            let age = now.saturating_duration_since(life.born);
-            let idle = now.saturating_duration_since(*lock(&life.idle_since));
-            !life.closed.load(Ordering::Relaxed)
-                && self.max_age.is_none_or(|limit| age < limit)
-                && (!life.is_idle() || idle < self.idle_timeout)
-        });
+        let (idle, age) = (self.idle_timeout, self.max_age);
+        links.retain(|link| link.life.is_fresh(now, idle, age));
     }
 
     fn may_grow(&self) -> bool {
@@ -225,9 +204,8 @@ impl Links {
         let opening = connection::open(stream, &life, counters, &self.freed);
         let opened = timeout_at(deadline, opening).await;
         let sender = opened.map_err(|_| UpstreamError::Timeout)??;
-        let link = Link { sender, life };
-        let ticket = Ticket::new(core, &link, &self.freed);
-        lock(&self.usable).push(link);
+        let ticket = Ticket::new(core, &sender, &life, &self.freed);
+        lock(&self.usable).push(Link { sender, life });
         self.freed.notify_waiters();
         Ok(Way::Link(ticket))
     }
@@ -237,56 +215,7 @@ impl Link {
     /// Whether one request more may be sent: the peer's limit and ours.
     fn has_room(&self) -> bool {
         let limit = self.sender.current_max_send_streams().min(MAX_STREAMS);
-        self.life.streams.load(Ordering::Relaxed) < limit
-    }
-}
-
-impl Life {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            born: now,
-            streams: AtomicUsize::new(0),
-            idle_since: Mutex::new(now),
-            used: AtomicBool::new(false),
-            heard: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether no request uses the connection.
-    pub(super) fn is_idle(&self) -> bool {
-        self.streams.load(Ordering::Relaxed) == 0
-    }
-
-    /// A frame of an answer came.
-    pub(super) fn hear(&self) {
-        self.heard.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many frames came so far.
-    pub(super) fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Relaxed)
-    }
-
-    /// The connection takes no further request.
-    pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-impl Life {
-    /// Of a connection that owes one answer.
-    pub(super) fn busy() -> Self {
-        let life = Self::new();
-        life.streams.store(1, Ordering::Relaxed);
-        life
-    }
-
-    /// It owes none any more.
-    pub(super) fn rest(&self) {
-        self.streams.store(0, Ordering::Relaxed);
+        self.life.streams() < limit
     }
 }
 
@@ -320,67 +249,5 @@ impl Failures {
     }
 }
 
-/// A place among the streams of one connection; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    pub(super) core: Arc<Core>,
-    sender: SendRequest<Bytes>,
-    pub(super) life: Arc<Life>,
-    freed: Arc<Notify>,
-    /// Whether the connection served another request before.
-    pub(super) reused: bool,
-}
-
-impl Ticket {
-    fn new(core: &Arc<Core>, link: &Link, freed: &Arc<Notify>) -> Self {
-        let life = &link.life;
-        life.streams.fetch_add(1, Ordering::Relaxed);
-        let reused = life.used.swap(true, Ordering::Relaxed);
-        if reused {
-            core.pool.counters.reused.fetch_add(1, Ordering::Relaxed);
-        }
-        Self {
-            core: Arc::clone(core),
-            sender: link.sender.clone(),
-            life: Arc::clone(life),
-            freed: Arc::clone(freed),
-            reused,
-        }
-    }
-
-    /// Begins the stream with its head.
-    ///
-    /// # Errors
-    ///
-    /// When the connection takes no streams any more; it is not used again then.
-    pub(super) async fn open(
-        &mut self,
-        head: Request<()>,
-        empty: bool,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), UpstreamError> {
-        let opened = match self.sender.clone().ready().await {
-            Ok(mut sender) => sender.send_request(head, empty),
-            Err(error) => Err(error),
-        };
-        opened.map_err(|error| {
-            self.life.close();
-            UpstreamError::of_http2(error)
-        })
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if self.life.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
-            *lock(&self.life.idle_since) = Instant::now();
-        }
-        self.freed.notify_one();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The most requests on one connection, whatever the peer allows.
-pub(super) const MAX_STREAMS: usize = 100;
+const MAX_STREAMS: usize = 100;

@@ -18,6 +18,7 @@ mod exchange;
 mod head;
 mod links;
 mod sender;
+mod ticket;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use crate::proxy::via::Via;
 use self::exchange::MAX_MOVES;
 use self::links::Way;
 use self::sender::Sender;
+use self::ticket::Ticket;
 
 pub(super) use self::exchange::Exchange;
 pub(super) use self::links::Links;
@@ -85,7 +87,7 @@ where
 async fn exchange<B>(
     core: &Arc<Core>,
     links: &Links,
-    mut ticket: links::Ticket,
+    mut ticket: Ticket,
     permit: &Permit,
     parts: &Parts,
     mut sender: Sender<B>,

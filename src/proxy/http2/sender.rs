@@ -43,7 +43,7 @@ where
     pub(super) fn new(body: B, parts: &Parts) -> Self {
         let framing = Framing::of(&body, parts);
         Self {
-            left: body.size_hint().exact(),
+            left: framing.length(),
             body: (!framing.is_empty()).then_some(body),
             framing,
             piece: Bytes::new(),
