@@ -98,17 +98,31 @@ pub(super) fn readings(
             read: Box::new(move || lost.load(Ordering::Relaxed)),
         });
     }
-    readings.extend(door.map(certificates));
+    readings.extend(door.into_iter().flat_map(certificates));
     readings
 }
 
-/// How often certificates could not be reloaded.
-fn certificates(door: &Arc<Door>) -> Reading {
-    let door = Arc::clone(door);
-    Reading {
-        name: "tls_reload_failures",
-        help: "Certificates that could not be reloaded",
-        kind: Kind::Counter,
-        read: Box::new(move || door.failed()),
-    }
+/// The numbers of TLS.
+fn certificates(door: &Arc<Door>) -> [Reading; 2] {
+    let reading = |name, help, pick: fn(&Door) -> u64| {
+        let door = Arc::clone(door);
+        Reading {
+            name,
+            help,
+            kind: Kind::Counter,
+            read: Box::new(move || pick(&door)),
+        }
+    };
+    [
+        reading(
+            "tls_reload_failures",
+            "Certificates that could not be reloaded",
+            Door::failed,
+        ),
+        reading(
+            "tls_handshake_failures",
+            "Handshakes that came to nothing",
+            Door::turned_away,
+        ),
+    ]
 }

@@ -74,6 +74,7 @@ pub struct Door {
     /// What the files were like when they were last read.
     seen: Mutex<u64>,
     failed: AtomicU64,
+    turned_away: AtomicU64,
 }
 
 /// What was read, and can be put into force.
@@ -104,6 +105,7 @@ impl Door {
             current: ArcSwap::from_pointee(setup.config),
             seen: Mutex::new(setup.seen),
             failed: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
         })
     }
 
@@ -127,6 +129,16 @@ impl Door {
     /// How often files could not be used.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// A handshake came to nothing.
+    pub fn turns_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many handshakes came to nothing.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
     }
 
     /// Reads the files if they have changed. Files that cannot be used are told once, not at every

@@ -12,7 +12,7 @@ use crate::h2::{
     CONTINUATION, Client, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, PREFACE,
     RST_STREAM, SETTINGS, block, frame, get,
 };
-use crate::harness::TestApp;
+use crate::harness::{PASSWORD, TestApp};
 use crate::scripted::{Held, in_front_of};
 
 const OPEN: &str = "[policy]\ndefault = \"public\"\n";
@@ -75,6 +75,23 @@ async fn a_body_comes_through_both_ways() {
     let request = Request::post(&at).body(Full::new(body));
     let answer = client.ask(request.expect("a request")).await;
     assert_eq!(answer.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn a_log_in_works_over_http2() {
+    let app = TestApp::start().await;
+    app.account("ann", &["user"]).await;
+    let mut client = Client::open(app.address).await;
+    let at = format!("http://{}/auth/login", app.address);
+    let body = format!(r#"{{"identifier":"ann","password":"{PASSWORD}"}}"#);
+    let request = Request::post(&at)
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)));
+    let answer = client.ask(request.expect("a request")).await;
+    let answer = answer.expect("an answer");
+    let told = String::from_utf8_lossy(answer.body()).into_owned();
+    assert_eq!(answer.status(), 200, "{told}");
+    assert!(told.contains("accessToken"), "{told}");
 }
 
 #[tokio::test]

@@ -342,6 +342,29 @@ async fn s10_a_handshake_that_does_not_end_ends_its_connection() {
         .await
         .expect("an end in time");
     assert!(shown(app.address, "app.example.org", &site).await.is_some());
+    let page = app.admin_get("/metrics").await.text();
+    assert!(page.contains("tls_handshake_failures_total 3\n"), "{page}");
+}
+
+#[tokio::test]
+async fn s10_a_client_that_says_nothing_after_the_handshake_is_not_waited_for() {
+    let site = Site::new();
+    let text = site.with("", "").replacen(
+        "[server.tls]",
+        "[server]\nheader_timeout = \"1s\"\n[server.tls]",
+        1,
+    );
+    let app = TestApp::with(&text).await;
+    for alpn in ["h2", "http/1.1"] {
+        let mut stream = shake(app.address, "app.example.org", site.client(), &[alpn])
+            .await
+            .expect("a handshake");
+        let began = Instant::now();
+        let mut heard = Vec::new();
+        let end = timeout(DEADLINE, stream.read_to_end(&mut heard)).await;
+        drop(end.expect("an end in time"));
+        assert!(began.elapsed() < Duration::from_secs(30), "{alpn}");
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Serves a connection until it ends.
 pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
     let vigil = Arc::clone(&peer.open.vigil);
-    vigil.enter(State::Waiting, peer.open.worker.tick());
     let io = TokioIo::new(Watched::http2(transport, Arc::clone(&peer)));
     let spawner = Spawner {
         peer: Arc::clone(&peer),

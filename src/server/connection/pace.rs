@@ -125,7 +125,9 @@ impl Pace {
     fn waits(self: &Arc<Self>, waker: &Waker) -> bool {
         let open = &self.peer.open;
         let mut state = self.lock();
-        state.waker.clone_from(&Some(waker.clone()));
+        if !(state.waker.as_ref()).is_some_and(|known| known.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
         if !state.is_known {
             state.is_known = true;
             open.vigil.wait_for(Arc::downgrade(self));

@@ -41,6 +41,20 @@ pub(super) struct Secured {
     pub(super) subject: Option<HeaderValue>,
 }
 
+/// A handshake that counts as come to nothing unless it stands, whatever ended it.
+struct Attempt<'a> {
+    door: &'a Door,
+    stands: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.stands {
+            self.door.turns_away();
+        }
+    }
+}
+
 /// Agrees on TLS with a client; `None` when it speaks something else.
 pub(super) async fn shake(
     mut stream: Replayed<Stream>,
@@ -49,6 +63,10 @@ pub(super) async fn shake(
 ) -> io::Result<Option<Secured>> {
     let worker = &open.worker;
     open.vigil.enter(State::Shaking, worker.tick());
+    let mut attempt = Attempt {
+        door,
+        stands: false,
+    };
     while stream.seen().is_empty() {
         if !stream.more().await? {
             return Ok(None);
@@ -77,6 +95,7 @@ pub(super) async fn shake(
         Poll::Ready(done) => done?,
         Poll::Pending => handshake.await?,
     };
+    attempt.stands = true;
     let (_, session) = stream.get_ref();
     let protocol = match session.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,

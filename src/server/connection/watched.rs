@@ -51,6 +51,9 @@ impl Watched {
         let vigil = &open.vigil;
         if let Some(frames) = &mut self.frames {
             let seen = frames.see(bytes);
+            if seen.progress && vigil.is(State::New) {
+                vigil.enter(State::Waiting, open.worker.tick());
+            }
             if !seen.partial {
                 vigil.partial_since(0);
             } else if seen.progress || !vigil.is_partial() {
