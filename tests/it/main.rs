@@ -12,6 +12,7 @@
 
 mod actors;
 mod bodies;
+mod body_pace;
 mod browser;
 mod client;
 mod commands;

@@ -19,6 +19,8 @@ pub(super) struct Watched {
     peer: Arc<Peer>,
     /// The place in the frames, when HTTP/2 is spoken.
     frames: Option<Frames>,
+    /// Whether the client has said that nothing more will come.
+    ended: bool,
 }
 
 impl Watched {
@@ -27,6 +29,7 @@ impl Watched {
             transport,
             peer,
             frames: None,
+            ended: false,
         }
     }
 
@@ -35,6 +38,7 @@ impl Watched {
             transport,
             peer,
             frames: Some(Frames::new()),
+            ended: false,
         }
     }
 
@@ -88,6 +92,12 @@ impl AsyncRead for Watched {
         let came = buffer.filled().get(before..).unwrap_or_default();
         if !came.is_empty() {
             this.read(came);
+        } else if polled.is_ready() && !this.ended {
+            // The end is told a turn later. Told at once, hyper would drop a request that came with it
+            // before anybody has begun it; whether one is begun must not hang on the load.
+            this.ended = true;
+            task.waker().wake_by_ref();
+            return Poll::Pending;
         }
         polled
     }
