@@ -112,7 +112,9 @@ impl<'a> Common<'a> {
         };
         let is_same = old.proxy == new.proxy
             && old.guard.headers == new.guard.headers
-            && old.server.client_subject_header == new.server.client_subject_header;
+            && old.server.client_subject_header == new.server.client_subject_header
+            // The files that it names are read again.
+            && !new.proxy.upstream.is_secure();
         let proxy = if is_same {
             Arc::clone(&before.proxy)
         } else {

@@ -15,14 +15,18 @@ use crate::proxy::http2;
 /// of the request's body while it is read.
 ///
 /// An answer that breaks off gives an error, never a clean end. Dropping it early closes the
-/// connection to the upstream, or resets the stream; when the answer ends before the whole request was sent, the rest
-/// of the request is not read.
+/// connection to the upstream, or resets the stream; when the answer ends before the whole request was
+/// sent, the rest of the request is not read.
 #[derive(Debug)]
 pub struct Body<B = Incoming> {
     kind: Kind<B>,
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one; a box would cost it"
+)]
 enum Kind<B> {
     Http1(Exchange<B>),
     Http2(Box<http2::Exchange<B>>),

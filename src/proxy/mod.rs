@@ -134,7 +134,7 @@ impl Proxy {
         Ok(Self {
             core: Arc::new(Core {
                 outbound: Outbound::new(&settings),
-                upgrades: Upgrades::new(&settings.upgrades, settings.max_upgraded),
+                upgrades: Upgrades::new(&settings),
                 links: Links::of(&settings),
                 pool: Pool::new(settings)?,
                 limits,

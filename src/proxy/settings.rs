@@ -94,6 +94,18 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Whether TLS is spoken.
+    pub const fn is_secure(&self) -> bool {
+        matches!(self, Self::Tls { .. })
+    }
+
+    /// Whether protocols can be switched: that is HTTP/1.1's, which TLS upstreams are asked for.
+    pub const fn can_switch(&self) -> bool {
+        !matches!(self, Self::H2c { .. })
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self, self.parts()) {

@@ -22,6 +22,7 @@ use crate::proxy::error::UpstreamError;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::pool::{Connection, Slot};
 use crate::proxy::sender::Sender;
+use crate::proxy::settings::Settings;
 use crate::proxy::{Body, Proxy, Via};
 
 /// The name of a protocol to switch to, lower case.
@@ -134,11 +135,14 @@ pub(super) struct Upgrades {
 }
 
 impl Upgrades {
-    pub(super) fn new(names: &[String], max: usize) -> Self {
+    /// None are known where there is nothing to switch: the request is then answered as it is.
+    pub(super) fn new(settings: &Settings) -> Self {
+        let names = settings.upgrades.iter();
+        let names = names.filter(|_| settings.upstream.can_switch());
         Self {
-            protocols: names.iter().map(|name| Protocol::new(name)).collect(),
+            protocols: names.map(|name| Protocol::new(name)).collect(),
             open: Arc::default(),
-            max,
+            max: settings.max_upgraded,
         }
     }
 
