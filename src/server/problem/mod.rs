@@ -10,6 +10,7 @@ mod grpc;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -177,7 +178,7 @@ pub struct Problem {
     /// The stable word.
     pub code: Code,
     /// What is wrong, for a person.
-    pub detail: String,
+    pub detail: Cow<'static, str>,
     /// The field that is wrong, if one is.
     pub field: Option<String>,
     /// What else the answer says.
@@ -376,7 +377,7 @@ fn upstream(error: &UpstreamError) -> Problem {
     }
 }
 
-fn say(status: u16, code: Code, detail: impl Into<String>) -> Problem {
+fn say(status: u16, code: Code, detail: impl Into<Cow<'static, str>>) -> Problem {
     Problem {
         status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         code,
@@ -484,9 +485,14 @@ impl Problem {
     }
 }
 
+/// Room for an ordinary document.
+const DOCUMENT: usize = 256;
+
 /// The document and a line end, for people at a terminal.
 fn lined(document: &Document<'_>) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(document).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(DOCUMENT);
+    // Writing to a vector cannot fail.
+    serde_json::to_writer(&mut bytes, document).ok();
     bytes.push(b'\n');
     bytes
 }
