@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::actors::Actor;
 use crate::client::{Ask, Connection, DEADLINE};
 use crate::harness::{PASSWORD, TestApp, until};
+use crate::program::{self, Program};
 use crate::scripted::{head, serve};
 use crate::websocket::{SWITCHED, app_before, echo, handshake, shake};
 
@@ -246,5 +247,18 @@ async fn changed_roles_end_the_streams_that_were_opened_with_the_old_ones() {
         .operator_set_roles(&named, roles)
         .await
         .unwrap();
+    assert_eq!(socket.rest().await, ENDED);
+}
+
+#[tokio::test]
+async fn s30_an_account_disabled_on_the_command_line_loses_its_streams() {
+    let program = Program::with_ann();
+    program.configure_for(echo(), "");
+    let server = program.serve().await;
+    let ann = server.anon().login("ann", program::PASSWORD).await;
+    let (socket, answer) = shake(&ann, handshake()).await;
+    assert_eq!(answer.status, 101);
+    assert_eq!(ann.sessions().await[0]["openStreams"], 1);
+    program.done(&["users", "disable", "ann"]);
     assert_eq!(socket.rest().await, ENDED);
 }
