@@ -83,7 +83,7 @@ impl Pipeline {
         let now = self.clock.now();
         let context = Context::of(request.headers(), peer.end(), &self.trusted, &self.ids, now); // 1 context
         let mut record = Record::begin(context, &request, &self.metrics, &self.log);
-        let asked = Asked::of(&request);
+        let asked = Asked::of(&request, |path| self.own_route(path).is_some());
         let mut besides = Besides::default();
         let passed = self.pass(request, peer, &mut record, &mut besides).await; // 2 to 6
         let mut response = match passed {

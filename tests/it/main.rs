@@ -11,6 +11,7 @@
 #![cfg(test)]
 
 mod actors;
+mod attacks;
 mod bodies;
 mod body_pace;
 mod browser;

@@ -159,13 +159,16 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// From the head of a request. A gRPC call is always a POST.
-    pub fn of<B>(request: &Request<B>) -> Self {
+    /// From the head of a request. A gRPC call is always a POST, and never one of our own routes: a
+    /// gateway that asks there would take the 200 of a refusal in gRPC's words for leave to pass.
+    pub fn of<B>(request: &Request<B>, is_ours: impl FnOnce(&str) -> bool) -> Self {
         let headers = request.headers();
         let lines = headers.get_all(header::ACCEPT).iter();
         Self {
             accept: lines.take(4).cloned().collect(),
-            grpc: *request.method() == Method::POST && is_call(headers),
+            grpc: *request.method() == Method::POST
+                && is_call(headers)
+                && !is_ours(request.uri().path()),
         }
     }
 }

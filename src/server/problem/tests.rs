@@ -195,7 +195,7 @@ fn a_person_reads_a_sentence_and_a_program_reads_json() {
     let id = HeaderValue::from_static("r1");
     let kind = |accept: &'static str| {
         let request = Request::get("/").header(header::ACCEPT, accept);
-        let asked = Asked::of(&request.body(()).unwrap());
+        let asked = Asked::of(&request.body(()).unwrap(), |_| false);
         problem
             .respond(&asked, &id)
             .headers()
@@ -222,7 +222,7 @@ fn a_grpc_caller_reads_a_status_of_its_own() {
             .method(method)
             .header(header::CONTENT_TYPE, kind)
             .header(header::ACCEPT, "text/html");
-        let asked = Asked::of(&request.body(()).unwrap());
+        let asked = Asked::of(&request.body(()).unwrap(), |_| false);
         problem(&denied(Reason::Missing)).respond(&asked, &id)
     };
     for kind in ["application/grpc", "application/grpc+proto"] {

@@ -1,0 +1,33 @@
+//! A gateway lets pass what is answered with 200: no refusal may look like that.
+
+use crate::client::Ask;
+use crate::harness::TestApp;
+
+#[tokio::test]
+async fn s58_a_refused_check_is_never_200_whatever_the_original_is() {
+    for trusted in ["[]", "[\"127.0.0.1/32\"]"] {
+        let app = TestApp::with(&format!("[server]\ntrusted_proxies = {trusted}\n")).await;
+        for (name, value) in [
+            ("content-type", "application/grpc"),
+            ("content-type", "application/grpc+proto"),
+            ("accept", "application/grpc"),
+        ] {
+            for odd in [
+                ("x-odd", "1"),
+                ("expect", "the unexpected"),
+                ("host", "a, b"),
+                ("authorization", "Bearer x"),
+            ] {
+                for path in ["/auth/verify/orders", "/auth/verify", "/auth/verify/a//b"] {
+                    for method in ["GET", "POST", "BREW"] {
+                        let ask = Ask::new(method, path).with(name, value);
+                        let ask = ask.with(odd.0, odd.1).with("x-forwarded-method", "POST");
+                        let ask = ask.with("x-forwarded-uri", "/orders");
+                        let answer = ask.with("x-forwarded-host", "app").send(app.address).await;
+                        assert!(answer.status >= 400, "{path} {odd:?}: {}", answer.status);
+                    }
+                }
+            }
+        }
+    }
+}
