@@ -97,6 +97,9 @@ pub enum Fault {
     /// 101 to a request that asked for no upgrade.
     #[error("the upstream switched protocols unasked")]
     SwitchedProtocols,
+    /// A success that does not switch protocols, where it could not be told from one that does.
+    #[error("the upstream answered a handshake as if it were none")]
+    NotSwitched,
     /// More than 16 interim answers.
     #[error("too many interim answers")]
     TooManyInterim,

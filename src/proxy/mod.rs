@@ -120,6 +120,7 @@ impl Proxy {
         let mut next = Self::with_idle_limit(settings, self.core.limits.idle)?;
         if let Some(core) = Arc::get_mut(&mut next.core) {
             core.pool.count_on(&self.core.pool);
+            core.upgrades.count_on(&self.core.upgrades);
         }
         Ok(next)
     }
@@ -203,6 +204,11 @@ impl Proxy {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether the upstream speaks HTTP/2, or may choose to.
+    pub fn may_speak_http2(&self) -> bool {
+        self.core.links.is_some()
     }
 
     /// Closes idle connections past their time. Every use of the pool does so too; a worker calls

@@ -146,6 +146,11 @@ impl Upgrades {
         }
     }
 
+    /// Counts what is open already, so that a reload gives nobody a second share.
+    pub(super) fn count_on(&mut self, before: &Self) {
+        self.open = Arc::clone(&before.open);
+    }
+
     fn enter(&self) -> Result<Place, UpstreamError> {
         let place = Place(Arc::clone(&self.open));
         if self.open.fetch_add(1, Ordering::Relaxed) < self.max {

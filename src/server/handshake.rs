@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use crate::api::ApiError;
 use crate::api::wire::csrf;
 use crate::guard::{Identity, Permit, extract};
-use crate::proxy::{Handshake, Protocol};
+use crate::proxy::{self, Handshake, Protocol, UpstreamError};
 use crate::server::connection::{Occupied, Paced};
 use crate::server::intake::Host;
 use crate::server::leash::opener;
@@ -84,7 +84,7 @@ impl Pipeline {
         permit: Permit,
         protocol: Protocol,
         mut request: Request<Incoming>,
-        (host, peer): (&Host, &Arc<Peer>),
+        (host, peer, epoch): (&Host, &Arc<Peer>, u64),
         record: &mut Record,
     ) -> Result<(Response<Body>, Option<Box<Tunnel>>), Fault> {
         record.routed(RouteClass::Upstream);
@@ -107,7 +107,14 @@ impl Pipeline {
             .await?;
         let (answer, upstream) = match handshake {
             Handshake::Switched(answer, upstream) => (answer, upstream),
-            Handshake::Declined(answer) => return Ok(((*answer).map(Body::Upstream), None)),
+            // Over HTTP/2 a success would open a stream to nobody (RFC 8441, 5).
+            Handshake::Declined(answer) if over_http2 && answer.status().is_success() => {
+                return Err(UpstreamError::from(proxy::Fault::NotSwitched).into());
+            }
+            Handshake::Declined(answer) => {
+                record.leash(&answer, &self.streams, epoch);
+                return Ok(((*answer).map(Body::Upstream), None));
+            }
         };
         let mut answer = answer.map(|()| Body::Whole(Full::<Bytes>::default()));
         let headers = answer.headers_mut();

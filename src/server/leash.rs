@@ -1,8 +1,10 @@
 //! Ends an answer with the session it is given for.
 //!
 //! A short answer of known length needs none. A longer one asks, whenever it goes on, whether any
-//! session has ended since the last time: one number, of this worker's own reading. One that waits
-//! for the upstream goes into the books of open streams, and is told.
+//! session has ended since its request was judged: one number, which is only read. When that is so,
+//! when it waits for the upstream, and when it has gone on for a while, it goes into the books of open
+//! streams, and is told. Only there is the time of its session looked after, and a revocation that
+//! was forgotten while nobody read the answer made good for.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,14 +19,18 @@ use crate::service::streams::{Desk, OpenStream, Opener};
 /// An answer of known length up to this is not worth a leash, in bytes.
 const SHORT: u64 = 64 * 1024;
 
+/// So many pieces go out before an answer that never waits is taken for one that goes on.
+const PIECES: u8 = 32;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Leash {
     desk: Arc<Desk>,
     identity: Arc<Identity>,
     kind: Kind,
-    /// The state of the revocations when they last said nothing against the session.
+    /// The state of the revocations before the request was judged.
     epoch: u64,
+    pieces: u8,
     stream: Option<OpenStream>,
 }
 
@@ -40,11 +46,13 @@ pub(super) enum Kind {
 }
 
 impl Leash {
-    /// For an answer that may go on for longer than its session.
+    /// For an answer that may go on for longer than its session, whose request was judged when the
+    /// revocations had this epoch, or a later one.
     pub(super) fn of<B: Body>(
         answer: &Response<B>,
         desk: &Arc<Desk>,
         identity: &Arc<Identity>,
+        epoch: u64,
     ) -> Option<Box<Self>> {
         let length = answer.body().size_hint().exact();
         if length.is_some_and(|length| length <= SHORT) {
@@ -54,7 +62,8 @@ impl Leash {
             desk: Arc::clone(desk),
             identity: Arc::clone(identity),
             kind: Kind::of(answer.headers()),
-            epoch: desk.liveness().epoch(),
+            epoch,
+            pieces: 0,
             stream: None,
         }))
     }
@@ -68,16 +77,11 @@ impl Leash {
         if let Some(stream) = &mut self.stream {
             return stream.poll_over(cx);
         }
-        // Read before the set is: what comes in meanwhile is seen the next time.
-        let epoch = self.desk.liveness().epoch();
-        if epoch != self.epoch {
-            let verdict = self.desk.liveness().verdict(self.identity.session.id);
-            if verdict.is_some_and(|verdict| !verdict.admits(self.identity.generation)) {
-                return Poll::Ready(());
-            }
-            self.epoch = epoch;
+        self.pieces = self.pieces.saturating_add(1);
+        if self.pieces <= PIECES && self.desk.liveness().epoch() == self.epoch {
+            return Poll::Pending;
         }
-        Poll::Pending
+        self.poll_over_while_waiting(cx)
     }
 
     /// The same for an answer that waits: goes into the books, to be woken.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use crate::api::settings::Mount;
@@ -160,6 +160,7 @@ impl Pipeline {
         }
         let (method, headers) = (handshake::judged_method(&request), request.headers());
         let now = record.context().at;
+        let epoch = self.streams.liveness().epoch();
         let mut verdict = self
             .guard
             .judge(method, headers, host.name.as_str(), &path, now); // 5 guard
@@ -180,10 +181,10 @@ impl Pipeline {
             Verdict::Deny(denial) => return Err(Fault::Denied(denial)),
         };
         let Some(protocol) = handshake::asked(&request, self) else {
-            let place = (&host, peer);
+            let place = (&host, peer, epoch);
             return self.forward(permit, request, place, record).await; // 6 forward
         };
-        let place = (&host, peer);
+        let place = (&host, peer, epoch);
         let switching = self.switch(permit, protocol, request, place, record);
         let (answer, tunnel) = Box::pin(switching).await?;
         besides.tunnel = tunnel;
@@ -249,7 +250,7 @@ impl Pipeline {
         &self,
         permit: Permit,
         request: Request<Incoming>,
-        (host, peer): (&Host, &Arc<Peer>),
+        (host, peer, epoch): (&Host, &Arc<Peer>, u64),
         record: &mut Record,
     ) -> Result<Response<Body>, Fault> {
         record.routed(RouteClass::Upstream);
@@ -268,15 +269,30 @@ impl Pipeline {
                     .map(|caller| self.streams.open(opener(caller)))
             })
             .flatten();
-        let answer = self.proxy.forward(permit, paced(request, peer), &via);
+        let answer = self.proxy.forward(permit, self.paced(request, peer), &via);
         let answered = match call {
             None => answer.await.map_err(Fault::from),
             Some(stream) => Box::pin(forward_call(answer, stream)).await,
         };
         record.upstream_took(watch.elapsed());
         let answer = answered?;
-        record.leash(&answer, &self.streams);
+        record.leash(&answer, &self.streams, epoch);
         Ok(answer.map(Body::Upstream))
+    }
+
+    /// Holds the body to its pace. A gRPC stream may be quiet for as long as its ends like; there is
+    /// one only where HTTP/2 is spoken on both sides, whatever a content type says.
+    fn paced(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Request<Paced<Incoming>> {
+        let is_stream = request.version() == Version::HTTP_2
+            && self.proxy.may_speak_http2()
+            && is_call(request.headers());
+        request.map(|body| {
+            if is_stream {
+                Paced::free(body)
+            } else {
+                Paced::new(body, peer)
+            }
+        })
     }
 
     /// What the proxy writes its headers about the connection from.
@@ -321,18 +337,6 @@ impl Pipeline {
     pub(super) fn scheme(&self, context: &Context) -> Scheme {
         self.public_scheme.unwrap_or(context.scheme)
     }
-}
-
-/// Holds the body to its pace. A gRPC stream may be quiet for as long as its ends like.
-fn paced(request: Request<Incoming>, peer: &Arc<Peer>) -> Request<Paced<Incoming>> {
-    let is_grpc = is_call(request.headers());
-    request.map(|body| {
-        if is_grpc {
-            Paced::free(body)
-        } else {
-            Paced::new(body, peer)
-        }
-    })
 }
 
 /// What an answer carries besides what was asked for, also when it is a refusal.

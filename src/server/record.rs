@@ -122,10 +122,16 @@ impl Record {
         self.caller.as_ref()
     }
 
-    /// Ties an answer to its caller's session.
-    pub fn leash<B: http_body::Body>(&mut self, answer: &Response<B>, desk: &Arc<Desk>) {
+    /// Ties an answer to its caller's session; the revocations had this epoch before the request was
+    /// judged.
+    pub fn leash<B: http_body::Body>(
+        &mut self,
+        answer: &Response<B>,
+        desk: &Arc<Desk>,
+        epoch: u64,
+    ) {
         if let Some(caller) = &self.caller {
-            self.leash = Leash::of(answer, desk, caller);
+            self.leash = Leash::of(answer, desk, caller, epoch);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::client::{Answer, Ask, Connection, DEADLINE};
 use crate::harness::{PASSWORD, TestApp, until};
 use crate::scripted::Held;
 use crate::upstream::Echo;
+use crate::websocket::{echo, handshake, shake};
 
 const OPEN: &str = "[policy]\ndefault = \"public\"\n";
 
@@ -369,4 +370,22 @@ async fn no_request_fails_while_the_configuration_is_exchanged_fifty_times() {
     }
     until(|| (app.upstream.count() > 0).then_some(())).await;
     assert_eq!(number(&app, "sidegate_config_generation").await, 51);
+}
+
+#[tokio::test]
+async fn a_reload_gives_nobody_a_second_share_of_switched_connections() {
+    let upstream = echo();
+    let limited = |name: &str| {
+        format!(
+            "[server]\nthreads = 1\n[headers]\npreset = \"{name}\"\n\
+             [upstream]\nurl = \"http://{upstream}\"\nmax_upgraded = 1\n"
+        )
+    };
+    let app = TestApp::with(&limited("native")).await;
+    let ann = app.user("ann").await;
+    let (_open, answer) = shake(&ann, handshake()).await;
+    assert_eq!(answer.status, 101);
+    reloaded(&app, &limited("oauth2-proxy"));
+    let second = ann.send(handshake()).await;
+    assert_eq!(second.verdict(), (503, "upstream_overloaded".to_owned()));
 }

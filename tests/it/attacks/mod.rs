@@ -1,3 +1,6 @@
 //! Attacks on what is newer than plain requests, each for real: over sockets, with bytes by hand.
 
 mod gateway;
+mod http2;
+mod streams;
+mod upgrade;

@@ -1,0 +1,277 @@
+//! What a client can put into frames by hand.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
+use crate::h2::{END_HEADERS, END_STREAM, Frame, Frames, HEADERS, RST_STREAM, block, frame};
+use crate::harness::{TestApp, until};
+use crate::scripted::serve;
+use crate::websocket::app_before;
+
+const DATA: u8 = 0;
+const WHOLE: u8 = END_HEADERS | END_STREAM;
+const OPEN: &str = "[policy]\ndefault = \"public\"\n";
+
+/// A header block that says 200 begins so (RFC 7541, A).
+const OK: u8 = 0x88;
+
+/// What the server says of a stream: a head, a reset, or the end of the connection.
+async fn verdict(frames: &mut Frames) -> Option<Frame> {
+    loop {
+        let frame = frames.read().await?;
+        if frame.kind == HEADERS || frame.kind == RST_STREAM || frame.kind == 7 {
+            return Some(frame);
+        }
+    }
+}
+
+fn is_ok(frame: Option<&Frame>) -> bool {
+    frame.is_some_and(|frame| frame.kind == HEADERS && frame.payload.first() == Some(&OK))
+}
+
+/// The answer to one header block on a connection of its own.
+async fn told(app: &TestApp, lines: &[(&str, &str)], flags: u8, body: &[u8]) -> Option<Frame> {
+    let mut frames = Frames::open(app.address).await;
+    frames.write(&frame(HEADERS, flags, 1, &block(lines))).await;
+    if flags & END_STREAM == 0 {
+        frames.write(&frame(DATA, END_STREAM, 1, body)).await;
+    }
+    verdict(&mut frames).await
+}
+
+const METHOD: (&str, &str) = (":method", "GET");
+const SCHEME: (&str, &str) = (":scheme", "http");
+const HOST: (&str, &str) = (":authority", "app");
+const ROOT: (&str, &str) = (":path", "/a");
+
+#[tokio::test]
+async fn s1_odd_targets_over_http2_reach_nobody() {
+    let app = TestApp::with(OPEN).await;
+    for path in [
+        "*",
+        "",
+        "a",
+        "http://app/a",
+        "//a",
+        "/a/../b",
+        "/a b",
+        "/a\tb",
+        "/a\u{7f}",
+        "/a\\b",
+        "/%2e%2e/a",
+        "/a;b",
+        "/\u{e9}",
+        "/a\r\nX-Role: admin",
+        "/a\0",
+        "/a%00",
+        "?a",
+        "app:80",
+    ] {
+        let lines = [METHOD, SCHEME, HOST, (":path", path)];
+        let answer = told(&app, &lines, WHOLE, b"").await;
+        assert!(!is_ok(answer.as_ref()), "{path:?}");
+        assert_eq!(app.upstream.take_heads().len(), 0, "{path:?}");
+    }
+}
+
+#[tokio::test]
+async fn s7_heads_with_two_readings_over_http2_reach_nobody() {
+    let app = TestApp::with(OPEN).await;
+    let with =
+        |more: &[(&'static str, &'static str)]| [&[METHOD, SCHEME, HOST, ROOT][..], more].concat();
+    for lines in [
+        with(&[(":path", "/b")]),
+        with(&[(":method", "POST")]),
+        with(&[(":authority", "evil")]),
+        with(&[(":foo", "b")]),
+        with(&[(":status", "200")]),
+        with(&[(":protocol", "websocket")]),
+        with(&[("X-User-Id", "1")]),
+        with(&[("x user", "1")]),
+        with(&[("x-user-id\0", "1")]),
+        with(&[("x:y", "1")]),
+        with(&[("", "1")]),
+        with(&[("a", "b\r\nx-role: admin")]),
+        with(&[("a", "b\nx-role: admin")]),
+        with(&[("a", "b\0c")]),
+        with(&[("host", "evil")]),
+        with(&[("host", "app"), ("host", "app")]),
+        with(&[("content-length", "5")]),
+        with(&[("content-length", "1"), ("content-length", "0")]),
+        with(&[("content-length", "+0")]),
+        with(&[("te", "trailers, deflate")]),
+        with(&[("connection", "x-user-id")]),
+        with(&[("proxy-connection", "x")]),
+        with(&[("keep-alive", "x")]),
+        with(&[("upgrade", "h2c")]),
+        with(&[("transfer-encoding", "chunked")]),
+        vec![METHOD, SCHEME, HOST, ("a", "b"), ROOT],
+        vec![METHOD, SCHEME, ROOT],
+        vec![METHOD, SCHEME, (":authority", "root@app"), ROOT],
+        vec![METHOD, SCHEME, (":authority", ""), ROOT],
+        vec![METHOD, SCHEME, (":authority", "a,b"), ROOT],
+        vec![METHOD, HOST, ROOT],
+        vec![METHOD, (":scheme", "ftp"), HOST, ROOT],
+        vec![(":method", "get"), SCHEME, HOST, ROOT],
+        vec![(":method", "TRACE"), SCHEME, HOST, ROOT],
+        vec![(":method", "GET / HTTP/1.1\r\n"), SCHEME, HOST, ROOT],
+    ] {
+        let answer = told(&app, &lines, WHOLE, b"").await;
+        assert!(!is_ok(answer.as_ref()), "{lines:?}");
+        assert_eq!(app.upstream.take_heads().len(), 0, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn s3_a_fragment_over_http2_hides_no_path() {
+    let rule = "[[rule]]\npath = \"/admin\"\nroles = [\"admin\"]\n";
+    let app = TestApp::with(&format!("{OPEN}{rule}")).await;
+    let lines = [METHOD, SCHEME, HOST, (":path", "/admin#/public")];
+    assert!(!is_ok(told(&app, &lines, WHOLE, b"").await.as_ref()));
+    let lines = [METHOD, SCHEME, HOST, (":path", "/public#/admin")];
+    told(&app, &lines, WHOLE, b"").await;
+    for head in app.upstream.take_heads() {
+        assert!(head.starts_with(b"GET /public HTTP/1.1\r\n"), "{head:?}");
+    }
+}
+
+#[tokio::test]
+async fn s7_a_length_over_http2_that_is_not_the_bodys_ends_the_request() {
+    let (told_all, heard) = channel();
+    let told_all = Mutex::new(told_all);
+    let upstream = serve(move |mut stream| {
+        let mut all = Vec::new();
+        drop(stream.read_to_end(&mut all));
+        told_all.lock().unwrap().send(all).unwrap();
+        drop(stream.write_all(b""));
+    });
+    let app = app_before(upstream, OPEN).await;
+    for (length, body) in [
+        ("5", &b"GET /smuggled HTTP/1.1\r\n\r\n"[..]),
+        ("20", b"short"),
+    ] {
+        let lines = [
+            (":method", "POST"),
+            SCHEME,
+            HOST,
+            ROOT,
+            ("content-length", length),
+        ];
+        let answer = told(&app, &lines, END_HEADERS, body).await;
+        assert!(!is_ok(answer.as_ref()), "{length}");
+    }
+    // What came through is at most the beginning of one request, and then its connection's end.
+    let mut seen = Vec::new();
+    while let Ok(bytes) = heard.try_recv() {
+        seen.extend(bytes);
+    }
+    let seen = String::from_utf8_lossy(&seen).into_owned();
+    assert!(!seen.contains("smuggled"), "{seen}");
+}
+
+#[tokio::test]
+async fn s11_trailers_over_http2_reach_no_application() {
+    let (told_all, heard) = channel();
+    let told_all = Mutex::new(told_all);
+    let upstream = serve(move |mut stream| {
+        let mut all = Vec::new();
+        let mut byte = [0];
+        while !all.ends_with(b"0\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+            all.push(byte[0]);
+        }
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+        told_all.lock().unwrap().send(all).unwrap();
+    });
+    let app = app_before(upstream, OPEN).await;
+    let lines = [
+        (":method", "POST"),
+        SCHEME,
+        HOST,
+        ROOT,
+        ("trailer", "x-user-id"),
+    ];
+    let mut frames = Frames::open(app.address).await;
+    frames
+        .write(&frame(HEADERS, END_HEADERS, 1, &block(&lines)))
+        .await;
+    frames.write(&frame(DATA, 0, 1, b"hello")).await;
+    let trailers = block(&[("x-user-id", "root"), ("x_user_name", "root")]);
+    frames.write(&frame(HEADERS, WHOLE, 1, &trailers)).await;
+    assert!(is_ok(verdict(&mut frames).await.as_ref()));
+    let seen = until(|| heard.try_recv().ok()).await;
+    let seen = String::from_utf8_lossy(&seen).to_lowercase();
+    assert!(
+        !seen.contains("root") && !seen.contains("trailer"),
+        "{seen}"
+    );
+}
+
+#[tokio::test]
+async fn s9_no_connect_but_for_a_websocket_of_the_application_opens_a_stream() {
+    let app = TestApp::with(&format!(
+        "{OPEN}[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n"
+    ))
+    .await;
+    let connect = |protocol, path| {
+        vec![
+            (":method", "CONNECT"),
+            (":protocol", protocol),
+            SCHEME,
+            HOST,
+            (":path", path),
+            ("content-type", "application/grpc"),
+        ]
+    };
+    for lines in [
+        connect("connect-udp", "/a"),
+        connect("WebSocket", "/a"),
+        connect("websocket, h2c", "/a"),
+        connect("", "/a"),
+        connect("websocket", "*"),
+        connect("websocket", "/a/../b"),
+        connect("websocket", "/auth/verify"),
+        connect("websocket", "/auth/verify/a"),
+        connect("websocket", "/auth/me"),
+        connect("websocket", "/auth/health"),
+        connect("websocket", "/auth/login"),
+        connect("websocket", "/.well-known/jwks.json"),
+        [connect("websocket", "/a"), vec![("content-length", "5")]].concat(),
+        vec![(":method", "CONNECT"), HOST],
+        vec![(":method", "CONNECT"), HOST, (":path", "/a"), SCHEME],
+    ] {
+        let answer = told(&app, &lines, END_HEADERS, b"hello").await;
+        assert!(!is_ok(answer.as_ref()), "{lines:?}");
+        assert_eq!(app.upstream.take_heads().len(), 0, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn s9_a_websocket_over_http2_that_the_application_declines_is_not_open() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    ] {
+        let upstream = crate::scripted::Held::start();
+        upstream.answer(answer);
+        let app = app_before(upstream.address, OPEN).await;
+        let lines = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            SCHEME,
+            HOST,
+            ROOT,
+        ];
+        let mut frames = Frames::open(app.address).await;
+        frames
+            .write(&frame(HEADERS, END_HEADERS, 1, &block(&lines)))
+            .await;
+        let told = verdict(&mut frames).await.expect("a verdict");
+        // 5xx: a literal with the name `:status` (RFC 7541, 6.2.2), or an indexed 500.
+        assert_eq!(told.kind, HEADERS, "{answer}: {told:?}");
+        let first = told.payload.first().copied().unwrap_or_default();
+        // 0x88, 0x89 and 0x8a are 200, 204 and 206.
+        assert!(![0x88, 0x89, 0x8a].contains(&first), "{answer}: {told:?}");
+    }
+}
