@@ -22,6 +22,8 @@ pub struct End {
     pub address: IpAddr,
     /// What it speaks on this connection.
     pub scheme: Scheme,
+    /// Whether nobody knows who it is, whatever the address.
+    pub is_nameless: bool,
 }
 
 /// The facts about one request.
@@ -56,7 +58,7 @@ impl Context {
     ) -> Self {
         let watch = Stopwatch::start();
         let peer = end.address;
-        if !trusted.trust(peer) {
+        if end.is_nameless || !trusted.trust(peer) {
             return Self {
                 at,
                 watch,
@@ -197,6 +199,7 @@ mod tests {
             End {
                 address: peer.parse().unwrap(),
                 scheme,
+                is_nameless: false,
             },
             &trusted,
             &ids,

@@ -19,6 +19,9 @@ pub struct Peer {
     pub address: IpAddr,
     /// What it speaks on this connection.
     pub scheme: Scheme,
+    /// Whether a balancer handed the connection on without a word about who made it. The address is
+    /// the balancer's then, and what is said on the connection is anybody's.
+    pub is_nameless: bool,
     /// The subject of the certificate it proved to hold.
     pub subject: Option<HeaderValue>,
     /// The connection's place in the books.
@@ -31,6 +34,7 @@ impl Peer {
         End {
             address: self.address,
             scheme: self.scheme,
+            is_nameless: self.is_nameless,
         }
     }
 }

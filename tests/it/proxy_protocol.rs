@@ -54,6 +54,19 @@ async fn the_client_is_who_the_balancer_says_in_both_versions() {
 }
 
 #[tokio::test]
+async fn s16_whom_a_balancer_does_not_name_speaks_for_nobody() {
+    let app = TestApp::with(TRUSTED).await;
+    let forged = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n";
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    let unspecified = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0";
+    for header in [&b"PROXY UNKNOWN\r\n"[..], local, unspecified] {
+        let heard = told(&app, header, forged).await;
+        assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+        assert_eq!(chain(&app), "127.0.0.1");
+    }
+}
+
+#[tokio::test]
 async fn a_header_in_pieces_is_read_as_a_whole() {
     let app = TestApp::with(TRUSTED).await;
     let mut connection = Connection::open(app.address).await;

@@ -62,13 +62,19 @@ async fn try_open(
     let mut stream = Replayed::new(stream);
     let is_spoken_for =
         worker.entrance().proxy_protocol && worker.pipeline().trusted.trust(address);
-    if is_spoken_for && let Some(client) = behind(&mut stream).await? {
-        address = client.to_canonical();
-        if !open.stands_for(address) {
-            if worker.entrance().door.is_none() {
-                stream.write_all(FULL).await?;
+    let mut is_nameless = false;
+    if is_spoken_for {
+        match behind(&mut stream).await? {
+            None => is_nameless = true,
+            Some(client) => {
+                address = client.to_canonical();
+                if !open.stands_for(address) {
+                    if worker.entrance().door.is_none() {
+                        stream.write_all(FULL).await?;
+                    }
+                    return Ok(None);
+                }
             }
-            return Ok(None);
         }
     }
     let Some(door) = &worker.entrance().door else {
@@ -79,6 +85,7 @@ async fn try_open(
             peer: Arc::new(Peer {
                 address,
                 scheme: Scheme::Http,
+                is_nameless,
                 subject: None,
                 open,
             }),
@@ -93,6 +100,7 @@ async fn try_open(
         peer: Arc::new(Peer {
             address,
             scheme: Scheme::Https,
+            is_nameless,
             subject: secured.subject,
             open,
         }),
