@@ -21,6 +21,8 @@ def unary(request, context):
     told = dict(context.invocation_metadata())
     context.set_trailing_metadata((("seen-user", told.get("x-user-name", "")), ("blob-bin", told.get("blob-bin", b""))))
     if request.startswith(b"fail "):
+        details = (("grpc-status-details-bin", b"\x08\x05\x12\x00"), ("why", "because"))
+        context.set_trailing_metadata(details)
         context.abort(grpc.StatusCode[request[5:].decode()], "as you wish: ü")
     if request == b"slow":
         time.sleep(5)
@@ -75,50 +77,56 @@ def refused(call, code):
 
 
 def check(target, token):
-    metadata = (("authorization", f"Bearer {token}"), ("blob-bin", bytes(range(256)))) if token else (("blob-bin", bytes(range(256))),)
     with grpc.insecure_channel(target, options=[("grpc.max_receive_message_length", 1 << 24)]) as channel:
-        call_unary = channel.unary_unary(f"/{SERVICE}/Unary")
-        call_download = channel.unary_stream(f"/{SERVICE}/Download")
-        call_upload = channel.stream_unary(f"/{SERVICE}/Upload")
-        call_chat = channel.stream_stream(f"/{SERVICE}/Chat")
+        check_by(channel, target, token)
 
-        for size in (0, 1, 16383, 16384, 65535, 1 << 20, 4 << 20):
-            assert call_unary(b"x" * size, metadata=metadata, timeout=20) == b"x" * size, f"a message of {size}"
-        _, call = call_unary.with_call(b"hello", metadata=metadata, timeout=20)
-        trailers = dict(call.trailing_metadata())
-        assert trailers["blob-bin"] == bytes(range(256)), "binary trailers"
-        print("the service sees the user", repr(trailers["seen-user"]))
 
-        for code in ("NOT_FOUND", "PERMISSION_DENIED", "UNAVAILABLE", "INTERNAL"):
-            error = refused(lambda: call_unary(f"fail {code}".encode(), metadata=metadata, timeout=20), grpc.StatusCode[code])
-            assert error.details() == "as you wish: ü", error.details()
-        begin = time.monotonic()
-        refused(lambda: call_unary(b"slow", metadata=metadata, timeout=0.5), grpc.StatusCode.DEADLINE_EXCEEDED)
-        assert time.monotonic() - begin < 3, "the deadline is not kept"
+def check_by(channel, target, token):
+    metadata = (("authorization", f"Bearer {token}"), ("blob-bin", bytes(range(256)))) if token else (("blob-bin", bytes(range(256))),)
+    call_unary = channel.unary_unary(f"/{SERVICE}/Unary")
+    call_download = channel.unary_stream(f"/{SERVICE}/Download")
+    call_upload = channel.stream_unary(f"/{SERVICE}/Upload")
+    call_chat = channel.stream_stream(f"/{SERVICE}/Chat")
 
-        got = list(call_download(b"1000", metadata=metadata, timeout=20))
-        assert got == [str(number).encode() for number in range(1000)], "a stream down"
-        sent = (b"y" * 10_000 for _ in range(500))
-        assert call_upload(sent, metadata=metadata, timeout=20) == b"5000000", "a stream up"
-        said = threading.Semaphore(0)
+    for size in (0, 1, 16383, 16384, 65535, 1 << 20, 4 << 20):
+        assert call_unary(b"x" * size, metadata=metadata, timeout=20) == b"x" * size, f"a message of {size}"
+    _, call = call_unary.with_call(b"hello", metadata=metadata, timeout=20)
+    trailers = dict(call.trailing_metadata())
+    assert trailers["blob-bin"] == bytes(range(256)), "binary trailers"
+    print("the service sees the user", repr(trailers["seen-user"]))
 
-        def talk():
-            for number in range(50):
-                yield f"word {number}".encode()
-                said.acquire(timeout=20)  # the next word after the answer: nothing may be held back
+    for code in ("NOT_FOUND", "PERMISSION_DENIED", "UNAVAILABLE", "INTERNAL"):
+        error = refused(lambda: call_unary(f"fail {code}".encode(), metadata=metadata, timeout=20), grpc.StatusCode[code])
+        assert error.details() == "as you wish: ü", error.details()
+        told = dict(error.trailing_metadata())
+        assert told["grpc-status-details-bin"] == b"\x08\x05\x12\x00" and told["why"] == "because", told
+    begin = time.monotonic()
+    refused(lambda: call_unary(b"slow", metadata=metadata, timeout=0.5), grpc.StatusCode.DEADLINE_EXCEEDED)
+    assert time.monotonic() - begin < 3, "the deadline is not kept"
 
-        for number, word in enumerate(call_chat(talk(), metadata=metadata, timeout=40)):
-            assert word == f"WORD {number}".encode(), word
-            said.release()
+    got = list(call_download(b"1000", metadata=metadata, timeout=20))
+    assert got == [str(number).encode() for number in range(1000)], "a stream down"
+    sent = (b"y" * 10_000 for _ in range(500))
+    assert call_upload(sent, metadata=metadata, timeout=20) == b"5000000", "a stream up"
+    said = threading.Semaphore(0)
 
-        forever = call_download(b"forever", metadata=metadata, timeout=60)
-        assert next(forever) == b"tick"
-        forever.cancel()
-        told = list(call_download(b"cancelled?", metadata=metadata, timeout=20))
-        assert told == [b"yes"], "a cancelled call goes on at the service"
+    def talk():
+        for number in range(50):
+            yield f"word {number}".encode()
+            said.acquire(timeout=20)  # the next word after the answer: nothing may be held back
 
-        many = [call_unary.future(str(number).encode(), metadata=metadata, timeout=20) for number in range(200)]
-        assert [call.result() for call in many] == [str(number).encode() for number in range(200)], "calls at once"
+    for number, word in enumerate(call_chat(talk(), metadata=metadata, timeout=40)):
+        assert word == f"WORD {number}".encode(), word
+        said.release()
+
+    forever = call_download(b"forever", metadata=metadata, timeout=60)
+    assert next(forever) == b"tick"
+    forever.cancel()
+    told = list(call_download(b"cancelled?", metadata=metadata, timeout=20))
+    assert told == [b"yes"], "a cancelled call goes on at the service"
+
+    many = [call_unary.future(str(number).encode(), metadata=metadata, timeout=20) for number in range(200)]
+    assert [call.result() for call in many] == [str(number).encode() for number in range(200)], "calls at once"
     print(f"gRPC at {target}: unary, streams, trailers, deadline and cancel as they must be")
 
 

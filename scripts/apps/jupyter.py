@@ -32,15 +32,13 @@ def message(session, kind, content):
     return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
 
 
-def check(base, token):
+def check(base, headers, context=None):
     from websockets.sync.client import connect
-
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def rest(method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
         asked = urllib.request.Request(base + path, data, {**headers, "Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(asked, timeout=60) as answer:
+        with urllib.request.urlopen(asked, timeout=60, context=context) as answer:
             text = answer.read()
             return json.loads(text) if text else None
 
@@ -50,7 +48,7 @@ def check(base, token):
     code = "for n in range(3):\n    print('line', n, flush=True)\n6 * 7"
     asked = message(session, "execute_request", {"code": code, "silent": False, "store_history": True, "allow_stdin": False})
     printed, result = "", None
-    with connect(url, additional_headers=headers, open_timeout=60, max_size=1 << 24) as wire:
+    with connect(url, additional_headers=headers, ssl=context, proxy=None, open_timeout=60, max_size=1 << 24) as wire:
         wire.send(json.dumps(asked))
         while True:
             heard = json.loads(wire.recv(60))
@@ -73,4 +71,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve(int(sys.argv[2]), sys.argv[3])
     else:
-        check(sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "")
+        check(sys.argv[2], {"Authorization": f"Bearer {sys.argv[3]}"} if len(sys.argv) > 3 else {})

@@ -16,7 +16,8 @@ from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 EDGES = (0, 1, 125, 126, 127, 65535, 65536, 65537, 1 << 20)
-MOST = 1 << 22
+BIG = 1 << 24
+MOST = 2 * BIG
 
 
 def echo(connection):
@@ -43,12 +44,12 @@ def pieces(chance, message):
         message = message[size:]
 
 
-def check(url, token, seed):
+def check(url, token, seed, context=None):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     chance = random.Random(seed)
 
     def opened():
-        return connect(url, additional_headers=headers, max_size=MOST, open_timeout=20, close_timeout=20)
+        return connect(url, additional_headers=headers, ssl=context, proxy=None, max_size=MOST, open_timeout=20, close_timeout=20)
 
     with opened() as wire:
         for length in EDGES:
@@ -58,6 +59,10 @@ def check(url, token, seed):
                 wire.send(pieces(chance, message) if length else iter([message]))
                 assert wire.recv(20) == message, f"{type(message).__name__} of {length} in pieces"
         assert wire.ping(b"p" * 125).wait(20), "a ping without a pong"
+        assert wire.protocol.extensions, "permessage-deflate was not agreed on"
+        big = chance.randbytes(BIG)
+        wire.send(big)
+        assert wire.recv(60) == big, f"a message of {BIG}"
     for code in (1000, 1001, 1008, 1011, 3000, 4999):
         with opened() as wire:
             wire.send(f"close {code}")
@@ -81,6 +86,7 @@ def check(url, token, seed):
                 assert wire.recv(20) == sent.pop(0), "another message than was sent"
         for message in sent:
             assert wire.recv(20) == message, "another message than was sent"
+    done.clear()
     crowd = [threading.Thread(target=one_of_many, args=(opened, number)) for number in range(20)]
     for one in crowd:
         one.start()

@@ -1,0 +1,187 @@
+"""A running Sidegate, the people who log in there, and what was found: what the checks in this folder
+stand on. Standard library only, so that it runs in every environment.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+
+PASSWORD = "correct horse battery"
+# What a check meets is on this machine; a proxy of the surroundings must not come in between.
+for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[_name]
+
+problems = []
+checks = 0
+_lock = threading.Lock()
+
+
+def expect(condition, what):
+    global checks
+    with _lock:
+        checks += 1
+        if not condition:
+            problems.append(what)
+            print(f"   NOT SO: {what}", flush=True)
+    return bool(condition)
+
+
+def verdict():
+    """The exit code."""
+    print(f"{checks} checks, {len(problems)} problems")
+    return not checks or bool(problems)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(condition, what, limit=20.0):
+    """Waits for what must come; says what has not."""
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return expect(False, f"not within {limit} s: {what}")
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def running(what, command, port, env=None):
+    """A process that ends with its block; what it said is shown when something was not so."""
+    before = len(problems)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(env or {})})
+
+        def said():
+            log.seek(0)
+            return log.read().decode(errors="replace")[-3000:]
+
+        try:
+            if not until(lambda: process.poll() is not None or listens(port), f"{what} listens", 60) or process.poll() is not None:
+                raise SystemExit(f"{what} does not start: {said()}")
+            yield process
+            expect(process.poll() is None, f"{what} is gone")
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if len(problems) > before:
+                print(f"   {what} said: {said()}")
+
+
+def certificate(folder):
+    """A certificate for localhost, made here, and its key."""
+    cert, key = folder / "tls.crt", folder / "tls.key"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    words += ["-subj", "/CN=localhost", "-addext", names, "-keyout", key, "-out", cert]
+    subprocess.run(words, check=True, capture_output=True)
+    return cert, key
+
+
+class Gate:
+    """Sidegate before one upstream, plain or with TLS."""
+
+    def __init__(self, program, folder, upstream, tls=None, more=""):
+        self.program, self.port, self.upstream = os.path.abspath(program), free_port(), upstream
+        folder.mkdir()
+        self.config = folder / "sidegate.toml"
+        scheme, host = ("https", "localhost") if tls else ("http", "127.0.0.1")
+        self.base, self.authority = f"{scheme}://{host}:{self.port}", f"{host}:{self.port}"
+        self.socket_base = self.base.replace("http", "ws", 1)
+        self.context = ssl.create_default_context(cafile=tls[0]) if tls else None
+        lines = [
+            f'server.listen = "127.0.0.1:{self.port}"', f'server.control = "{folder}/control.sock"', 'admin.listen = ""',
+            f'server.public_url = "{self.base}"', f'upstream.url = "{upstream}"', 'store.url = "memory:"',
+            f'tokens.keys_dir = "{folder}/keys"', 'limits.login = "100000/s"', 'log.format = "text"',
+        ]
+        if tls:
+            lines += [f'server.tls.cert = "{tls[0]}"', f'server.tls.key = "{tls[1]}"']
+        self.config.write_text("\n".join(lines) + "\n" + more)
+
+    @contextlib.contextmanager
+    def serve(self):
+        with running("sidegate", [self.program, "serve", "--config", self.config], self.port) as self.process:
+            yield self
+
+    def add(self, name, role="user"):
+        words = [self.program, "users", "add", name, "--role", role, "--config", self.config]
+        subprocess.run(words, input=PASSWORD.encode(), check=True, stdout=subprocess.DEVNULL, timeout=30)
+
+    def ask(self, method, path, body=None, headers=None):
+        """JSON there and back; an answer that is no success is an exception."""
+        data = None if body is None else json.dumps(body).encode()
+        told = {"Content-Type": "application/json", **(headers or {})}
+        asked = urllib.request.Request(self.base + path, data, told, method=method)
+        with urllib.request.urlopen(asked, timeout=30, context=self.context) as answer:
+            text = answer.read()
+            return json.loads(text) if text else None
+
+    def login(self, name="ann"):
+        return Person(self, self.ask("POST", "/auth/login", {"identifier": name, "password": PASSWORD}))
+
+    def forget_most_memory(self):
+        """Lets `most_memory` begin from what is in use; returns that. A log-in's hash was more."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return self.most_memory()
+
+    def most_memory(self):
+        """The most memory in use since then, in bytes."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) << 10
+
+
+
+class Person:
+    """One log-in."""
+
+    def __init__(self, gate, tokens):
+        self.gate = gate
+        self.access, self.refresh_token = tokens["accessToken"], tokens["refreshToken"]
+
+    @property
+    def bearer(self):
+        return {"Authorization": f"Bearer {self.access}"}
+
+    @property
+    def bearer_line(self):
+        return f"Authorization: Bearer {self.access}"
+
+    @property
+    def cookie(self):
+        name = "__Host-sidegate_access" if self.gate.context else "sidegate_access"
+        return {"Cookie": f"theme=dark; {name}={self.access}"}
+
+    def refresh(self):
+        tokens = self.gate.ask("POST", "/auth/refresh", {"refreshToken": self.refresh_token})
+        self.access, self.refresh_token = tokens["accessToken"], tokens["refreshToken"]
+
+    def logout(self):
+        """When it was asked for."""
+        began = time.monotonic()
+        self.gate.ask("POST", "/auth/logout", headers=self.bearer)
+        return began
+
+    def open_streams(self):
+        sessions = self.gate.ask("GET", "/auth/sessions", headers=self.bearer)["sessions"]
+        return next(session["openStreams"] for session in sessions if session["isCurrent"])
