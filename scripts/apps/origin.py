@@ -132,10 +132,13 @@ def made(name):
     return b"".join(hashlib.sha256(f"{name}{at}".encode()).digest() for at in range(1 << 15))
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 512  # with the five that are usual, connections made at once are reset
+    daemon_threads = True
+
+
 def serve(port=0):
-    server = ThreadingHTTPServer(("127.0.0.1", port), Origin)
-    server.daemon_threads = True
-    return server
+    return Server(("127.0.0.1", port), Origin)
 
 
 if __name__ == "__main__":
