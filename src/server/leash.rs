@@ -4,9 +4,10 @@
 //! session has ended since its request was judged: one number, which is only read. When that is so,
 //! when it waits for the upstream, and when it has gone on for a while, it goes into the books of open
 //! streams, and is told. Only there is the time of its session looked after, and a revocation that
-//! was forgotten while nobody read the answer made good for.
+//! was forgotten while nobody read the answer made good for. One whose client
+//! takes nothing is not asked to go on: the watch over the connection looks in its place, and cuts it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use http::header::CONTENT_TYPE;
@@ -25,13 +26,20 @@ const PIECES: u8 = 32;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Leash {
-    desk: Arc<Desk>,
-    identity: Arc<Identity>,
     kind: Kind,
+    tie: Arc<Tie>,
     /// The state of the revocations before the request was judged.
     epoch: u64,
     pieces: u8,
-    stream: Option<OpenStream>,
+}
+
+/// What ties an answer to its caller's session. The watch over the client's connection holds it too:
+/// an answer whose client takes nothing is not asked to go on, and would never look.
+#[derive(Debug)]
+pub(super) struct Tie {
+    desk: Arc<Desk>,
+    identity: Arc<Identity>,
+    stream: Mutex<Option<OpenStream>>,
 }
 
 /// How an answer is ended before its end.
@@ -59,12 +67,14 @@ impl Leash {
             return None;
         }
         Some(Box::new(Self {
-            desk: Arc::clone(desk),
-            identity: Arc::clone(identity),
             kind: Kind::of(answer.headers()),
             epoch,
             pieces: 0,
-            stream: None,
+            tie: Arc::new(Tie {
+                desk: Arc::clone(desk),
+                identity: Arc::clone(identity),
+                stream: Mutex::default(),
+            }),
         }))
     }
 
@@ -72,13 +82,18 @@ impl Leash {
         self.kind
     }
 
+    pub(super) const fn tie(&self) -> &Arc<Tie> {
+        &self.tie
+    }
+
     /// Ready when the session is over. Cheap: for every time that an answer goes on.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(stream) = &mut self.stream {
+        let tie = &*self.tie;
+        if let Some(stream) = &mut *tie.stream() {
             return stream.poll_over(cx);
         }
         self.pieces = self.pieces.saturating_add(1);
-        if self.pieces <= PIECES && self.desk.liveness().epoch() == self.epoch {
+        if self.pieces <= PIECES && tie.desk.liveness().epoch() == self.epoch {
             return Poll::Pending;
         }
         self.poll_over_while_waiting(cx)
@@ -86,10 +101,24 @@ impl Leash {
 
     /// The same for an answer that waits: goes into the books, to be woken.
     pub(super) fn poll_over_while_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (desk, identity) = (&self.desk, &self.identity);
-        (self.stream)
-            .get_or_insert_with(|| desk.open(opener(identity)))
-            .poll_over(cx)
+        let tie = &*self.tie;
+        tie.enter(&mut tie.stream()).poll_over(cx)
+    }
+}
+
+impl Tie {
+    /// Whether the session is over, for who looks now and then. Goes into the books.
+    pub(super) fn is_over(&self) -> bool {
+        self.enter(&mut self.stream()).is_over()
+    }
+
+    fn enter<'a>(&self, stream: &'a mut Option<OpenStream>) -> &'a mut OpenStream {
+        stream.get_or_insert_with(|| self.desk.open(opener(&self.identity)))
+    }
+
+    /// A stream is whole at any moment, so a poisoned lock still guards a sound one.
+    fn stream(&self) -> MutexGuard<'_, Option<OpenStream>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::proxy::{self, UpstreamError};
 use crate::server::access_log::{AccessLog, Line};
 use crate::server::connection::Paced;
 use crate::server::context::Context;
-use crate::server::leash::{self, Kind, Leash};
+use crate::server::leash::{self, Kind, Leash, Tie};
 use crate::server::problem::{Code, Fault, Problem};
 use crate::service::streams::Desk;
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
@@ -289,6 +289,11 @@ impl Outgoing {
             Kind::Grpc => Some(Ok(Frame::trailers(leash::unauthenticated()))),
             Kind::Plain => Some(Err(Cut::SessionEnded)),
         })
+    }
+
+    /// What ties it to its caller's session, if anything does.
+    pub(super) fn tie(&self) -> Option<&Arc<Tie>> {
+        Some(self.record.as_ref()?.leash.as_deref()?.tie())
     }
 
     fn leash(&mut self) -> Option<&mut Leash> {

@@ -11,13 +11,14 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::model::revocation::Revocation;
@@ -69,7 +70,8 @@ pub struct OpenStream {
     desk: Arc<Desk>,
     session: SessionId,
     id: u64,
-    over: oneshot::Receiver<()>,
+    /// None once it was told.
+    over: Option<oneshot::Receiver<()>>,
 }
 
 /// On whose behalf a stream is opened.
@@ -203,7 +205,7 @@ impl Desk {
             desk: Arc::clone(self),
             session,
             id,
-            over,
+            over: Some(over),
         }
     }
 
@@ -244,15 +246,30 @@ impl Desk {
 }
 
 impl OpenStream {
-    /// Ready when the session is over.
+    /// Ready when the session is over, however often it is asked.
     pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // An error means that the books are gone, and with them the process.
-        Pin::new(&mut self.over).poll(cx).map(drop)
+        if let Some(over) = &mut self.over {
+            // An error means that the books are gone, and with them the process.
+            ready!(Pin::new(over).poll(cx)).ok();
+            self.over = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether the session is over. Leaves whoever waits for that to be woken.
+    pub fn is_over(&mut self) -> bool {
+        if let Some(over) = &mut self.over {
+            if over.try_recv() == Err(TryRecvError::Empty) {
+                return false;
+            }
+            self.over = None;
+        }
+        true
     }
 
     /// Waits until the session is over.
     pub async fn over(&mut self) {
-        drop((&mut self.over).await);
+        poll_fn(|cx| self.poll_over(cx)).await;
     }
 }
 
@@ -356,6 +373,15 @@ mod tests {
         let books = books();
         books.apply(Verdict::Ended);
         assert!(is_over(&mut books.open(0, 1)));
+    }
+
+    #[test]
+    fn who_only_looks_takes_the_news_from_nobody() {
+        let books = books();
+        let mut stream = books.open(0, 1);
+        assert!(!stream.is_over());
+        books.apply(Verdict::Ended);
+        assert!(stream.is_over() && is_over(&mut stream) && stream.is_over());
     }
 
     #[test]

@@ -38,7 +38,18 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);
                 }
-                Ok::<_, Infallible>(answer.map(|body| Sent { body, peer, next }))
+                let tie = answer.body().tie();
+                let is_tied = tie.is_some();
+                if is_tied {
+                    vigil.tie(tie);
+                }
+                let sent = |body| Sent {
+                    body,
+                    is_tied,
+                    peer,
+                    next,
+                };
+                Ok::<_, Infallible>(answer.map(sent))
             }
         })
     };
@@ -99,6 +110,8 @@ impl Next {
 /// A body whose end puts its connection back to waiting.
 struct Sent<B> {
     body: B,
+    /// Whether the connection's watch looks after its session.
+    is_tied: bool,
     peer: Arc<Peer>,
     next: Next,
 }
@@ -126,6 +139,9 @@ impl<B: http_body::Body + Unpin> http_body::Body for Sent<B> {
 impl<B> Drop for Sent<B> {
     fn drop(&mut self) {
         let open = &self.peer.open;
+        if self.is_tied {
+            open.vigil.tie(None);
+        }
         let has_begun = self.next == Next::BehindAnEmptyLine && !open.vigil.has_heard_an_end();
         let state = if has_begun {
             State::Head

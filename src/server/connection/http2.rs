@@ -66,6 +66,9 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
             async move {
                 let peer = &stream.peer;
                 let answer = peer.open.worker.pipeline().handle(request, peer).await;
+                if let Some(tie) = answer.body().tie() {
+                    stream.turn.tie(tie);
+                }
                 Ok::<_, Infallible>(answer.map(|body| Sent { body, stream }))
             }
         })

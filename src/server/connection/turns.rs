@@ -2,11 +2,13 @@
 //! one's client takes nothing of its answer, and how often the client hung up.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use crate::server::connection::vigil::WRITE_STALL;
+use crate::server::connection::vigil::{TIED_STALL, WRITE_STALL};
+use crate::server::leash::Tie;
 
 /// How many more streams a client may reset than it lets end. A client that asks and hangs up makes
 /// us and the application work for nothing.
@@ -24,6 +26,8 @@ pub(super) struct Turns {
 pub(super) struct Turn {
     /// When the last piece of its answer was handed over; zero once the client has room for more.
     handed: AtomicU64,
+    /// What ties its answer to a session.
+    tie: OnceLock<Arc<Tie>>,
     task: Mutex<Option<AbortHandle>>,
 }
 
@@ -63,12 +67,14 @@ impl Turns {
         }
     }
 
-    /// Ends the streams whose clients take nothing. The others of the connection go on: a browser that
-    /// has paused a film still asks for pages.
+    /// Ends the streams whose clients take nothing: after a while, or soon when their session is over.
+    /// The others of the connection go on: a browser that has paused a film still asks for pages.
     pub(super) fn sweep(&self, tick: u64) {
         for turn in self.lock().iter() {
             let handed = turn.handed.load(Ordering::Relaxed);
-            if handed != 0 && u128::from(tick.saturating_sub(handed)) >= WRITE_STALL.as_millis() {
+            let waited = Duration::from_millis(tick.saturating_sub(handed));
+            let is_over = || turn.tie.get().is_some_and(|tie| tie.is_over());
+            if handed != 0 && (waited >= WRITE_STALL || (waited >= TIED_STALL && is_over())) {
                 turn.cut();
             }
         }
@@ -89,6 +95,12 @@ impl Turn {
     /// The task that answers it.
     pub(super) fn runs_in(&self, task: AbortHandle) {
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+    }
+
+    /// Its answer is tied to a session.
+    pub(super) fn tie(&self, tie: &Arc<Tie>) {
+        // A stream has one answer.
+        self.tie.set(Arc::clone(tie)).ok();
     }
 
     /// A piece of the answer was handed over at `tick`.

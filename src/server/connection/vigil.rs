@@ -5,7 +5,8 @@
 //! ```text
 //! Shaking ── TLS stands ──→ New ── first byte ──→ Head ── head complete ──→ Busy ── answered ──→ Waiting
 //!   handshake_timeout         header_timeout        header_timeout           │                  KEEP_ALIVE
-//!                                                                            └ write stalled: WRITE_STALL
+//!                                                                            └ write stalled: WRITE_STALL,
+//!                                                                              or TIED_STALL (session over)
 //! ```
 //!
 //! From `Waiting` the next first byte leads to `Head`. Over HTTP/2 a connection is `Busy` while it has
@@ -18,18 +19,23 @@
 //! answer.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
 use crate::server::connection::pace::Pace;
 use crate::server::connection::turns::Turns;
+use crate::server::leash::Tie;
 
 /// How long a connection may wait between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// How long a client may take nothing of an answer that is ready for it.
 pub(super) const WRITE_STALL: Duration = Duration::from_secs(60);
+
+/// The same when the session that the answer is given for is over. Long enough for a client that reads
+/// to be told that in words.
+pub(super) const TIED_STALL: Duration = Duration::from_millis(500);
 
 /// How long a connection that was told to finish waits for a request that may be on its way.
 const LAST_CALL: Duration = Duration::from_secs(1);
@@ -95,6 +101,8 @@ pub(in crate::server) struct Vigil {
     task: Mutex<Option<Waker>>,
     /// Request bodies that are waited for.
     bodies: Mutex<Vec<Weak<Pace>>>,
+    /// What ties the answer that HTTP/1.1 is sending to a session.
+    tie: Mutex<Option<Arc<Tie>>>,
     /// The streams of an HTTP/2 connection.
     pub(super) turns: Turns,
 }
@@ -111,6 +119,7 @@ impl Vigil {
             told: AtomicU64::new(0),
             task: Mutex::new(None),
             bodies: Mutex::new(Vec::new()),
+            tie: Mutex::default(),
             turns: Turns::default(),
         }
     }
@@ -164,6 +173,7 @@ impl Vigil {
         }
         let partial = self.partial.load(Ordering::Relaxed);
         if (stalled != 0 && aged(stalled, WRITE_STALL))
+            || (stalled != 0 && aged(stalled, TIED_STALL) && self.is_session_over())
             || (partial != 0 && aged(partial, deadlines.header))
         {
             self.cut();
@@ -232,6 +242,16 @@ impl Vigil {
     /// A write went through.
     pub(super) fn flows(&self) {
         self.stalled.store(0, Ordering::Relaxed);
+    }
+
+    /// The answer that is being sent is tied to a session, or (none) is not.
+    pub(super) fn tie(&self, tie: Option<&Arc<Tie>>) {
+        *self.tie.lock().unwrap_or_else(PoisonError::into_inner) = tie.map(Arc::clone);
+    }
+
+    fn is_session_over(&self) -> bool {
+        let tie = self.tie.lock().unwrap_or_else(PoisonError::into_inner);
+        tie.as_ref().is_some_and(|tie| tie.is_over())
     }
 
     /// Watches over a body that has not come yet.
