@@ -112,7 +112,7 @@ impl Pipeline {
                 return Err(UpstreamError::from(proxy::Fault::NotSwitched).into());
             }
             Handshake::Declined(answer) => {
-                record.leash(&answer, &self.streams, epoch);
+                record.leash(&answer, self, epoch);
                 return Ok(((*answer).map(Body::Upstream), None));
             }
         };

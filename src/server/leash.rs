@@ -1,4 +1,4 @@
-//! Ends an answer with the session it is given for.
+//! Ends an answer with the session it is given for, and an event stream with the process too.
 //!
 //! A short answer of known length needs none. A longer one asks, whenever it goes on, whether any
 //! session has ended since its request was judged: one number, which is only read. When that is so,
@@ -7,6 +7,8 @@
 //! was forgotten while nobody read the answer made good for. One whose client
 //! takes nothing is not asked to go on: the watch over the connection looks in its place, and cuts it.
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -15,6 +17,8 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body;
 
 use crate::guard::Identity;
+use crate::proxy::grpc::is_grpc;
+use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::service::streams::{Desk, OpenStream, Opener};
 
 /// An answer of known length up to this is not worth a leash, in bytes.
@@ -27,10 +31,22 @@ const PIECES: u8 = 32;
 #[derive(Debug)]
 pub(super) struct Leash {
     kind: Kind,
-    tie: Arc<Tie>,
+    /// None when nobody is known to be calling.
+    tie: Option<Arc<Tie>>,
     /// The state of the revocations before the request was judged.
     epoch: u64,
     pieces: u8,
+    /// None when it may go on for as long as draining takes.
+    closing: Option<Closing>,
+}
+
+/// What an answer ends with before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Its caller's session.
+    Session,
+    /// The process.
+    Process,
 }
 
 /// What ties an answer to its caller's session. The watch over the client's connection holds it too:
@@ -53,28 +69,48 @@ pub(super) enum Kind {
     Plain,
 }
 
+/// Who is calling, and the state of the revocations before that was judged, or a later one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub(super) identity: &'a Arc<Identity>,
+    pub(super) epoch: u64,
+}
+
 impl Leash {
-    /// For an answer that may go on for longer than its session, whose request was judged when the
-    /// revocations had this epoch, or a later one.
+    /// For an answer that may go on for longer than its session, or than the process should wait.
     pub(super) fn of<B: Body>(
         answer: &Response<B>,
         desk: &Arc<Desk>,
-        identity: &Arc<Identity>,
-        epoch: u64,
+        caller: Option<Caller<'_>>,
+        closing: impl FnOnce() -> Option<Closing>,
     ) -> Option<Box<Self>> {
         let length = answer.body().size_hint().exact();
         if length.is_some_and(|length| length <= SHORT) {
             return None;
         }
-        Some(Box::new(Self {
-            kind: Kind::of(answer.headers()),
-            epoch,
-            pieces: 0,
-            tie: Arc::new(Tie {
+        let kind = Kind::of(answer.headers());
+        let closing = if kind == Kind::Events {
+            closing()
+        } else {
+            None
+        };
+        let epoch = caller.map_or(0, |caller| caller.epoch);
+        let tie = caller.map(|Caller { identity, .. }| {
+            Arc::new(Tie {
                 desk: Arc::clone(desk),
                 identity: Arc::clone(identity),
                 stream: Mutex::default(),
-            }),
+            })
+        });
+        if tie.is_none() && closing.is_none() {
+            return None;
+        }
+        Some(Box::new(Self {
+            kind,
+            tie,
+            epoch,
+            pieces: 0,
+            closing,
         }))
     }
 
@@ -82,27 +118,62 @@ impl Leash {
         self.kind
     }
 
-    pub(super) const fn tie(&self) -> &Arc<Tie> {
-        &self.tie
+    pub(super) const fn tie(&self) -> Option<&Arc<Tie>> {
+        self.tie.as_ref()
     }
 
-    /// Ready when the session is over. Cheap: for every time that an answer goes on.
-    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let tie = &*self.tie;
-        if let Some(stream) = &mut *tie.stream() {
-            return stream.poll_over(cx);
+    /// Ready when it has to end. Cheap: for every time that an answer goes on.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        if self.is_session_over(cx) {
+            return Poll::Ready(Over::Session);
         }
-        self.pieces = self.pieces.saturating_add(1);
-        if self.pieces <= PIECES && tie.desk.liveness().epoch() == self.epoch {
-            return Poll::Pending;
+        match &mut self.closing {
+            Some(closing) => closing.0.as_mut().poll(cx).map(|()| Over::Process),
+            None => Poll::Pending,
         }
-        self.poll_over_while_waiting(cx)
     }
 
     /// The same for an answer that waits: goes into the books, to be woken.
-    pub(super) fn poll_over_while_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let tie = &*self.tie;
-        tie.enter(&mut tie.stream()).poll_over(cx)
+    pub(super) fn poll_over_while_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        match &self.tie {
+            Some(tie) => {
+                let polled = tie.enter(&mut tie.stream()).poll_over(cx);
+                polled.map(|()| Over::Session)
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn is_session_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(tie) = &self.tie else {
+            return false;
+        };
+        if let Some(stream) = &mut *tie.stream() {
+            return stream.poll_over(cx).is_ready();
+        }
+        self.pieces = self.pieces.saturating_add(1);
+        if self.pieces <= PIECES && tie.desk.liveness().epoch() == self.epoch {
+            return false;
+        }
+        tie.enter(&mut tie.stream()).poll_over(cx).is_ready()
+    }
+}
+
+/// Waits for the process to close.
+pub(super) struct Closing(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
+
+impl Closing {
+    pub(super) fn of(lifecycle: &Lifecycle) -> Self {
+        let lifecycle = lifecycle.clone();
+        Self(Box::pin(async move {
+            lifecycle.reached(Phase::Closing).await;
+        }))
+    }
+}
+
+impl fmt::Debug for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Closing")
     }
 }
 
@@ -140,7 +211,7 @@ impl Kind {
         };
         if is(b"text/event-stream") {
             Self::Events
-        } else if is(b"application/grpc") {
+        } else if headers.get(CONTENT_TYPE).is_some_and(is_grpc) {
             Self::Grpc
         } else {
             Self::Plain

@@ -276,7 +276,7 @@ impl Pipeline {
         };
         record.upstream_took(watch.elapsed());
         let answer = answered?;
-        record.leash(&answer, &self.streams, epoch);
+        record.leash(&answer, self, epoch);
         Ok(answer.map(Body::Upstream))
     }
 

@@ -18,9 +18,9 @@ use crate::proxy::{self, UpstreamError};
 use crate::server::access_log::{AccessLog, Line};
 use crate::server::connection::Paced;
 use crate::server::context::Context;
-use crate::server::leash::{self, Kind, Leash, Tie};
+use crate::server::leash::{self, Caller, Closing, Kind, Leash, Over, Tie};
+use crate::server::pipeline::Pipeline;
 use crate::server::problem::{Code, Fault, Problem};
-use crate::service::streams::Desk;
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
 
 /// What the log shows as the status of a request whose client did not wait for the answer.
@@ -122,17 +122,22 @@ impl Record {
         self.caller.as_ref()
     }
 
-    /// Ties an answer to its caller's session; the revocations had this epoch before the request was
-    /// judged.
+    /// Ties an answer to its caller's session, of which the revocations said nothing at this epoch; and
+    /// one that its client asks for anew when it ends, to the process. That is an event stream asked
+    /// for by GET: others have an end that matters.
     pub fn leash<B: http_body::Body>(
         &mut self,
         answer: &Response<B>,
-        desk: &Arc<Desk>,
+        pipeline: &Pipeline,
         epoch: u64,
     ) {
-        if let Some(caller) = &self.caller {
-            self.leash = Leash::of(answer, desk, caller, epoch);
-        }
+        let comes_again = self.method == Method::GET;
+        let closing = || comes_again.then(|| Closing::of(&pipeline.lifecycle));
+        let caller = self
+            .caller
+            .as_ref()
+            .map(|identity| Caller { identity, epoch });
+        self.leash = Leash::of(answer, &pipeline.streams, caller, closing);
     }
 
     /// How long the upstream took to its response head.
@@ -275,14 +280,16 @@ impl Outgoing {
 }
 
 impl Outgoing {
-    /// Ends an answer whose caller's session is over, as gently as its kind allows.
-    fn end_with_session(&mut self, kind: Kind) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    /// Ends an answer before its end, as gently as its kind allows.
+    fn end(&mut self, over: Over, kind: Kind) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         // The upstream's connection goes with its answer.
         self.body = Body::Whole(Full::default());
         if let Some(record) = &mut self.record {
             record.leash = None;
             record.broken = true;
-            record.ended_with(Code::SessionEnded);
+            if over == Over::Session {
+                record.ended_with(Code::SessionEnded);
+            }
         }
         Poll::Ready(match kind {
             Kind::Events => None,
@@ -293,7 +300,7 @@ impl Outgoing {
 
     /// What ties it to its caller's session, if anything does.
     pub(super) fn tie(&self) -> Option<&Arc<Tie>> {
-        Some(self.record.as_ref()?.leash.as_deref()?.tie())
+        self.record.as_ref()?.leash.as_deref()?.tie()
     }
 
     fn leash(&mut self) -> Option<&mut Leash> {
@@ -320,18 +327,18 @@ impl http_body::Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
         if let Some(leash) = this.leash()
-            && leash.poll_over(task).is_ready()
+            && let Poll::Ready(over) = leash.poll_over(task)
         {
             let kind = leash.kind();
-            return this.end_with_session(kind);
+            return this.end(over, kind);
         }
         let polled = this.poll_body(task);
         if polled.is_pending()
             && let Some(leash) = this.leash()
-            && leash.poll_over_while_waiting(task).is_ready()
+            && let Poll::Ready(over) = leash.poll_over_while_waiting(task)
         {
             let kind = leash.kind();
-            return this.end_with_session(kind);
+            return this.end(over, kind);
         }
         let Some(record) = &mut this.record else {
             return polled;

@@ -1,30 +1,20 @@
 //! Applications that speak HTTP/2 or TLS, behind the whole product.
 
-use std::convert::Infallible;
 use std::fs;
-use std::sync::Arc;
-use std::thread;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::client::{Ask, Connection};
 use crate::harness::TestApp;
+use crate::served;
 
 /// Says in JSON what it was asked.
-async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn echo(request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.expect("a body").to_bytes();
     let headers: Vec<_> = (parts.headers.iter())
@@ -37,64 +27,18 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
         "headers": headers,
         "body": String::from_utf8_lossy(&body),
     });
-    Ok(Response::new(Full::from(told.to_string())))
+    Response::new(Full::from(told.to_string()))
 }
 
-/// An application on a thread of its own, until the process ends: over TLS if there is a
-/// configuration, in HTTP/2 unless TLS chose otherwise.
-fn application(tls: Option<ServerConfig>) -> u16 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.expect("a runtime");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    listener.set_nonblocking(true).expect("a socket");
-    let acceptor = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
-    thread::spawn(move || {
-        runtime.block_on(async {
-            let listener = TcpListener::from_std(listener).expect("a listener");
-            let mut all = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
-                all.spawn(async move {
-                    let Some(acceptor) = acceptor else {
-                        let server = http2::Builder::new(TokioExecutor::new());
-                        let stream = TokioIo::new(stream);
-                        return server.serve_connection(stream, service_fn(echo)).await.ok();
-                    };
-                    let stream = acceptor.accept(stream).await.ok()?;
-                    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    let stream = TokioIo::new(stream);
-                    if is_http2 {
-                        let server = http2::Builder::new(TokioExecutor::new());
-                        server.serve_connection(stream, service_fn(echo)).await.ok()
-                    } else {
-                        let server = http1::Builder::new();
-                        server.serve_connection(stream, service_fn(echo)).await.ok()
-                    }
-                });
-            }
-        });
-    });
-    port
+/// One in HTTP/2 without TLS.
+fn application() -> u16 {
+    served::application(None, echo)
 }
 
 /// An application over TLS that speaks this, and the file with the certificate to believe.
 fn secured(protocols: &[&[u8]]) -> (u16, TempDir) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
-    let made = made.expect("a certificate");
-    let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("ca.pem"), made.cert.pem()).expect("a file");
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let config = ServerConfig::builder_with_provider(sidegate::tls::provider())
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key);
-    let mut config = config.expect("a configuration");
-    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    (application(Some(config)), folder)
+    let (config, folder) = served::secured(protocols);
+    (served::application(Some(config), echo), folder)
 }
 
 fn believing(port: u16, folder: &TempDir) -> String {
@@ -115,7 +59,7 @@ fn values(told: &serde_json::Value, name: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn an_application_that_speaks_http_2_is_told_who_is_calling() {
-    let port = application(None);
+    let port = application();
     let app = TestApp::with(&format!("[upstream]\nurl = \"h2c://127.0.0.1:{port}\"")).await;
     let ann = app.user("ann").await;
     let ask = Ask::new("POST", "/orders/7?x=1")
@@ -165,7 +109,7 @@ async fn an_application_that_cannot_be_believed_is_not_spoken_to() {
 
 #[tokio::test]
 async fn a_call_that_is_refused_is_told_so_in_its_own_words() {
-    let port = application(None);
+    let port = application();
     let app = TestApp::with(&format!("[upstream]\nurl = \"h2c://127.0.0.1:{port}\"")).await;
     let call = Ask::new("POST", "/orders.Orders/List")
         .with("TE", "trailers")
@@ -188,7 +132,7 @@ async fn a_call_that_is_refused_is_told_so_in_its_own_words() {
 
 #[tokio::test]
 async fn a_client_that_waits_for_permission_to_send_gets_it() {
-    let port = application(None);
+    let port = application();
     let app = TestApp::with(&format!(
         "[policy]\ndefault = \"public\"\n[upstream]\nurl = \"h2c://127.0.0.1:{port}\""
     ))

@@ -1,0 +1,172 @@
+//! A client that reads nothing keeps nothing of an ended session alive, in neither version of HTTP.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::calls::play;
+use super::talk::app_before;
+use crate::client::{Ask, Connection};
+use crate::h2::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, SETTINGS, frame, get};
+use crate::harness::until;
+use crate::scripted::{head, serve};
+use crate::served::application;
+use crate::websocket;
+
+/// "Within a second", and what a busy machine adds to that; far less than a stalled write has.
+const SOON: Duration = Duration::from_secs(20);
+
+/// An application that pours until its client goes, and how many of its answers are being poured.
+fn pouring(head_of_answer: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+    let open = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&open);
+    let address = serve(move |mut stream| {
+        if head(&mut stream).is_none() {
+            return;
+        }
+        counted.fetch_add(1, Ordering::SeqCst);
+        let piece = vec![b'x'; 65_536];
+        if stream.write_all(head_of_answer.as_bytes()).is_ok() {
+            while stream.write_all(&piece).is_ok() {}
+        }
+        counted.fetch_sub(1, Ordering::SeqCst);
+    });
+    (address, open)
+}
+
+#[tokio::test]
+async fn s30_a_client_of_http_1_1_that_reads_nothing_loses_its_connection() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n",
+    ] {
+        let (upstream, open) = pouring(answer);
+        let app = websocket::app_before(upstream, "").await;
+        let ann = app.user("ann").await;
+        let mut stuck = Connection::open(app.address).await;
+        stuck
+            .write(&ann.dress(Ask::new("GET", "/pour")).bytes("app"))
+            .await;
+        // It is in the books only because nothing is taken of it.
+        until(|| (app.service().streams().len() == 1).then_some(())).await;
+        assert_eq!(ann.logout().await.status, 204);
+        let ended = Instant::now();
+        until(|| (open.load(Ordering::SeqCst) == 0).then_some(())).await;
+        assert!(ended.elapsed() < SOON, "{answer}: {:?}", ended.elapsed());
+        let log = app.access_log(|log| log.contains("/pour")).await;
+        assert_eq!(log.matches("/pour").count(), 1, "{log}");
+        // The end of an event stream may have been put behind what is stuck.
+        if !answer.contains("event-stream") {
+            let rest = stuck.rest().await;
+            assert!(!rest.ends_with(b"0\r\n\r\n"), "it looks whole");
+        }
+    }
+}
+
+#[tokio::test]
+async fn s30_a_client_that_reads_nothing_is_cut_when_its_sessions_time_is_over() {
+    let (upstream, open) = pouring("HTTP/1.1 200 OK\r\n\r\n");
+    let app = websocket::app_before(upstream, "[sessions]\nlifetime = \"2h\"\n").await;
+    let ann = app.user("ann").await;
+    let mut stuck = Connection::open(app.address).await;
+    stuck
+        .write(&ann.dress(Ask::new("GET", "/pour")).bytes("app"))
+        .await;
+    until(|| (app.service().streams().len() == 1).then_some(())).await;
+    app.clock.advance(Duration::from_secs(7_201));
+    let ended = Instant::now();
+    until(|| (open.load(Ordering::SeqCst) == 0).then_some(())).await;
+    assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+}
+
+#[tokio::test]
+async fn s30_a_websocket_whose_client_reads_nothing_is_cut() {
+    let (upstream, open) = pouring(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    let app = websocket::app_before(upstream, "").await;
+    let ann = app.user("ann").await;
+    let (_socket, answer) = websocket::shake(&ann, websocket::handshake()).await;
+    assert_eq!(answer.status, 101);
+    assert_eq!(ann.logout().await.status, 204);
+    let ended = Instant::now();
+    until(|| (open.load(Ordering::SeqCst) == 0).then_some(())).await;
+    assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+}
+
+#[tokio::test]
+async fn s30_an_answer_to_a_declined_handshake_ends_with_its_session_too() {
+    let (upstream, open) = pouring("HTTP/1.1 200 OK\r\n\r\n");
+    let app = websocket::app_before(upstream, "").await;
+    let ann = app.user("ann").await;
+    let (reading, answer) = websocket::shake(&ann, websocket::handshake()).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(ann.logout().await.status, 204);
+    until(|| (open.load(Ordering::SeqCst) == 0).then_some(())).await;
+    let rest = reading.rest().await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "it looks whole");
+}
+
+#[tokio::test]
+async fn s30_a_stream_whose_window_stays_shut_is_reset_and_the_others_live_on() {
+    let app = app_before(application(None, play), "").await;
+    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
+    for window in [0_u32, 1, 65_535] {
+        let ann = app.login("ann").await;
+        let mut frames = Frames::open(app.address).await;
+        let [a, b, c, d] = window.to_be_bytes();
+        frames
+            .write(&frame(SETTINGS, 0, 0, &[0, 4, a, b, c, d]))
+            .await;
+        let bearer = format!("Bearer {}", ann.access);
+        let others = format!("Bearer {}", bob.access);
+        let whole = END_HEADERS | END_STREAM;
+        for (stream, bearer) in [(1, &others), (3, &bearer)] {
+            let head = get("/pour", &[("authorization", bearer)]);
+            frames.write(&frame(HEADERS, whole, stream, &head)).await;
+        }
+        until(|| (app.service().streams().len() == 2).then_some(())).await;
+        assert_eq!(ann.logout().await.status, 204);
+        let ended = Instant::now();
+        let reset = frames.until(RST_STREAM).await.expect("a reset");
+        assert_eq!(reset.stream, 3, "window {window}");
+        assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+        assert_eq!(app.service().streams().len(), 1);
+        let health = get("/auth/nothing", &[]);
+        frames.write(&frame(HEADERS, whole, 5, &health)).await;
+        let answer = frames.until(HEADERS).await.expect("an answer");
+        assert_eq!(answer.stream, 5);
+        drop(frames);
+        until(|| app.service().streams().is_empty().then_some(())).await;
+    }
+    drop(ann);
+}
+
+#[tokio::test]
+async fn s30_an_event_stream_behind_a_shut_window_ends_too() {
+    let app = app_before(application(None, play), "").await;
+    let ann = app.user("ann").await;
+    let mut frames = Frames::open(app.address).await;
+    frames
+        .write(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]))
+        .await;
+    let bearer = format!("Bearer {}", ann.access);
+    let head = get("/events", &[("authorization", &bearer)]);
+    let whole = END_HEADERS | END_STREAM;
+    frames.write(&frame(HEADERS, whole, 1, &head)).await;
+    until(|| (app.service().streams().len() == 1).then_some(())).await;
+    assert_eq!(ann.logout().await.status, 204);
+    until(|| app.service().streams().is_empty().then_some(())).await;
+    let told = loop {
+        let frame = frames.read().await.expect("a frame");
+        if frame.kind == RST_STREAM || frame.kind == DATA {
+            break frame;
+        }
+    };
+    assert!(told.kind == RST_STREAM, "{told:?}");
+}

@@ -1,0 +1,142 @@
+//! WebSockets over HTTP/2 (RFC 8441).
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::talk::{Socket, Talk};
+use crate::harness::until;
+use crate::websocket::{app_before, echo};
+
+const ENDED: &[u8] = b"\x88\x0f\x03\xf0session ended";
+const HI: &[u8] = b"\x82\x82\0\0\0\0hi";
+
+#[tokio::test]
+async fn several_websockets_and_requests_share_a_connection() {
+    let app = app_before(echo(), "").await;
+    let ann = app.user("ann").await;
+    let mut talk = Talk::open(app.address).await;
+    let mut first = talk.socket(&ann).await;
+    let mut second = talk.socket(&ann).await;
+    let large: Vec<u8> = (0..=255).cycle().take(20_000).collect();
+    for _ in 0..20 {
+        first.echoes(&large).await;
+        second.echoes(HI).await;
+        assert_eq!(talk.status("/auth/health").await, StatusCode::OK);
+    }
+    assert_eq!(ann.sessions().await[0]["openStreams"], 2);
+    drop(first);
+    second.echoes(HI).await;
+    let log = app.access_log(|log| log.contains("/ws 200")).await;
+    assert!(log.contains("/ws 200 400000 "), "{log}");
+}
+
+#[tokio::test]
+async fn s34_a_handshake_over_http2_is_judged_as_the_get_that_it_is() {
+    let app = app_before(
+        echo(),
+        "[[rule]]\nmethods = [\"GET\"]\npath = \"/ws\"\nroles = [\"admin\"]\n",
+    )
+    .await;
+    let (ann, root) = (
+        app.user("ann").await,
+        app.user_with_roles("root", &["admin"]).await,
+    );
+    let mut talk = Talk::open(app.address).await;
+    let anon = app.anon();
+    assert_eq!(talk.shake(&anon, &[]).await.status(), 401);
+    assert_eq!(talk.shake(&ann, &[]).await.status(), 403);
+    let cookie = format!("sidegate_access={}", root.access);
+    let own = format!("http://{}", app.address);
+    for origins in [
+        &[][..],
+        &["https://evil.example"],
+        &["null"],
+        &[own.as_str(), own.as_str()],
+    ] {
+        let mut headers = vec![("cookie", cookie.as_str())];
+        headers.extend(origins.iter().map(|origin| ("origin", *origin)));
+        let refused = talk.shake(&anon, &headers).await;
+        assert_eq!(refused.status(), 403, "{origins:?}");
+    }
+    let headers = [("cookie", cookie.as_str()), ("origin", own.as_str())];
+    Socket::of(talk.shake(&anon, &headers).await)
+        .await
+        .echoes(HI)
+        .await;
+    talk.socket(&root).await.echoes(HI).await;
+}
+
+#[tokio::test]
+async fn s30_websockets_over_http2_end_with_their_session_and_others_live_on() {
+    let app = app_before(echo(), "").await;
+    let ann = app.user("ann").await;
+    let other = app.login("ann").await;
+    let mut talk = Talk::open(app.address).await;
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        sockets.push(talk.socket(&ann).await);
+    }
+    let mut others = talk.socket(&other).await;
+    assert_eq!(ann.logout().await.status, 204);
+    for socket in sockets {
+        assert_eq!(socket.rest().await, ENDED);
+    }
+    others.echoes(HI).await;
+    assert_eq!(talk.status("/auth/health").await, StatusCode::OK);
+    let log = app
+        .access_log(|log| log.matches("session_ended").count() == 3)
+        .await;
+    assert_eq!(log.matches("/ws ").count(), 3, "a line each: {log}");
+    until(|| (app.service().streams().len() == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn s30_a_websocket_over_http2_lives_through_refreshes_until_its_time_is_over() {
+    let app = app_before(echo(), "[sessions]\nlifetime = \"2h\"\n").await;
+    let mut ann = app.user("ann").await;
+    let mut talk = Talk::open(app.address).await;
+    let mut socket = talk.socket(&ann).await;
+    for _ in 0..3 {
+        app.clock.advance(Duration::from_secs(1_200));
+        ann.refresh().await;
+        socket.echoes(HI).await;
+    }
+    app.clock.advance(Duration::from_secs(3_601));
+    assert_eq!(socket.rest().await, ENDED);
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_is_told_when_the_process_ends() {
+    let app = app_before(echo(), "").await;
+    let ann = app.user("ann").await;
+    let mut talk = Talk::open(app.address).await;
+    let (first, second) = (talk.socket(&ann).await, talk.socket(&ann).await);
+    app.running().stop();
+    for socket in [first, second] {
+        assert_eq!(socket.rest().await, b"\x88\x0c\x03\xe9going away");
+    }
+    talk.ends().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_declined_handshake_over_http2_is_answered_as_the_application_says() {
+    let upstream = crate::scripted::Held::start();
+    upstream.answer("HTTP/1.1 418 No\r\nContent-Length: 2\r\n\r\nno");
+    let app = app_before(upstream.address, "").await;
+    let ann = app.user("ann").await;
+    let mut talk = Talk::open(app.address).await;
+    assert_eq!(talk.shake(&ann, &[]).await.status(), 418);
+    let request = upstream.came().await.to_lowercase();
+    assert!(request.starts_with("get /ws?x=1 http/1.1\r\n"), "{request}");
+    for line in [
+        "upgrade: websocket",
+        "connection: upgrade",
+        "sec-websocket-key: ",
+    ] {
+        assert_eq!(request.matches(line).count(), 1, "{line}: {request}");
+    }
+    assert_eq!(ann.sessions().await[0]["openStreams"], Value::from(0));
+}
