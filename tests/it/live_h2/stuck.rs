@@ -1,6 +1,6 @@
 //! A client that reads nothing keeps nothing of an ended session alive, in neither version of HTTP.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,22 +20,57 @@ use crate::websocket;
 /// "Within a second", and what a busy machine adds to that; far less than a stalled write has.
 const SOON: Duration = Duration::from_secs(20);
 
-/// An application that pours until its client goes, and how many of its answers are being poured.
-fn pouring(head_of_answer: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
-    let open = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&open);
-    let address = serve(move |mut stream| {
-        if head(&mut stream).is_none() {
-            return;
+/// An application that pours until its client goes.
+struct Pouring {
+    address: SocketAddr,
+    /// How many of its answers are being poured.
+    open: Arc<AtomicUsize>,
+    /// How often nothing was taken for a while.
+    stuck: Arc<AtomicUsize>,
+}
+
+impl Pouring {
+    fn start(head_of_answer: &'static str) -> Self {
+        let (open, stuck) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let (counted, waited) = (Arc::clone(&open), Arc::clone(&stuck));
+        let address = serve(move |mut stream| {
+            if head(&mut stream).is_none() {
+                return;
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            let patience = Some(Duration::from_millis(700));
+            stream.set_write_timeout(patience).expect("a socket");
+            let mut rest = head_of_answer.as_bytes().to_vec();
+            loop {
+                match stream.write(&rest) {
+                    Ok(0) => break,
+                    Ok(_) => rest = vec![b'x'; 65_536],
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        waited.fetch_add(1, Ordering::SeqCst);
+                    }
+                    Err(_) => break,
+                }
+            }
+            counted.fetch_sub(1, Ordering::SeqCst);
+        });
+        Self {
+            address,
+            open,
+            stuck,
         }
-        counted.fetch_add(1, Ordering::SeqCst);
-        let piece = vec![b'x'; 65_536];
-        if stream.write_all(head_of_answer.as_bytes()).is_ok() {
-            while stream.write_all(&piece).is_ok() {}
-        }
-        counted.fetch_sub(1, Ordering::SeqCst);
-    });
-    (address, open)
+    }
+
+    /// Waits until everything between here and the client is full.
+    async fn is_stuck(&self) {
+        until(|| (self.stuck.load(Ordering::SeqCst) > 0).then_some(())).await;
+    }
+
+    /// Waits until nothing is poured any more, which must be soon.
+    async fn ends_soon(&self) {
+        let began = Instant::now();
+        until(|| (self.open.load(Ordering::SeqCst) == 0).then_some(())).await;
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    }
 }
 
 #[tokio::test]
@@ -45,19 +80,16 @@ async fn s30_a_client_of_http_1_1_that_reads_nothing_loses_its_connection() {
         "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n",
     ] {
-        let (upstream, open) = pouring(answer);
-        let app = websocket::app_before(upstream, "").await;
+        let upstream = Pouring::start(answer);
+        let app = websocket::app_before(upstream.address, "").await;
         let ann = app.user("ann").await;
         let mut stuck = Connection::open(app.address).await;
         stuck
             .write(&ann.dress(Ask::new("GET", "/pour")).bytes("app"))
             .await;
-        // It is in the books only because nothing is taken of it.
-        until(|| (app.service().streams().len() == 1).then_some(())).await;
+        upstream.is_stuck().await;
         assert_eq!(ann.logout().await.status, 204);
-        let ended = Instant::now();
-        until(|| (open.load(Ordering::SeqCst) == 0).then_some(())).await;
-        assert!(ended.elapsed() < SOON, "{answer}: {:?}", ended.elapsed());
+        upstream.ends_soon().await;
         let log = app.access_log(|log| log.contains("/pour")).await;
         assert_eq!(log.matches("/pour").count(), 1, "{log}");
         // The end of an event stream may have been put behind what is stuck.
@@ -70,44 +102,42 @@ async fn s30_a_client_of_http_1_1_that_reads_nothing_loses_its_connection() {
 
 #[tokio::test]
 async fn s30_a_client_that_reads_nothing_is_cut_when_its_sessions_time_is_over() {
-    let (upstream, open) = pouring("HTTP/1.1 200 OK\r\n\r\n");
-    let app = websocket::app_before(upstream, "[sessions]\nlifetime = \"2h\"\n").await;
+    let upstream = Pouring::start("HTTP/1.1 200 OK\r\n\r\n");
+    let app = websocket::app_before(upstream.address, "[sessions]\nlifetime = \"2h\"\n").await;
     let ann = app.user("ann").await;
     let mut stuck = Connection::open(app.address).await;
     stuck
         .write(&ann.dress(Ask::new("GET", "/pour")).bytes("app"))
         .await;
+    upstream.is_stuck().await;
     until(|| (app.service().streams().len() == 1).then_some(())).await;
     app.clock.advance(Duration::from_secs(7_201));
-    let ended = Instant::now();
-    until(|| (open.load(Ordering::SeqCst) == 0).then_some(())).await;
-    assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+    upstream.ends_soon().await;
 }
 
 #[tokio::test]
 async fn s30_a_websocket_whose_client_reads_nothing_is_cut() {
-    let (upstream, open) = pouring(
+    let upstream = Pouring::start(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     );
-    let app = websocket::app_before(upstream, "").await;
+    let app = websocket::app_before(upstream.address, "").await;
     let ann = app.user("ann").await;
     let (_socket, answer) = websocket::shake(&ann, websocket::handshake()).await;
     assert_eq!(answer.status, 101);
+    upstream.is_stuck().await;
     assert_eq!(ann.logout().await.status, 204);
-    let ended = Instant::now();
-    until(|| (open.load(Ordering::SeqCst) == 0).then_some(())).await;
-    assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+    upstream.ends_soon().await;
 }
 
 #[tokio::test]
 async fn s30_an_answer_to_a_declined_handshake_ends_with_its_session_too() {
-    let (upstream, open) = pouring("HTTP/1.1 200 OK\r\n\r\n");
-    let app = websocket::app_before(upstream, "").await;
+    let upstream = Pouring::start("HTTP/1.1 200 OK\r\n\r\n");
+    let app = websocket::app_before(upstream.address, "").await;
     let ann = app.user("ann").await;
     let (reading, answer) = websocket::shake(&ann, websocket::handshake()).await;
     assert_eq!(answer.status, 200);
     assert_eq!(ann.logout().await.status, 204);
-    until(|| (open.load(Ordering::SeqCst) == 0).then_some(())).await;
+    upstream.ends_soon().await;
     let rest = reading.rest().await;
     assert!(!rest.ends_with(b"0\r\n\r\n"), "it looks whole");
 }
@@ -115,7 +145,8 @@ async fn s30_an_answer_to_a_declined_handshake_ends_with_its_session_too() {
 #[tokio::test]
 async fn s30_a_stream_whose_window_stays_shut_is_reset_and_the_others_live_on() {
     let app = app_before(application(None, play), "").await;
-    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
+    app.account("ann", &[]).await;
+    let bob = app.user("bob").await;
     for window in [0_u32, 1, 65_535] {
         let ann = app.login("ann").await;
         let mut frames = Frames::open(app.address).await;
@@ -144,7 +175,6 @@ async fn s30_a_stream_whose_window_stays_shut_is_reset_and_the_others_live_on() 
         drop(frames);
         until(|| app.service().streams().is_empty().then_some(())).await;
     }
-    drop(ann);
 }
 
 #[tokio::test]

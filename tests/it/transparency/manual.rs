@@ -1,0 +1,58 @@
+//! What may differ, as the manual says it.
+
+/// Written into requests.
+pub(super) const INTO_REQUESTS: &[&str] = &[
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
+/// Taken from requests: they belong to one connection.
+pub(super) const FROM_REQUESTS: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+];
+
+/// Written into answers without one.
+pub(super) const INTO_ANSWERS: &[&str] = &["date"];
+
+/// Taken from answers.
+pub(super) const FROM_ANSWERS: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "trailer",
+    "upgrade",
+];
+
+/// Made anew for a body without a length.
+pub(super) const ANEW: &[&str] = &["content-length", "transfer-encoding"];
+
+#[test]
+fn the_manual_names_every_header_that_differs() {
+    let manual = include_str!("../../../docs/headers.md");
+    let (_, part) = manual
+        .split_once("## What differs")
+        .expect("the manual's part");
+    let part = part.split("\n## ").next().unwrap_or_default();
+    let rows: Vec<Vec<&str>> = part
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'))
+        .map(|line| line.split('`').skip(1).step_by(2).collect())
+        .collect();
+    let ours = [
+        INTO_REQUESTS,
+        FROM_REQUESTS,
+        INTO_ANSWERS,
+        FROM_ANSWERS,
+        ANEW,
+    ];
+    assert_eq!(rows, ours);
+}

@@ -1,0 +1,203 @@
+//! Every exchange by every client to every kind of application. A seed says how bytes are cut:
+//! `SIDEGATE_TRANSPARENCY_SEED=n cargo test --test it transparency` cuts them the same way again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use sidegate::types::random::{Random as _, SeededRandom, SystemRandom};
+
+use super::clients::{Client, Kind as Speaks};
+use super::message::{Asked, Told};
+use super::stages::{Application, Kind, Stage};
+use super::table::{Exchange, exchanges};
+use crate::harness::TestApp;
+
+fn seed() -> u64 {
+    let seed = match std::env::var("SIDEGATE_TRANSPARENCY_SEED") {
+        Ok(seed) => seed.parse().expect("a number"),
+        Err(_) => {
+            let mut bytes = [0; 8];
+            SystemRandom.fill(&mut bytes);
+            u64::from_be_bytes(bytes)
+        }
+    };
+    println!("to see it again: SIDEGATE_TRANSPARENCY_SEED={seed}");
+    seed
+}
+
+/// What an exchange looks like when nobody stands between.
+async fn directly(exchange: &Exchange, dice: &SeededRandom, stages: &Stages) -> (Asked, Told) {
+    let kind = match exchange.is_grpc {
+        true => Speaks::Http2,
+        false => Speaks::Http11,
+    };
+    let application = match kind {
+        Speaks::Http2 => &stages.h2c,
+        Speaks::Http10 | Speaks::Http11 => &stages.http,
+    };
+    let to = SocketAddr::from(([127, 0, 0, 1], application.port));
+    let client = Client {
+        kind,
+        to,
+        tls: None,
+        dice,
+    };
+    stages.stage.play(exchange);
+    let told = client.ask(exchange).await;
+    let asked = stages.stage.heard().expect("a request");
+    (
+        asked.essence(),
+        told.essence(&exchange.answer, &exchange.content),
+    )
+}
+
+/// Applications to ask without anybody between.
+struct Stages {
+    stage: Arc<Stage>,
+    http: Application,
+    h2c: Application,
+}
+
+async fn compare(kinds: &[Kind]) {
+    let seed = seed();
+    let dice = SeededRandom::new(seed);
+    let stage = Stage::new(seed.wrapping_add(1));
+    let stages = Stages {
+        http: Application::start(Kind::Http, &stage).await,
+        h2c: Application::start(Kind::H2c, &stage).await,
+        stage,
+    };
+    let mut table = Vec::new();
+    for exchange in exchanges() {
+        let expected = directly(&exchange, &dice, &stages).await;
+        table.push((exchange, expected));
+    }
+    let mut compared = 0;
+    for kind in kinds {
+        let application = Application::start(*kind, &stages.stage).await;
+        for is_secure in [false, true] {
+            let place = Place::before(&application, is_secure).await;
+            for speaks in Speaks::ALL {
+                let client = Client {
+                    kind: speaks,
+                    to: place.app.address,
+                    tls: place.tls.clone(),
+                    dice: &dice,
+                };
+                for (exchange, expected) in &table {
+                    if speaks.speaks(exchange) && (kind.is_http2() || !exchange.is_grpc) {
+                        let through = through(&client, exchange, &stages.stage).await;
+                        let words = format!(
+                            "seed {seed}, {speaks:?} (TLS: {is_secure}) to {:?}: {} {} -> {}",
+                            application.kind, exchange.method, exchange.target, exchange.status
+                        );
+                        same(exchange, expected, through, speaks, &words);
+                        compared += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{compared} exchanges");
+    assert!(compared > 200 * kinds.len(), "only {compared} exchanges");
+}
+
+/// Plays an exchange with Sidegate between.
+async fn through(client: &Client<'_>, exchange: &Exchange, stage: &Stage) -> (Option<Asked>, Told) {
+    stage.play(exchange);
+    let told = client.ask(exchange).await;
+    let told = told.essence(&exchange.answer, &exchange.content);
+    (stage.heard().map(Asked::essence), told)
+}
+
+fn same(
+    exchange: &Exchange,
+    (asked, told): &(Asked, Told),
+    (heard, seen): (Option<Asked>, Told),
+    speaks: Speaks,
+    words: &str,
+) {
+    // After an early answer nobody has to read the rest of a body, and over HTTP/1.0 nothing
+    // follows a body.
+    match heard {
+        None => assert!(exchange.is_early, "{words}: nothing was heard"),
+        Some(heard) => assert_eq!(heard, *asked, "{words}: the request"),
+    }
+    let mut told = told.clone();
+    if speaks == Speaks::Http10 {
+        told.trailers.clear();
+    }
+    if seen.body != told.body {
+        assert_eq!(
+            seen.body.len(),
+            told.body.len(),
+            "{words}: the answer's length"
+        );
+        panic!("{words}: the answer's bytes");
+    }
+    assert_eq!(seen, told, "{words}: the answer");
+}
+
+/// A Sidegate in front of an application, with TLS or without.
+struct Place {
+    app: TestApp,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Place {
+    async fn before(application: &Application, is_secure: bool) -> Self {
+        let text = format!(
+            "[policy]\ndefault = \"public\"\n[upstream]\n{}\n",
+            application.upstream
+        );
+        if !is_secure {
+            let app = TestApp::with(&text).await;
+            return Self { app, tls: None };
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+        let made = made.expect("a certificate");
+        let file = |name: &str, text: String| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            path.display().to_string()
+        };
+        let pem = made.cert.pem();
+        let (cert, key) = (
+            file("tls.crt", pem.clone()),
+            file("tls.key", made.signing_key.serialize_pem()),
+        );
+        let text = format!("{text}[server.tls]\ncert = {cert:?}\nkey = {key:?}\n");
+        let app = TestApp::with(&text).await;
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+        roots.add(certificate).expect("a root");
+        let config = ClientConfig::builder_with_provider(sidegate::tls::provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self {
+            app,
+            tls: Some(Arc::new(config)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn applications_in_the_clear_and_their_callers_cannot_tell() {
+    compare(&[Kind::Http, Kind::Unix]).await;
+}
+
+#[tokio::test]
+async fn applications_behind_tls_and_their_callers_cannot_tell() {
+    compare(&[Kind::Https1]).await;
+}
+
+#[tokio::test]
+async fn applications_in_http2_and_their_callers_cannot_tell() {
+    compare(&[Kind::H2c, Kind::Https2]).await;
+}

@@ -1,0 +1,362 @@
+//! Applications that play the exchange of the moment, in each protocol that an upstream may speak.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use sidegate::types::random::SeededRandom;
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::message::{Asked, Content, chunked, line, pieces, read_lines, to_lines, to_map};
+use super::table::Exchange;
+use crate::served::{Fed, application, secured};
+
+/// What is played, and what was heard. Shared by all applications.
+#[derive(Debug)]
+pub(super) struct Stage {
+    play: Mutex<Option<Exchange>>,
+    heard: Mutex<Option<Asked>>,
+    dice: SeededRandom,
+}
+
+impl Stage {
+    pub(super) fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            play: Mutex::default(),
+            heard: Mutex::default(),
+            dice: SeededRandom::new(seed),
+        })
+    }
+
+    pub(super) fn play(&self, exchange: &Exchange) {
+        *self.play.lock().expect("the play") = Some(exchange.clone());
+    }
+
+    pub(super) fn heard(&self) -> Option<Asked> {
+        self.heard.lock().expect("what was heard").take()
+    }
+
+    fn now(&self) -> Exchange {
+        self.play.lock().expect("the play").clone().expect("a play")
+    }
+
+    fn hear(&self, asked: Asked) {
+        *self.heard.lock().expect("what was heard") = Some(asked);
+    }
+}
+
+/// A kind of application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Http,
+    Unix,
+    H2c,
+    Https1,
+    Https2,
+}
+
+impl Kind {
+    pub(super) fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::Https2)
+    }
+}
+
+/// A running one.
+pub(super) struct Application {
+    pub(super) kind: Kind,
+    /// What Sidegate is told about it.
+    pub(super) upstream: String,
+    pub(super) port: u16,
+    _folder: Option<TempDir>,
+    _life: JoinSet<()>,
+}
+
+impl Application {
+    pub(super) async fn start(kind: Kind, stage: &Arc<Stage>) -> Self {
+        let mut life = JoinSet::new();
+        let (port, upstream, folder) = match kind {
+            Kind::Http => {
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let port = listener.local_addr().expect("an address").port();
+                life.spawn(over_tcp(listener, None, Arc::clone(stage)));
+                (port, format!("url = \"http://127.0.0.1:{port}\""), None)
+            }
+            Kind::Unix => {
+                let folder = tempfile::tempdir().expect("a folder");
+                let path = folder.path().join("app.sock");
+                let upstream = format!("url = \"unix:{}\"", path.display());
+                life.spawn(over_unix(path, Arc::clone(stage)));
+                (0, upstream, Some(folder))
+            }
+            Kind::H2c => {
+                let port = over_http2(None, stage);
+                (port, format!("url = \"h2c://127.0.0.1:{port}\""), None)
+            }
+            Kind::Https1 => {
+                let (config, folder) = secured(&[b"http/1.1"]);
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let port = listener.local_addr().expect("an address").port();
+                let acceptor = TlsAcceptor::from(Arc::new(config));
+                life.spawn(over_tcp(listener, Some(acceptor), Arc::clone(stage)));
+                (port, https(port, &folder), Some(folder))
+            }
+            Kind::Https2 => {
+                let (config, folder) = secured(&[b"h2"]);
+                let port = over_http2(Some(config), stage);
+                (port, https(port, &folder), Some(folder))
+            }
+        };
+        Self {
+            kind,
+            upstream,
+            port,
+            _folder: folder,
+            _life: life,
+        }
+    }
+}
+
+fn https(port: u16, folder: &TempDir) -> String {
+    let ca = folder.path().join("ca.pem").display().to_string();
+    format!("url = \"https://localhost:{port}\"\ntls.ca = {ca:?}")
+}
+
+async fn over_tcp(listener: TcpListener, tls: Option<TlsAcceptor>, stage: Arc<Stage>) {
+    let mut all = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).expect("a socket");
+        let (tls, stage) = (tls.clone(), Arc::clone(&stage));
+        all.spawn(async move {
+            match tls {
+                None => drop(serve(stream, &stage).await),
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        drop(serve(stream, &stage).await);
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn over_unix(path: PathBuf, stage: Arc<Stage>) {
+    let listener = UnixListener::bind(path).expect("a socket");
+    let mut all = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let stage = Arc::clone(&stage);
+        all.spawn(async move { drop(serve(stream, &stage).await) });
+    }
+}
+
+/// Plays over HTTP/1.1 until the connection ends.
+async fn serve<S>(mut stream: S, stage: &Stage) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut read = Vec::new();
+    loop {
+        let head = until(&mut stream, &mut read, b"\r\n\r\n").await?;
+        let exchange = stage.now();
+        let (start, lines) = match head.windows(2).position(|two| two == b"\r\n") {
+            Some(at) => head.split_at(at),
+            None => (&head[..], &[][..]),
+        };
+        let start = String::from_utf8_lossy(start).into_owned();
+        let mut words = start.split(' ');
+        let mut asked = Asked {
+            method: words.next().unwrap_or_default().to_owned(),
+            target: words.next().unwrap_or_default().to_owned(),
+            headers: read_lines(lines),
+            body: Vec::new(),
+        };
+        if exchange.is_early {
+            answer(&mut stream, &exchange, stage).await?;
+        }
+        asked.body = body(&mut stream, &mut read, &asked).await?;
+        let mut said = asked
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "connection");
+        let is_last = said.any(|(_, value)| value.ends_with(b"close"));
+        stage.hear(asked);
+        if !exchange.is_early {
+            answer(&mut stream, &exchange, stage).await?;
+        }
+        if is_last || matches!(exchange.content, Content::UntilTheEnd(_)) {
+            return stream.shutdown().await;
+        }
+    }
+}
+
+async fn answer<S>(stream: &mut S, exchange: &Exchange, stage: &Stage) -> std::io::Result<()>
+where
+    S: AsyncWrite + Unpin,
+{
+    let mut bytes = format!("HTTP/1.1 {} Words\r\n", exchange.status).into_bytes();
+    for (name, value) in &exchange.answer {
+        line(&mut bytes, name, value);
+    }
+    let is_sent = !exchange.is_bodiless();
+    match &exchange.content {
+        Content::Sized(body) => {
+            line(
+                &mut bytes,
+                "content-length",
+                body.len().to_string().as_bytes(),
+            );
+            bytes.extend_from_slice(b"\r\n");
+            bytes.extend(body.iter().filter(|_| is_sent));
+        }
+        Content::Streamed(body) => {
+            line(&mut bytes, "transfer-encoding", b"chunked");
+            bytes.extend_from_slice(b"\r\n");
+            if is_sent {
+                bytes.extend(chunked(body, &exchange.trailers, &stage.dice));
+            }
+        }
+        Content::UntilTheEnd(body) => {
+            bytes.extend_from_slice(b"\r\n");
+            bytes.extend(body);
+        }
+        Content::Nothing => bytes.extend_from_slice(b"\r\n"),
+    }
+    for piece in pieces(&bytes, &stage.dice) {
+        stream.write_all(&piece).await?;
+        stream.flush().await?;
+    }
+    Ok(())
+}
+
+/// Reads up to this; gives what stands before it.
+async fn until<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    read: &mut Vec<u8>,
+    end: &[u8],
+) -> std::io::Result<Vec<u8>> {
+    loop {
+        if let Some(at) = read.windows(end.len()).position(|part| part == end) {
+            let before = read[..at].to_vec();
+            read.drain(..at + end.len());
+            return Ok(before);
+        }
+        if stream.read_buf(read).await? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+async fn body<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    read: &mut Vec<u8>,
+    asked: &Asked,
+) -> std::io::Result<Vec<u8>> {
+    let value = |wanted: &str| {
+        let found = asked.headers.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+    };
+    let mut body = Vec::new();
+    if value("transfer-encoding").is_some() {
+        loop {
+            let line = until(stream, read, b"\r\n").await?;
+            let size = String::from_utf8_lossy(&line).into_owned();
+            let size = usize::from_str_radix(size.trim(), 16).expect("a size");
+            body.extend(exactly(stream, read, size).await?);
+            until(stream, read, b"\r\n").await?;
+            if size == 0 {
+                return Ok(body);
+            }
+        }
+    }
+    let length = value("content-length").map_or(0, |length| length.parse().expect("a length"));
+    exactly(stream, read, length).await
+}
+
+async fn exactly<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    read: &mut Vec<u8>,
+    length: usize,
+) -> std::io::Result<Vec<u8>> {
+    while read.len() < length {
+        if stream.read_buf(read).await? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(read.drain(..length).collect())
+}
+
+/// Plays over HTTP/2.
+fn over_http2(tls: Option<rustls::ServerConfig>, stage: &Arc<Stage>) -> u16 {
+    let stage = Arc::clone(stage);
+    application(tls, move |request| play(request, Arc::clone(&stage)))
+}
+
+async fn play(request: Request<Incoming>, stage: Arc<Stage>) -> Response<Fed> {
+    let exchange = stage.now();
+    let (parts, body) = request.into_parts();
+    let mut headers = to_lines(&parts.headers);
+    if let Some(host) = parts.uri.authority() {
+        headers.push(("host".to_owned(), host.as_str().as_bytes().to_vec()));
+    }
+    let target = parts.uri.path_and_query().map(ToString::to_string);
+    let mut asked = Asked {
+        method: parts.method.to_string(),
+        target: target.unwrap_or_default(),
+        headers,
+        body: Vec::new(),
+    };
+    let hearing = {
+        let stage = Arc::clone(&stage);
+        async move {
+            asked.body = body.collect().await.expect("a body").to_bytes().to_vec();
+            stage.hear(asked);
+        }
+    };
+    let mut rest = JoinSet::new();
+    if exchange.is_early {
+        rest.spawn(hearing);
+    } else {
+        hearing.await;
+    }
+    let mut answer = Response::new(told(&exchange, &stage, rest));
+    *answer.status_mut() = StatusCode::from_u16(exchange.status).expect("a status");
+    *answer.headers_mut() = to_map(&exchange.answer);
+    if let Content::Sized(body) = &exchange.content {
+        let length = HeaderValue::from(body.len());
+        answer.headers_mut().insert("content-length", length);
+    }
+    answer
+}
+
+/// The answer's body. An early one goes on until the request's is read, for with its end hyper lets
+/// go of the rest.
+fn told(exchange: &Exchange, stage: &Stage, mut rest: JoinSet<()>) -> Fed {
+    let (feeder, fed) = Fed::later();
+    let is_sent = !exchange.is_bodiless();
+    let body: Vec<Bytes> = match is_sent {
+        true => pieces(exchange.content.bytes(), &stage.dice),
+        false => Vec::new(),
+    };
+    for piece in body {
+        feeder.send(Frame::data(piece)).expect("a body");
+    }
+    if !exchange.trailers.is_empty() {
+        let trailers = Frame::trailers(to_map(&exchange.trailers));
+        feeder.send(trailers).expect("a body");
+    }
+    if !rest.is_empty() {
+        tokio::spawn(async move {
+            while rest.join_next().await.is_some() {}
+            drop(feeder);
+        });
+    }
+    fed
+}
