@@ -39,7 +39,9 @@ pub(super) fn asked<B>(request: &Request<B>, pipeline: &Pipeline) -> Option<Prot
             {
                 return None;
             }
-            pipeline.proxy.protocol(tokens(upgrade))
+            let protocol = pipeline.proxy.protocol(tokens(upgrade))?;
+            // A WebSocket begins with a GET (RFC 6455, 4.1), and the rule for GET is the one to pass.
+            (!protocol.is_websocket() || request.method() == Method::GET).then_some(protocol)
         }
         Version::HTTP_2 => {
             let protocol = request.extensions().get::<hyper::ext::Protocol>()?;

@@ -4,3 +4,4 @@ mod gateway;
 mod http2;
 mod streams;
 mod upgrade;
+mod upstream;

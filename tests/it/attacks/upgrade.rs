@@ -1,7 +1,8 @@
 //! Requests that hide behind a handshake.
 
-use crate::client::Connection;
+use crate::client::{Ask, Connection};
 use crate::harness::TestApp;
+use crate::websocket::{app_before, echo, handshake, shake};
 
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: app\r\nX-User-Name: root\r\n\r\n";
 
@@ -64,5 +65,20 @@ async fn s9_what_is_hidden_behind_a_handshake_is_no_request_of_ours() {
             );
             assert!(head.matches("x-user-name:").count() <= 1, "{head}");
         }
+    }
+}
+
+#[tokio::test]
+async fn s5_no_other_method_opens_a_websocket_that_get_may_not() {
+    let open = "[[rule]]\npath = \"/**\"\nmethods = [\"OPTIONS\", \"HEAD\", \"POST\"]\naccess = \"public\"\n";
+    let app = app_before(echo(), open).await;
+    assert_eq!(app.anon().send(handshake()).await.status, 401);
+    for method in ["OPTIONS", "HEAD", "POST", "PATCH"] {
+        let ask = Ask {
+            method: method.to_owned(),
+            ..handshake()
+        };
+        let (_, answer) = shake(&app.anon(), ask).await;
+        assert_ne!(answer.status, 101, "{method}");
     }
 }

@@ -1,0 +1,224 @@
+//! An application that has turned against us, over HTTP/2: it is told apart from one that answers, costs
+//! one request at a time, and says nothing in trailers that a client could take for our word.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::client::{Ask, Connection};
+use crate::h2::{CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, block, frame};
+use crate::h2::{RST_STREAM, SETTINGS};
+use crate::harness::TestApp;
+use crate::scripted::serve;
+
+const DATA: u8 = 0;
+const PUSH_PROMISE: u8 = 5;
+const WINDOW_UPDATE: u8 = 8;
+const WHOLE: u8 = END_HEADERS | END_STREAM;
+
+/// Reads frames until a head has come; gives its stream.
+fn request(stream: &mut TcpStream) -> Option<u32> {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).ok()?;
+        let [a, b, c, kind, _, id @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut payload).ok()?;
+        if kind == HEADERS {
+            return Some(u32::from_be_bytes(id));
+        }
+    }
+}
+
+/// Answers every request on every connection with these frames; counts the requests.
+fn hostile(
+    answer: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static,
+) -> (SocketAddr, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let address = serve(move |mut stream| {
+        let mut preface = [0; 24];
+        if stream.read_exact(&mut preface).is_err() {
+            return;
+        }
+        drop(stream.write_all(&frame(SETTINGS, 0, 0, b"")));
+        while let Some(id) = request(&mut stream) {
+            counted.fetch_add(1, Ordering::SeqCst);
+            if stream.write_all(&answer(id)).is_err() {
+                return;
+            }
+        }
+    });
+    (address, count)
+}
+
+async fn before(address: SocketAddr) -> TestApp {
+    let text = format!("[policy]\ndefault = \"public\"\n[upstream]\nurl = \"h2c://{address}\"\n");
+    TestApp::with(&text).await
+}
+
+fn head(id: u32, flags: u8, lines: &[(&str, &str)]) -> Vec<u8> {
+    frame(HEADERS, flags, id, &block(lines))
+}
+
+/// All that is said to a client that says that this is its last request.
+async fn heard(app: &TestApp, bytes: &[u8]) -> Vec<u8> {
+    let mut connection = Connection::open(app.address).await;
+    connection.write(bytes).await;
+    connection.rest().await
+}
+
+const GOOD: (&str, &str) = (":status", "200");
+
+#[tokio::test]
+async fn s17_answers_over_http2_that_are_none_are_502() {
+    type Answer = fn(u32) -> Vec<u8>;
+    let answers: &[(&str, Answer)] = &[
+        ("a push", |id| {
+            let promised = [&[0, 0, 0, 2][..], &block(&[(":method", "GET")])].concat();
+            frame(PUSH_PROMISE, END_HEADERS, id, &promised)
+        }),
+        ("no status", |id| head(id, WHOLE, &[("a", "b")])),
+        ("two statuses", |id| {
+            head(id, WHOLE, &[GOOD, (":status", "403")])
+        }),
+        ("a late status", |id| head(id, WHOLE, &[("a", "b"), GOOD])),
+        ("a switch", |id| {
+            head(id, END_HEADERS, &[(":status", "101")])
+        }),
+        ("an odd status", |id| {
+            head(id, WHOLE, &[(":status", "2000")])
+        }),
+        ("an upper-case name", |id| {
+            head(id, WHOLE, &[GOOD, ("Set-Cookie", "a")])
+        }),
+        ("a line end", |id| {
+            head(id, WHOLE, &[GOOD, ("a", "b\r\nset-cookie: c")])
+        }),
+        ("of a connection", |id| {
+            head(id, WHOLE, &[GOOD, ("connection", "a")])
+        }),
+        ("chunks", |id| {
+            head(id, WHOLE, &[GOOD, ("transfer-encoding", "chunked")])
+        }),
+        ("two lengths", |id| {
+            head(
+                id,
+                END_HEADERS,
+                &[GOOD, ("content-length", "1"), ("content-length", "2")],
+            )
+        }),
+        ("interim for ever", |id| {
+            head(id, END_HEADERS, &[(":status", "103")]).repeat(1_000)
+        }),
+        ("a bomb", |id| {
+            let part = block(&[("a", &"b".repeat(16_000))]);
+            let mut all = frame(HEADERS, 0, id, &block(&[GOOD]));
+            for _ in 0..200 {
+                all.extend(frame(CONTINUATION, 0, id, &part));
+            }
+            all
+        }),
+        ("a window too large", |_| {
+            frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes()).repeat(3)
+        }),
+        ("refused", |id| {
+            frame(RST_STREAM, 0, id, &7_u32.to_be_bytes())
+        }),
+        ("go away", |_| frame(GOAWAY, 0, 0, &[0; 8])),
+        ("another's stream", |_| head(99, WHOLE, &[GOOD])),
+        ("noise", |_| vec![0xff; 64]),
+    ];
+    for (name, answer) in answers {
+        let (address, count) = hostile(answer);
+        let app = before(address).await;
+        for round in 1..=3 {
+            let told = app.anon().get("/a").await;
+            assert_eq!(told.status, 502, "{name}: {}", told.text());
+            // At most once more, whatever it says.
+            let asked = count.load(Ordering::SeqCst);
+            assert!(asked <= 2 * round, "{name}: {asked} requests");
+        }
+        assert_eq!(app.anon().get("/auth/health").await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn s17_a_body_over_http2_is_as_long_as_it_says() {
+    for (length, body) in [("5", &b"longer than five"[..]), ("50", b"short")] {
+        let (address, _) = hostile(move |id| {
+            let mut all = head(id, END_HEADERS, &[GOOD, ("content-length", length)]);
+            all.extend(frame(DATA, END_STREAM, id, body));
+            all
+        });
+        let app = before(address).await;
+        let bytes = Ask::new("GET", "/a")
+            .with("Connection", "close")
+            .bytes("app");
+        let heard = heard(&app, &bytes).await;
+        let heard = String::from_utf8_lossy(&heard).into_owned();
+        // It may break off before the head is on its way.
+        let (head, body) = heard.split_once("\r\n\r\n").unwrap_or_default();
+        let is_whole = head.starts_with("HTTP/1.1 200") && body.len().to_string() == length;
+        assert!(!is_whole, "{heard}");
+        assert!(!body.contains("longer than"), "{heard}");
+    }
+}
+
+#[tokio::test]
+async fn s11_trailers_of_an_answer_say_nothing_in_our_name() {
+    let (address, _) = hostile(|id| {
+        let mut all = head(id, END_HEADERS, &[GOOD, ("trailer", "x-user-id, x-sum")]);
+        all.extend(frame(DATA, 0, id, b"body"));
+        let odd = [
+            ("x-user-id", "root"),
+            ("content-length", "1"),
+            ("x-sum", "7"),
+        ];
+        all.extend(head(id, WHOLE, &odd));
+        all
+    });
+    let app = before(address).await;
+    let ask = Ask::new("GET", "/a")
+        .with("TE", "trailers")
+        .with("Connection", "close, TE");
+    let heard = heard(&app, &ask.bytes("app")).await;
+    let heard = String::from_utf8_lossy(&heard).into_owned();
+    assert!(heard.contains("x-sum: 7"), "{heard}");
+    assert!(
+        !heard.contains("root") && !heard.contains("content-length"),
+        "{heard}"
+    );
+}
+
+#[tokio::test]
+async fn s10_an_application_that_floods_over_http2_stops_nobody() {
+    type Flood = fn(u32) -> Vec<u8>;
+    let floods: &[Flood] = &[
+        |_| frame(SETTINGS, 0, 0, b"").repeat(50_000),
+        |_| frame(PING, 0, 0, &[0; 8]).repeat(50_000),
+        |id| {
+            [
+                head(id, END_HEADERS, &[GOOD]),
+                frame(DATA, 0, id, b"").repeat(50_000),
+            ]
+            .concat()
+        },
+        |id| frame(WINDOW_UPDATE, 0, id, &1_u32.to_be_bytes()).repeat(50_000),
+        |id| frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()).repeat(50_000),
+        |_| frame(0xee, 0, 0, b"unknown").repeat(50_000),
+    ];
+    for flood in floods {
+        let (address, _) = hostile(move |id| [flood(id), head(id, WHOLE, &[GOOD])].concat());
+        let app = before(address).await;
+        for _ in 0..2 {
+            let bytes = Ask::new("GET", "/a")
+                .with("Connection", "close")
+                .bytes("app");
+            let heard = heard(&app, &bytes).await;
+            assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 "));
+            assert_eq!(app.anon().get("/auth/health").await.status, 200);
+        }
+    }
+}
