@@ -64,7 +64,8 @@ async fn s30_an_answer_that_never_waits_ends_with_the_time_of_its_session() {
     let upstream = serve(|mut stream| {
         drop(head(&mut stream));
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n"));
-        while stream.write_all(&[b'x'; 64 * 1024]).is_ok() {}
+        let portion = vec![b'x'; 64 * 1024];
+        while stream.write_all(&portion).is_ok() {}
     });
     let app = app_before(upstream, "[sessions]\nlifetime = \"2h\"\n").await;
     let ann = app.user("ann").await;
