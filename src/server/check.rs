@@ -1,14 +1,16 @@
 //! A gateway asks about a request that it holds: `/verify` below a mount, from a trusted peer.
 //!
 //! What always holds: the original request is judged by the same guard, rules and path reading as if
-//! it had come here, and nothing but a permit is answered with 200. What a peer that is not trusted
-//! says about another request is not read; its own request is an ordinary call of ours.
+//! it had come here, a WebSocket's handshake that a cookie carries comes from a page of ours, and
+//! nothing but a permit is answered with 200. What a peer that is not trusted says about another
+//! request is not read; its own request is an ordinary call of ours.
 
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 
 use crate::api::{Api, CheckRoute};
 use crate::guard::Verdict;
+use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host};
 use crate::server::original::Check;
 use crate::server::pipeline::{Besides, Pipeline};
@@ -73,6 +75,9 @@ impl Pipeline {
         match verdict {
             Verdict::Allow(permit) => {
                 if let Some(identity) = permit.shared() {
+                    if handshake::is_told_of(asked.headers) {
+                        self.is_from_a_page_of_ours(asked.headers, &original.host, record)?;
+                    }
                     self.note(identity, record);
                 }
                 Ok(Api::admitted(permit.identity()).map(Body::Whole))

@@ -78,6 +78,12 @@ fn tokens(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
         .map(<[u8]>::trim_ascii)
 }
 
+/// Whether a gateway's question is about a WebSocket. It keeps `Upgrade` to itself, but browsers send
+/// these with every handshake, over HTTP/2 as well, and no page can take them away.
+pub(super) fn is_told_of(headers: &HeaderMap) -> bool {
+    headers.contains_key(KEY) || headers.contains_key(VERSION)
+}
+
 impl Pipeline {
     /// Carries a handshake. When the upstream switches, the tunnel is to be begun once the answer is
     /// complete.
@@ -143,7 +149,8 @@ impl Pipeline {
         Ok((answer, Some(Box::new(tunnel))))
     }
 
-    fn is_from_a_page_of_ours(
+    /// Refuses a handshake that a page of somebody else may have begun with our cookie.
+    pub(super) fn is_from_a_page_of_ours(
         &self,
         headers: &HeaderMap,
         host: &Host,

@@ -135,6 +135,41 @@ async fn the_answer_names_the_caller_and_never_what_the_client_claims() {
 }
 
 #[tokio::test]
+async fn s34_a_gateway_carries_a_handshake_by_cookie_only_from_a_page_of_ours() {
+    let app = trusting("public_url = \"https://app.example.org\"\n").await;
+    let ann = app.user("ann").await;
+    let cookie = format!("__Host-sidegate_access={}", ann.access);
+    let by_bearer = Held::new("GET", "/socket").by(&ann);
+    let mut by_cookie = Held::new("GET", "/socket");
+    by_cookie.credential = Some(("Cookie".to_owned(), cookie));
+    for told in ["Sec-WebSocket-Key", "Sec-WebSocket-Version"] {
+        for origin in [
+            None,
+            Some("null"),
+            Some("https://evil.example"),
+            Some("https://app.example.org"),
+        ] {
+            let is_ours = origin.is_some_and(|origin| origin.ends_with("app.example.org"));
+            for (held, allowed) in [(&by_cookie, is_ours), (&by_bearer, true)] {
+                for ask in held.every_way() {
+                    let ask = ask.with(told, "13");
+                    let ask = origin.into_iter().fold(ask, |ask, o| ask.with("Origin", o));
+                    let answer = ask.send(app.address).await;
+                    let expected = if allowed { 200 } else { 403 };
+                    assert_eq!(answer.status, expected, "{ask:?}");
+                    assert!(allowed || answer.verdict().1 == "cross_site");
+                }
+            }
+        }
+    }
+    // Nobody is known on a public path, and nothing but a handshake needs a page.
+    let public = Held::new("GET", "/public/x").original();
+    let public = public.with("Sec-WebSocket-Key", "x");
+    assert_eq!(public.send(app.address).await.status, 200);
+    assert_eq!(by_cookie.original().send(app.address).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_credential_that_cannot_be_read_is_a_refusal() {
     let app = trusting("").await;
     let ann = app.user("ann").await;
