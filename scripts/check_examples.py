@@ -60,6 +60,8 @@ for name in ("User-Id", "User-Name", "User-Email", "User-Role", "Tenant-Id", "Se
             expect(managed.search(spelled) and managed.search(spelled.lower()), f"traefik: {spelled} passes")
 for other in ("User-Agent", "X-User-Agent", "X-Request-Id", "X-Auth-Token", "X-User-Ids", "AX-User-Id"):
     expect(not managed.search(other), f"traefik: {other} is taken away")
+for name in ("Authorization", "Cookie", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version"):
+    expect(name in asks["authRequestHeaders"], f"traefik: {name} does not come along")
 expect(asks["trustForwardHeader"] is False, "traefik: believes its clients")
 
 validate(json.loads((root / "docs/openapi.json").read_text()))

@@ -6,6 +6,8 @@ Starts an application that tells what it received, Sidegate, and one gateway aft
 ports that are put in place of those in the examples, and looks at every promise of docs/forward-auth.md.
 """
 
+import base64
+import hashlib
 import json
 import os
 import pathlib
@@ -43,6 +45,8 @@ class Application(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def answer(self):
+        if (self.headers.get("Upgrade") or "").lower() == "websocket":
+            return self.switch()
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else b""
         if (self.headers.get("Transfer-Encoding") or "").lower() == "chunked":
@@ -58,6 +62,20 @@ class Application(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(text)
+
+    def switch(self):
+        """What reached it, and then every byte back: nobody on the way looks into frames."""
+        proof = hashlib.sha1(self.headers["Sec-WebSocket-Key"].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", base64.b64encode(proof).decode())
+        self.end_headers()
+        told = {"method": self.command, "target": self.path, "headers": self.headers.items()}
+        self.connection.sendall(json.dumps(told).encode() + b"\n")
+        self.close_connection = True
+        while piece := self.connection.recv(65536):
+            self.connection.sendall(piece)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
 
@@ -113,6 +131,29 @@ def ask(port, method, target, headers=(), body=b"", host="app.example.org"):
         while piece := wire.recv(65536):
             raw += piece
     return Answer(raw)
+
+
+def shake(port, target, headers, host="app.example.org"):
+    """A WebSocket's handshake: the answer, and whether bytes come back on what was opened."""
+    lines = [f"GET {target} HTTP/1.1", f"Host: {host}", "Connection: keep-alive, Upgrade", "Upgrade: websocket"]
+    lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *(f"{name}: {value}" for name, value in headers)]
+    raw = b""
+    with socket.create_connection(("127.0.0.1", port), 10) as wire:
+        wire.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+        while not (raw.startswith(b"HTTP/1.1 101") and raw.endswith(b"\n") and not raw.endswith(b"\r\n\r\n")):
+            piece = wire.recv(65536)
+            raw += piece
+            # A refusal may leave the connection open: its head is enough.
+            if not piece or b"\r\n\r\n" in raw and not raw.startswith(b"HTTP/1.1 101"):
+                return Answer(raw), False
+        sent = os.urandom(300_000)
+        writer = threading.Thread(target=wire.sendall, args=(sent,))
+        writer.start()
+        back = b""
+        while len(back) < len(sent) and (piece := wire.recv(65536)):
+            back += piece
+        writer.join()
+        return Answer(raw), back == sent
 
 
 def free_port():
@@ -280,6 +321,30 @@ def look(gateway, port):
         status(200, "GET", "/public/x", headers)
 
 
+def sockets(gateway, port, own):
+    """A WebSocket is carried, with the identity of who opened it; by cookie only from a page of ours."""
+    access = login(port, "ann").cookies()["sidegate_access"]
+    cookie, bearer = ("Cookie", f"theme=dark; sidegate_access={access}"), ("Authorization", f"Bearer {access}")
+    forged = [("X-User-Name", "evil"), ("X-User-Email", "evil@example.org")]
+    for headers in ([cookie, ("Origin", own)], [bearer], [bearer, ("Origin", "https://other.example")]):
+        answer, came_back = shake(port, "/socket?x=1", [*headers, *forged])
+        case = f"{gateway}: a WebSocket by {[name for name, _ in headers]}"
+        expect(answer.status == 101 and came_back, f"{case}: {answer.line}, bytes {came_back}")
+        expect(answer.json().get("target") == "/socket?x=1", f"{case}: target {answer.json().get('target')}")
+        seen = dict(answer.seen())
+        expect(seen.get("x-user-name") == "ann" and "evil" not in str(seen), f"{case}: {seen}")
+        sent = str([value for name, value in answer.json().get("headers", []) if name.lower() in ("cookie", "authorization")])
+        expect(access not in sent, f"{case}: the token reaches the application")
+    for headers, status in (
+        ([cookie], 403), ([cookie, ("Origin", "https://other.example")], 403), ([cookie, ("Origin", "null")], 403),
+        ([cookie, ("Origin", own + "0")], 403), ([("Origin", own)], 401), ([("Authorization", "Bearer no.token.this")], 401),
+    ):
+        answer, _ = shake(port, "/socket", headers)
+        expect(answer.status == status, f"{gateway}: a WebSocket by {headers[-1]}: {answer.line}, not {status}")
+    answer, came_back = shake(port, "/public/socket", [cookie, ("Origin", "https://other.example"), *forged])
+    expect(answer.status == 101 and came_back and answer.seen() == [], f"{gateway}: a public WebSocket: {answer.line} {answer.seen()}")
+
+
 def spellings(name):
     """What applications behind CGI, WSGI, PHP and others read as the same name."""
     words = name.split("-")
@@ -318,6 +383,8 @@ def unasked(gateway, port):
         answer = ask(port, "GET", target)
         expect(answer.status >= 500, f"{gateway}: {target} without Sidegate: {answer.line}")
         expect(answer.json().get("target") is None, f"{gateway}: {target} reached the application without Sidegate")
+        answer, _ = shake(port, target, [])
+        expect(answer.status >= 500, f"{gateway}: a WebSocket at {target} without Sidegate: {answer.line}")
 
 
 def behind(gateway, program, sidegate, application, folder):
@@ -339,6 +406,7 @@ def behind(gateway, program, sidegate, application, folder):
                 add = [sidegate, "users", "add", user, "--role", role, "--config", str(own)]
                 subprocess.run(add, input=PASSWORD.encode(), check=True, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
             look(gateway, port)
+            sockets(gateway, port, f"http://127.0.0.1:{port}")
             renewed(gateway, port, renews)
         unasked(gateway, port)
         if problems:
