@@ -1,4 +1,4 @@
-//! WebSockets over HTTP/2 (RFC 8441).
+//! A `WebSocket` over HTTP/2 (RFC 8441).
 
 use std::time::Duration;
 

@@ -103,7 +103,7 @@ impl Client<'_> {
             }
         };
         // A connection that is closed over what nobody has read may end in a reset.
-        let (_, read) = tokio::join!(writing, from.read_to_end(&mut heard));
+        let ((), read) = tokio::join!(writing, from.read_to_end(&mut heard));
         drop(read);
         Told::parse(&heard, exchange)
     }

@@ -9,9 +9,10 @@ pub(super) const INTO_REQUESTS: &[&str] = &[
     "x-request-id",
 ];
 
-/// Taken from requests: they belong to one connection.
+/// Taken from requests: they belong to one connection, or are answered by Sidegate.
 pub(super) const FROM_REQUESTS: &[&str] = &[
     "connection",
+    "expect",
     "keep-alive",
     "proxy-authorization",
     "proxy-connection",

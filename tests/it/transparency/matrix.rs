@@ -15,14 +15,17 @@ use super::stages::{Application, Kind, Stage};
 use super::table::{Exchange, exchanges};
 use crate::harness::TestApp;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test reads its own settings; nothing of the product depends on them"
+)]
 fn seed() -> u64 {
-    let seed = match std::env::var("SIDEGATE_TRANSPARENCY_SEED") {
-        Ok(seed) => seed.parse().expect("a number"),
-        Err(_) => {
-            let mut bytes = [0; 8];
-            SystemRandom.fill(&mut bytes);
-            u64::from_be_bytes(bytes)
-        }
+    let seed = if let Ok(seed) = std::env::var("SIDEGATE_TRANSPARENCY_SEED") {
+        seed.parse().expect("a number")
+    } else {
+        let mut bytes = [0; 8];
+        SystemRandom.fill(&mut bytes);
+        u64::from_be_bytes(bytes)
     };
     println!("to see it again: SIDEGATE_TRANSPARENCY_SEED={seed}");
     seed
@@ -30,13 +33,10 @@ fn seed() -> u64 {
 
 /// What an exchange looks like when nobody stands between.
 async fn directly(exchange: &Exchange, dice: &SeededRandom, stages: &Stages) -> (Asked, Told) {
-    let kind = match exchange.is_grpc {
-        true => Speaks::Http2,
-        false => Speaks::Http11,
-    };
-    let application = match kind {
-        Speaks::Http2 => &stages.h2c,
-        Speaks::Http10 | Speaks::Http11 => &stages.http,
+    let (kind, application) = if exchange.is_grpc {
+        (Speaks::Http2, &stages.h2c)
+    } else {
+        (Speaks::Http11, &stages.http)
     };
     let to = SocketAddr::from(([127, 0, 0, 1], application.port));
     let client = Client {

@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
@@ -18,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::message::{Asked, Content, chunked, line, pieces, read_lines, to_lines, to_map};
 use super::table::Exchange;
-use crate::served::{Fed, application, secured};
+use crate::served::{Fed, Feeder, application, secured};
 
 /// What is played, and what was heard. Shared by all applications.
 #[derive(Debug)]
@@ -26,6 +25,8 @@ pub(super) struct Stage {
     play: Mutex<Option<Exchange>>,
     heard: Mutex<Option<Asked>>,
     dice: SeededRandom,
+    /// What goes on behind an early answer.
+    rest: Mutex<JoinSet<()>>,
 }
 
 impl Stage {
@@ -34,6 +35,7 @@ impl Stage {
             play: Mutex::default(),
             heard: Mutex::default(),
             dice: SeededRandom::new(seed),
+            rest: Mutex::default(),
         })
     }
 
@@ -313,6 +315,7 @@ async fn play(request: Request<Incoming>, stage: Arc<Stage>) -> Response<Fed> {
         headers,
         body: Vec::new(),
     };
+    let (feeder, fed) = Fed::later();
     let hearing = {
         let stage = Arc::clone(&stage);
         async move {
@@ -320,13 +323,19 @@ async fn play(request: Request<Incoming>, stage: Arc<Stage>) -> Response<Fed> {
             stage.hear(asked);
         }
     };
-    let mut rest = JoinSet::new();
     if exchange.is_early {
-        rest.spawn(hearing);
+        say(&feeder, &exchange, &stage);
+        // With the end of the answer hyper lets go of what is left of the request.
+        let ending = async move {
+            hearing.await;
+            drop(feeder);
+        };
+        stage.rest.lock().expect("the rest").spawn(ending);
     } else {
         hearing.await;
+        say(&feeder, &exchange, &stage);
     }
-    let mut answer = Response::new(told(&exchange, &stage, rest));
+    let mut answer = Response::new(fed);
     *answer.status_mut() = StatusCode::from_u16(exchange.status).expect("a status");
     *answer.headers_mut() = to_map(&exchange.answer);
     if let Content::Sized(body) = &exchange.content {
@@ -336,27 +345,16 @@ async fn play(request: Request<Incoming>, stage: Arc<Stage>) -> Response<Fed> {
     answer
 }
 
-/// The answer's body. An early one goes on until the request's is read, for with its end hyper lets
-/// go of the rest.
-fn told(exchange: &Exchange, stage: &Stage, mut rest: JoinSet<()>) -> Fed {
-    let (feeder, fed) = Fed::later();
-    let is_sent = !exchange.is_bodiless();
-    let body: Vec<Bytes> = match is_sent {
-        true => pieces(exchange.content.bytes(), &stage.dice),
-        false => Vec::new(),
-    };
-    for piece in body {
+/// The answer's body.
+fn say(feeder: &Feeder, exchange: &Exchange, stage: &Stage) {
+    if exchange.is_bodiless() {
+        return;
+    }
+    for piece in pieces(exchange.content.bytes(), &stage.dice) {
         feeder.send(Frame::data(piece)).expect("a body");
     }
     if !exchange.trailers.is_empty() {
         let trailers = Frame::trailers(to_map(&exchange.trailers));
         feeder.send(trailers).expect("a body");
     }
-    if !rest.is_empty() {
-        tokio::spawn(async move {
-            while rest.join_next().await.is_some() {}
-            drop(feeder);
-        });
-    }
-    fed
 }
