@@ -136,9 +136,11 @@ async fn s17_answers_over_http2_that_are_none_are_502() {
         for round in 1..=3 {
             let told = app.anon().get("/a").await;
             assert_eq!(told.status, 502, "{name}: {}", told.text());
-            // At most once more, whatever it says.
+            // At most once more, whatever it says; and where it says that it has not looked at the
+            // request, so often as a server that restarts may say so.
+            let each = if matches!(*name, "go away") { 9 } else { 2 };
             let asked = count.load(Ordering::SeqCst);
-            assert!(asked <= 2 * round, "{name}: {asked} requests");
+            assert!(asked <= each * round, "{name}: {asked} requests");
         }
         assert_eq!(app.anon().get("/auth/health").await.status, 200, "{name}");
     }
