@@ -94,7 +94,9 @@ async fn options_names_the_methods_of_a_route() {
         let answer = Ask::new("OPTIONS", &concrete(&path))
             .send(app.address)
             .await;
-        assert_eq!(answer.status, 204, "{path}");
+        // A gateway takes a success at this route for leave to pass.
+        let expected = if path.ends_with("/verify") { 405 } else { 204 };
+        assert_eq!(answer.status, expected, "{path}");
         let allow = answer.header("allow").expect("Allow");
         assert!(allow.split(", ").any(|m| m == method), "{path}: {allow}");
     }

@@ -119,9 +119,13 @@ where
     }
 }
 
-/// Answers `OPTIONS`: which methods a route has.
+/// Answers `OPTIONS`: which methods a route has. Where gateways ask, a success is leave to pass, so
+/// there it is a method like any other that the route has not.
 pub(super) fn options(call: &Call) -> Result<Answer, ApiError> {
     let allow = allow(pattern(&call.path).ok_or(ApiError::NotFound)?);
+    if call.path == VERIFY {
+        return Err(ApiError::MethodNotAllowed { allow });
+    }
     let mut answer = Answer::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     if let Ok(value) = HeaderValue::from_str(&allow) {
@@ -215,7 +219,9 @@ fn allow(pattern: &str) -> String {
     if methods.contains(&"GET") {
         methods.push("HEAD");
     }
-    methods.push("OPTIONS");
+    if pattern != VERIFY {
+        methods.push("OPTIONS");
+    }
     methods.join(", ")
 }
 

@@ -19,7 +19,7 @@ async fn s58_a_refused_check_is_never_200_whatever_the_original_is() {
                 ("authorization", "Bearer x"),
             ] {
                 for path in ["/auth/verify/orders", "/auth/verify", "/auth/verify/a//b"] {
-                    for method in ["GET", "POST", "BREW"] {
+                    for method in ["GET", "HEAD", "POST", "OPTIONS", "BREW"] {
                         let ask = Ask::new(method, path).with(name, value);
                         let ask = ask.with(odd.0, odd.1).with("x-forwarded-method", "POST");
                         let ask = ask.with("x-forwarded-uri", "/orders");

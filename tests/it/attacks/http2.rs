@@ -275,3 +275,80 @@ async fn s9_a_websocket_over_http2_that_the_application_declines_is_not_open() {
         assert!(![0x88, 0x89, 0x8a].contains(&first), "{answer}: {told:?}");
     }
 }
+
+#[tokio::test]
+async fn s14_identity_never_crosses_the_streams_of_one_connection() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
+    let tokens = [
+        ("ann", format!("Bearer {}", ann.access)),
+        ("bob", format!("Bearer {}", bob.access)),
+        ("nobody", String::new()),
+    ];
+    let mut all = Vec::new();
+    for n in 0..90_u32 {
+        let (name, token) = &tokens[n as usize % 3];
+        let path = format!("/of/{name}/{n}");
+        let mut lines = vec![METHOD, SCHEME, HOST, (":path", path.as_str())];
+        if !token.is_empty() {
+            lines.push(("authorization", token));
+        }
+        all.extend(frame(HEADERS, WHOLE, 2 * n + 1, &block(&lines)));
+    }
+    let mut frames = Frames::open(app.address).await;
+    frames.write(&all).await;
+    let mut good = 0;
+    for _ in 0..90 {
+        good += u32::from(is_ok(verdict(&mut frames).await.as_ref()));
+    }
+    assert_eq!(good, 60);
+    for head in app.upstream.take_heads() {
+        let head = String::from_utf8_lossy(&head).to_lowercase();
+        let name = head.split('/').nth(2).unwrap_or_default().to_owned();
+        assert!(head.contains(&format!("x-user-name: {name}\r\n")), "{head}");
+        assert_eq!(head.matches("x-user-name").count(), 1, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn s21_two_credentials_in_crumbs_are_a_refusal() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
+    let of = |token: &str| format!("sidegate_access={token}");
+    let (anns, bobs) = (of(&ann.access), of(&bob.access));
+    let shown = format!("Bearer {}", bob.access);
+    for more in [
+        [("cookie", anns.as_str()), ("cookie", bobs.as_str())],
+        [("cookie", anns.as_str()), ("cookie", anns.as_str())],
+        [("cookie", anns.as_str()), ("cookie", "sidegate_access=")],
+        [("cookie", anns.as_str()), ("authorization", shown.as_str())],
+        [
+            ("authorization", shown.as_str()),
+            ("authorization", "Bearer x"),
+        ],
+        [
+            ("cookie", "sidegate_access"),
+            ("cookie", &anns["sidegate_access".len()..]),
+        ],
+    ] {
+        let lines = [&[METHOD, SCHEME, HOST, ROOT][..], &more].concat();
+        let answer = told(&app, &lines, WHOLE, b"").await;
+        assert!(!is_ok(answer.as_ref()), "{more:?}");
+        assert_eq!(app.upstream.take_heads().len(), 0, "{more:?}");
+    }
+    let lines = [
+        METHOD,
+        SCHEME,
+        HOST,
+        ROOT,
+        ("cookie", "a=b"),
+        ("cookie", &anns),
+    ];
+    assert!(is_ok(told(&app, &lines, WHOLE, b"").await.as_ref()));
+    let head = app.upstream.take_heads().concat();
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    assert!(
+        !head.contains("sidegate_access") && head.contains("cookie: a=b\r\n"),
+        "{head}"
+    );
+}
