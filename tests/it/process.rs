@@ -126,6 +126,11 @@ async fn draining_tells_the_health_check_and_goes_on_answering() {
     let ran = program.run(&["healthcheck"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.err.contains("not ready"), "{}", ran.err);
+    // The workers hear of it a moment after the health check does.
+    let deadline = Instant::now() + DEADLINE;
+    while ask.send(server.address).await.header("connection").is_none() {
+        assert!(Instant::now() < deadline, "the news never spread");
+    }
     for mut connection in [silent, Connection::open(server.address).await] {
         let answer = connection.ask(&ask).await;
         let told = (answer.status, answer.header("connection"));

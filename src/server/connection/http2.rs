@@ -179,7 +179,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        // hyper asks for a piece only when the client has room for one.
+        // Whoever asks for a piece has found room for the one before.
         this.stream.turn.asked();
         let polled = Pin::new(&mut this.body).poll_frame(task);
         match &polled {
