@@ -128,7 +128,12 @@ async fn draining_tells_the_health_check_and_goes_on_answering() {
     assert!(ran.err.contains("not ready"), "{}", ran.err);
     // The workers hear of it a moment after the health check does.
     let deadline = Instant::now() + DEADLINE;
-    while ask.send(server.address).await.header("connection").is_none() {
+    while ask
+        .send(server.address)
+        .await
+        .header("connection")
+        .is_none()
+    {
         assert!(Instant::now() < deadline, "the news never spread");
     }
     for mut connection in [silent, Connection::open(server.address).await] {

@@ -25,7 +25,7 @@ struct Pouring {
     address: SocketAddr,
     /// How many of its answers are being poured.
     open: Arc<AtomicUsize>,
-    /// How often nothing was taken for a while.
+    /// How often in a row nothing was taken for a while.
     stuck: Arc<AtomicUsize>,
 }
 
@@ -38,13 +38,16 @@ impl Pouring {
                 return;
             }
             counted.fetch_add(1, Ordering::SeqCst);
-            let patience = Some(Duration::from_millis(700));
+            let patience = Some(Duration::from_millis(300));
             stream.set_write_timeout(patience).expect("a socket");
             let mut rest = head_of_answer.as_bytes().to_vec();
             loop {
                 match stream.write(&rest) {
                     Ok(0) => break,
-                    Ok(_) => rest = vec![b'x'; 65_536],
+                    Ok(_) => {
+                        waited.store(0, Ordering::SeqCst);
+                        rest = vec![b'x'; 65_536];
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         waited.fetch_add(1, Ordering::SeqCst);
                     }
@@ -62,7 +65,7 @@ impl Pouring {
 
     /// Waits until everything between here and the client is full.
     async fn is_stuck(&self) {
-        until(|| (self.stuck.load(Ordering::SeqCst) > 0).then_some(())).await;
+        until(|| (self.stuck.load(Ordering::SeqCst) > 4).then_some(())).await;
     }
 
     /// Waits until nothing is poured any more, which must be soon.
