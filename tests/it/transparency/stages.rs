@@ -1,6 +1,5 @@
 //! Applications that play the exchange of the moment, in each protocol that an upstream may speak.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -10,12 +9,12 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use sidegate::types::random::SeededRandom;
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::message::{Asked, Content, chunked, line, pieces, read_lines, to_lines, to_map};
+use super::by_hand::serve;
+use super::message::{Asked, Content, pieces, to_lines, to_map};
 use super::table::Exchange;
 use crate::served::{Fed, Feeder, application, secured};
 
@@ -39,6 +38,10 @@ impl Stage {
         })
     }
 
+    pub(super) fn dice(&self) -> &SeededRandom {
+        &self.dice
+    }
+
     pub(super) fn play(&self, exchange: &Exchange) {
         *self.play.lock().expect("the play") = Some(exchange.clone());
     }
@@ -47,11 +50,11 @@ impl Stage {
         self.heard.lock().expect("what was heard").take()
     }
 
-    fn now(&self) -> Exchange {
+    pub(super) fn now(&self) -> Exchange {
         self.play.lock().expect("the play").clone().expect("a play")
     }
 
-    fn hear(&self, asked: Asked) {
+    pub(super) fn hear(&self, asked: Asked) {
         *self.heard.lock().expect("what was heard") = Some(asked);
     }
 }
@@ -157,142 +160,6 @@ async fn over_unix(path: PathBuf, stage: Arc<Stage>) {
         let stage = Arc::clone(&stage);
         all.spawn(async move { drop(serve(stream, &stage).await) });
     }
-}
-
-/// Plays over HTTP/1.1 until the connection ends.
-async fn serve<S>(mut stream: S, stage: &Stage) -> std::io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut read = Vec::new();
-    loop {
-        let head = until(&mut stream, &mut read, b"\r\n\r\n").await?;
-        let exchange = stage.now();
-        let (start, lines) = match head.windows(2).position(|two| two == b"\r\n") {
-            Some(at) => head.split_at(at),
-            None => (&head[..], &[][..]),
-        };
-        let start = String::from_utf8_lossy(start).into_owned();
-        let mut words = start.split(' ');
-        let mut asked = Asked {
-            method: words.next().unwrap_or_default().to_owned(),
-            target: words.next().unwrap_or_default().to_owned(),
-            headers: read_lines(lines),
-            body: Vec::new(),
-        };
-        if exchange.is_early {
-            answer(&mut stream, &exchange, stage).await?;
-        }
-        asked.body = body(&mut stream, &mut read, &asked).await?;
-        let mut said = asked
-            .headers
-            .iter()
-            .filter(|(name, _)| name == "connection");
-        let is_last = said.any(|(_, value)| value.ends_with(b"close"));
-        stage.hear(asked);
-        if !exchange.is_early {
-            answer(&mut stream, &exchange, stage).await?;
-        }
-        if is_last || matches!(exchange.content, Content::UntilTheEnd(_)) {
-            return stream.shutdown().await;
-        }
-    }
-}
-
-async fn answer<S>(stream: &mut S, exchange: &Exchange, stage: &Stage) -> std::io::Result<()>
-where
-    S: AsyncWrite + Unpin,
-{
-    let mut bytes = format!("HTTP/1.1 {} Words\r\n", exchange.status).into_bytes();
-    for (name, value) in &exchange.answer {
-        line(&mut bytes, name, value);
-    }
-    let is_sent = !exchange.is_bodiless();
-    match &exchange.content {
-        Content::Sized(body) => {
-            line(
-                &mut bytes,
-                "content-length",
-                body.len().to_string().as_bytes(),
-            );
-            bytes.extend_from_slice(b"\r\n");
-            bytes.extend(body.iter().filter(|_| is_sent));
-        }
-        Content::Streamed(body) => {
-            line(&mut bytes, "transfer-encoding", b"chunked");
-            bytes.extend_from_slice(b"\r\n");
-            if is_sent {
-                bytes.extend(chunked(body, &exchange.trailers, &stage.dice));
-            }
-        }
-        Content::UntilTheEnd(body) => {
-            bytes.extend_from_slice(b"\r\n");
-            bytes.extend(body);
-        }
-        Content::Nothing => bytes.extend_from_slice(b"\r\n"),
-    }
-    for piece in pieces(&bytes, &stage.dice) {
-        stream.write_all(&piece).await?;
-        stream.flush().await?;
-    }
-    Ok(())
-}
-
-/// Reads up to this; gives what stands before it.
-async fn until<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    read: &mut Vec<u8>,
-    end: &[u8],
-) -> std::io::Result<Vec<u8>> {
-    loop {
-        if let Some(at) = read.windows(end.len()).position(|part| part == end) {
-            let before = read[..at].to_vec();
-            read.drain(..at + end.len());
-            return Ok(before);
-        }
-        if stream.read_buf(read).await? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-    }
-}
-
-async fn body<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    read: &mut Vec<u8>,
-    asked: &Asked,
-) -> std::io::Result<Vec<u8>> {
-    let value = |wanted: &str| {
-        let found = asked.headers.iter().find(|(name, _)| name == wanted);
-        found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-    };
-    let mut body = Vec::new();
-    if value("transfer-encoding").is_some() {
-        loop {
-            let line = until(stream, read, b"\r\n").await?;
-            let size = String::from_utf8_lossy(&line).into_owned();
-            let size = usize::from_str_radix(size.trim(), 16).expect("a size");
-            body.extend(exactly(stream, read, size).await?);
-            until(stream, read, b"\r\n").await?;
-            if size == 0 {
-                return Ok(body);
-            }
-        }
-    }
-    let length = value("content-length").map_or(0, |length| length.parse().expect("a length"));
-    exactly(stream, read, length).await
-}
-
-async fn exactly<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    read: &mut Vec<u8>,
-    length: usize,
-) -> std::io::Result<Vec<u8>> {
-    while read.len() < length {
-        if stream.read_buf(read).await? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(read.drain(..length).collect())
 }
 
 /// Plays over HTTP/2.
