@@ -20,8 +20,8 @@ SOON = 1.0
 def logged_out(gate, person):
     """The kernel's WebSocket is counted, outlives a refresh and ends with the session; the kernel goes on."""
     kernel = gate.ask("POST", "/api/kernels", {"name": "python3"}, person.bearer)["id"]
-    url = f"{gate.socket_base}/api/kernels/{kernel}/channels?session_id=held"
-    with connect(url, additional_headers=person.cookie, origin=gate.base, ssl=gate.context, proxy=None, open_timeout=60, close_timeout=5) as wire:
+    url = f"ws://{gate.authority}/api/kernels/{kernel}/channels?session_id=held"
+    with connect(url, additional_headers=person.cookie, origin=gate.base, sock=gate.wire(), proxy=None, open_timeout=60, close_timeout=5) as wire:
         expect(until(lambda: person.open_streams() == 1, "openStreams counts the kernel's WebSocket"), "counted")
         person.refresh()
         try:
@@ -56,8 +56,8 @@ def main():
                 with gate.serve():
                     gate.add("ann")
                     person = gate.login()
-                    jupyter.check(gate.base, person.bearer, gate.context)
-                    jupyter.check(gate.base, {**person.cookie, "Origin": gate.base}, gate.context)
+                    jupyter.check(gate.base, person.bearer, gate.context, gate.wire)
+                    jupyter.check(gate.base, {**person.cookie, "Origin": gate.base}, gate.context, gate.wire)
                     until(lambda: person.open_streams() == 0, "openStreams is 0 again")
                     logged_out(gate, person)
     return gates.verdict()

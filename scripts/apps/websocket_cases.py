@@ -10,12 +10,12 @@ opcodes, fragmentation, UTF-8, closing, limits, compression. The groups are thos
 import random
 import select
 import socket
-import ssl
 import struct
 import threading
 import time
 import zlib
 
+from gate import LATER
 from websockets.exceptions import InvalidState
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Opcode
@@ -261,9 +261,6 @@ def exchange(connect, authority, path, headers, name, pieces, limit=30):
         head, _, got = got.partition(b"\r\n\r\n")
         came, end = talk(wire, list(pieces), limit)
     return head, got + came, end
-
-
-LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def talk(wire, pieces, limit):

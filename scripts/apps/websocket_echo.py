@@ -44,12 +44,12 @@ def pieces(chance, message):
         message = message[size:]
 
 
-def check(url, token, seed, context=None):
+def check(url, token, seed, dial=lambda: None):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     chance = random.Random(seed)
 
     def opened():
-        return connect(url, additional_headers=headers, ssl=context, proxy=None, max_size=MOST, open_timeout=20, close_timeout=20)
+        return connect(url, additional_headers=headers, sock=dial(), proxy=None, max_size=MOST, open_timeout=20, close_timeout=20)
 
     with opened() as wire:
         for length in EDGES:

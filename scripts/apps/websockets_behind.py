@@ -30,7 +30,7 @@ SOON = 1.0  # so many seconds after its session no stream is left
 
 
 def opened(gate, headers, **more):
-    return connect(gate.socket_base, additional_headers=headers, ssl=gate.context, proxy=None, open_timeout=20, close_timeout=5, **more)
+    return connect(f"ws://{gate.authority}", additional_headers=headers, sock=gate.wire(), proxy=None, open_timeout=20, close_timeout=5, **more)
 
 
 def status_of(gate, headers, **more):
@@ -110,7 +110,7 @@ def chat(wire):
 def crowd(gate, person):
     async def one(number, ready, go):
         async with connect_async(
-            gate.socket_base, additional_headers=person.bearer, ssl=gate.context, proxy=None, open_timeout=60, compression=None
+            gate.base.replace("http", "ws", 1), additional_headers=person.bearer, ssl=gate.context, proxy=None, open_timeout=60, compression=None
         ) as wire:
             ready.release()
             await go.wait()
@@ -206,7 +206,8 @@ def main():
                         gate.add(user)
                     raw.add("ann")
                     person = gate.login()
-                    websocket_echo.check(gate.socket_base, person.access, SEED, gate.context)
+                    websocket_echo.check(f"ws://{gate.authority}", person.access, SEED, gate.wire)
+                    print(f"   (that was {gate.base})")
                     handshakes(gate, person)
                     crowd(gate, person)
                     lives(gate)
