@@ -240,10 +240,10 @@ where
             return Poll::Ready(Ok(0));
         };
         let connection = &mut *lease.connection;
-        let input = &mut connection.input;
-        if input.capacity() - input.len() < self.portion / 2 {
-            input.reserve(self.portion);
+        if connection.input.capacity() - connection.input.len() < self.portion / 2 {
+            connection.make_room(self.portion);
         }
+        let input = &mut connection.input;
         let room = input.capacity() - input.len();
         let read = poll_read_buf(Pin::new(&mut connection.stream), cx, input);
         if matches!(read, Poll::Ready(Ok(count)) if count == room) {
