@@ -3,6 +3,7 @@
 
 mod build;
 pub mod demo;
+mod descriptors;
 mod error;
 mod keeper;
 mod offline;

@@ -5,6 +5,7 @@ use std::io;
 use tokio::runtime::Runtime;
 
 use crate::app::build::Surroundings;
+use crate::app::descriptors;
 use crate::app::error::StartError;
 use crate::app::reload::Reread;
 use crate::app::running::{self, Hosting, Running};
@@ -28,6 +29,7 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     let mut signals = Signals::install().map_err(StartError::System)?;
     drop(entered);
     let level = logging::start(&config.log);
+    descriptors::raise(config.server.max_connections);
     for danger in &config.dangers {
         tracing::warn!("{danger} is on: it weakens security");
     }

@@ -167,7 +167,7 @@ impl Default for Upstream {
             stream_idle_timeout: "1h".to_owned(),
             idle_timeout: "60s".to_owned(),
             max_age: "1h".to_owned(),
-            max_connections: 256,
+            max_connections: 1024,
             upgrades: vec!["websocket".to_owned()],
             max_upgraded: 4096,
             preserve_host: true,

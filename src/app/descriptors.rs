@@ -1,0 +1,39 @@
+//! Open files: as many as the system lets this process have. Many systems start a process with 1,024,
+//! and let it ask for more.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the soft limit of open files to the hard one, and warns when even that is too few for this
+/// many client connections: each may have one to the upstream beside it.
+pub(super) fn raise(max_connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let asked = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let allowed = match setrlimit(Resource::Nofile, asked) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let needed = (max_connections as u64).saturating_mul(2);
+    if let Some(allowed) = allowed.filter(|allowed| *allowed < needed) {
+        tracing::warn!(
+            allowed,
+            needed,
+            "fewer files may be open than server.max_connections needs: raise the limit of open files, or \
+             lower server.max_connections"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_allows_is_asked_for() {
+        raise(1);
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+    }
+}
