@@ -9,6 +9,7 @@ mod check;
 pub mod connection;
 pub mod context;
 pub mod control;
+pub mod doorman;
 mod handshake;
 pub mod inherited;
 pub mod intake;
