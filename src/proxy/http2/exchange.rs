@@ -252,13 +252,15 @@ where
     }
 
     /// How long the upstream may be silent before its head. A deadline that the caller of gRPC gave
-    /// counts from the start, whatever moves.
+    /// counts from the start, whatever moves, and cannot be longer than streams may be silent.
     fn head_limit(&mut self, waiting: Waiting) -> Option<Duration> {
         let limits = self.ticket.as_ref()?.core.limits;
         match (self.call, waiting) {
             (Call::Grpc(Some(by)), _) => {
                 let since = *self.silent_since.get_or_insert_with(Instant::now);
-                Some(by.saturating_duration_since(since))
+                let left = by.saturating_duration_since(since);
+                // The operator's limit holds whatever a caller asks for.
+                Some(limits.stream.map_or(left, |limit| limit.min(left)))
             }
             (Call::Grpc(None), _) => limits.stream,
             (Call::Plain, Waiting::Done) => limits.response,

@@ -89,6 +89,21 @@ async fn a_call_that_brings_its_deadline_has_a_second_more() {
 }
 
 #[tokio::test]
+async fn a_deadline_that_a_caller_brings_does_not_outdo_the_operators_limit() {
+    let settings = Settings {
+        stream_idle_timeout: SHORT,
+        ..patient(silent_after(None).await)
+    };
+    let proxy = Proxy::new(settings).unwrap();
+    let mut request = call(Full::from("x"));
+    let hours = http::HeaderValue::from_static("99999999H");
+    request.headers_mut().insert("grpc-timeout", hours);
+    let answered = timeout(Duration::from_secs(60), send(&proxy, request)).await;
+    let error = answered.expect("an end in time").unwrap_err();
+    assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_known_body_may_not_be_silent_and_a_stream_may() {
     let idle = |settings| Proxy::with_idle_limit(settings, SHORT).unwrap();
     let proxy = idle(patient(silent_after(Some(known())).await));
