@@ -148,6 +148,11 @@ impl Worker {
         self.tick.load(Ordering::Relaxed)
     }
 
+    /// Whether the process is about to end, so that connections close after their answer.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.lifecycle.phase() >= Phase::Draining
+    }
+
     async fn run(self: Arc<Self>, socket: BoundSocket) -> io::Result<()> {
         let listener = socket.listen()?;
         let keeper = tasks::spawn(Arc::clone(&self).keep());
@@ -200,7 +205,7 @@ impl Worker {
     fn serve(self: &Arc<Self>, stream: Stream, peer: IpAddr, place: Admitted) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let vigil = Arc::new(Vigil::new(self.tick()));
-        if self.lifecycle.phase() >= Phase::Draining {
+        if self.is_finishing() {
             vigil.finish(self.tick());
         }
         self.connections

@@ -33,8 +33,10 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
                 vigil.enter(State::Busy, worker.tick());
                 let next = Next::after(&request);
                 let mut answer = worker.pipeline().handle(request, &peer).await;
-                // One that switches protocols is told in the words of its own.
-                if vigil.is_finishing() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // The connection may hear of the end a moment after the process. One that switches
+                // protocols is told in the words of its own.
+                let is_last = vigil.is_finishing() || worker.is_finishing();
+                if is_last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);
                 }
