@@ -109,6 +109,17 @@ fn without_an_upstream_the_message_says_how_to_name_one() {
 }
 
 #[test]
+fn protocols_that_nobody_could_judge_are_not_switched_to() {
+    for name in ["h2c", "H2C", "HTTP/2.0", "TLS/1.0", "", "web socket"] {
+        let text = format!("{UPSTREAM}upgrades = [\"chat\", {name:?}]");
+        let told = load_with(Some(&text), &[], &no_files)
+            .expect_err(name)
+            .to_string();
+        assert!(told.contains("upstream.upgrades[2]: "), "{name:?}: {told}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_nearest_known_one() {
     let text = "[server]\nlisen = \"x\"\nzzzzzz = 1\n[sever]\na = 1\n[[rule]]\npath = \"/x\"\nacces = \"public\"";
     insta::assert_snapshot!(told(text));

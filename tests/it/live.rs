@@ -68,22 +68,24 @@ async fn s30_a_websocket_is_closed_with_1008_when_its_session_is_logged_out() {
 
 #[tokio::test]
 async fn s30_a_close_frame_waits_for_the_frame_that_is_on_its_way() {
-    let upstream = serve(|mut stream| {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let upstream = serve(move |mut stream| {
         drop(head(&mut stream));
         drop(stream.write_all(&[SWITCHED, b"\x82\x06abc"].concat()));
-        // The rest comes when the upstream hears that something has happened.
-        drop(stream.read(&mut [0]));
+        wait.lock().expect("a word").recv().ok();
         drop(stream.write_all(b"def"));
-        drop(stream.read(&mut [0; 64]));
+        drop(std::io::copy(&mut stream, &mut std::io::sink()));
     });
     let app = app_before(upstream, "").await;
     let ann = app.user("ann").await;
     let (mut socket, _) = shake(&ann, handshake()).await;
     assert_eq!(socket.read(5).await, b"\x82\x06abc");
     assert_eq!(ann.logout().await.status, 204);
-    socket.write(b"\x81\x80\0\0\0\0").await;
+    go.send(()).expect("an application");
     let rest = socket.rest().await;
-    // Either the frame was completed in time, or the connection was cut; never a frame within one.
+    // The frame is completed in time; on a machine that is too busy for that the connection is cut, and
+    // never is there a frame within another.
     assert!(
         rest == [b"def", ENDED].concat() || rest.is_empty(),
         "{rest:?}"
