@@ -33,7 +33,7 @@ impl<'a> Named<'a> {
 }
 
 /// The comma-separated tokens of a field value, without blanks around them.
-pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     (value.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|token| !token.is_empty())

@@ -65,8 +65,10 @@ use crate::tls::client::BadClient;
 
 pub use body::Body;
 pub use error::{BrokenOff, ClientFault, Fault, UpstreamError};
+pub use hop::tokens;
 pub use pool::Stats;
 pub use settings::{Address, Settings, Tls};
+pub use timer::Alarm;
 pub use upgrade::{Handshake, Protocol, Switched};
 pub use via::{Earlier, Via};
 
@@ -150,7 +152,7 @@ impl Proxy {
     /// its answer; while the request is still being sent, and while the answer's body flows, an
     /// exchange ends after 60 s without a byte in either direction, or after `stream_idle_timeout`
     /// when the answer has no known length. gRPC calls have `stream_idle_timeout` throughout, and
-    /// what `grpc-timeout` gives them to the head. A client that does not read stops the clock: its
+    /// at most what `grpc-timeout` gives them to the head. A client that does not read stops the clock: its
     /// own deadline belongs to the server.
     ///
     /// A request whose pooled connection turns out dead before the first byte of an answer is sent

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use crate::api::ApiError;
 use crate::api::wire::csrf;
 use crate::guard::{Identity, Permit, extract};
-use crate::proxy::{self, Handshake, Protocol, UpstreamError};
+use crate::proxy::{self, Handshake, Protocol, UpstreamError, tokens};
 use crate::server::connection::{Occupied, Paced};
 use crate::server::intake::Host;
 use crate::server::leash::opener;
@@ -24,8 +24,10 @@ use crate::server::pipeline::Pipeline;
 use crate::server::problem::Fault;
 use crate::server::record::{Body, Record};
 use crate::server::tunnel::Tunnel;
+use crate::service::streams::OpenStream;
 use crate::telemetry::metrics::RouteClass;
 use crate::types::random::Random;
+use crate::types::time::Stopwatch;
 
 /// The protocol a request asks for, if it is one that may be switched to.
 pub(super) fn asked<B>(request: &Request<B>, pipeline: &Pipeline) -> Option<Protocol> {
@@ -39,7 +41,7 @@ pub(super) fn asked<B>(request: &Request<B>, pipeline: &Pipeline) -> Option<Prot
             {
                 return None;
             }
-            let protocol = pipeline.proxy.protocol(tokens(upgrade))?;
+            let protocol = pipeline.proxy.protocol(tokens(upgrade.as_bytes()))?;
             // A WebSocket begins with a GET (RFC 6455, 4.1), and the rule for GET is the one to pass.
             (!protocol.is_websocket() || request.method() == Method::GET).then_some(protocol)
         }
@@ -63,19 +65,13 @@ pub(super) fn judged_method<B>(request: &Request<B>) -> &Method {
 /// The rest of `Upgrade` and `Connection` belongs to others, in any case and order.
 fn says_upgrade(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(CONNECTION).iter();
-    lines.any(|line| tokens(line).any(|token| token.eq_ignore_ascii_case(b"upgrade")))
+    lines.any(|line| tokens(line.as_bytes()).any(|token| token.eq_ignore_ascii_case(b"upgrade")))
 }
 
 /// A request with a body is answered as it is: nothing may be sent before the 101.
 fn has_body(headers: &HeaderMap) -> bool {
     let length = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
     headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0")
-}
-
-fn tokens(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    line.as_bytes()
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
 }
 
 /// Whether a gateway's question is about a WebSocket. It keeps `Upgrade` to itself, but browsers send
@@ -109,11 +105,13 @@ impl Pipeline {
         let via = self.via(host, peer, record);
         let is_websocket = protocol.is_websocket();
         let shown = HeaderValue::from_str(protocol.as_str());
+        let watch = Stopwatch::start();
         let handshake = self
             .proxy
             .upgrade(permit, request.map(Paced::free), &via, protocol)
-            .await?;
-        let (answer, upstream) = match handshake {
+            .await;
+        record.upstream_took(watch.elapsed());
+        let (answer, upstream) = match handshake? {
             Handshake::Switched(answer, upstream) => (answer, upstream),
             // Over HTTP/2 a success would open a stream to nobody (RFC 8441, 5).
             Handshake::Declined(answer) if over_http2 && answer.status().is_success() => {
@@ -174,11 +172,7 @@ impl Pipeline {
     }
 
     /// Notes who is calling, and puts the stream into the books.
-    pub(super) fn known(
-        &self,
-        caller: &Arc<Identity>,
-        record: &mut Record,
-    ) -> crate::service::streams::OpenStream {
+    pub(super) fn known(&self, caller: &Arc<Identity>, record: &mut Record) -> OpenStream {
         self.note(caller, record);
         self.streams.open(opener(caller))
     }

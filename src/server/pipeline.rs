@@ -89,7 +89,7 @@ impl Pipeline {
         let mut response = match passed {
             Ok(response) => response,
             Err(fault) => {
-                let fault = self.seen(fault);
+                let fault = self.in_phase(fault);
                 let problem = problem(&fault); // 7 answer
                 record.refused(&problem, &fault);
                 problem
@@ -130,8 +130,8 @@ impl Pipeline {
         });
     }
 
-    /// A fault in the light of what the process is doing.
-    fn seen(&self, fault: Fault) -> Fault {
+    /// A fault as it looks in this phase of the process.
+    fn in_phase(&self, fault: Fault) -> Fault {
         if self.lifecycle.phase() >= Phase::Draining {
             fault.while_draining()
         } else {
@@ -180,11 +180,10 @@ impl Pipeline {
             Verdict::Allow(permit) => permit,
             Verdict::Deny(denial) => return Err(Fault::Denied(denial)),
         };
+        let place = (&host, peer, epoch);
         let Some(protocol) = handshake::asked(&request, self) else {
-            let place = (&host, peer, epoch);
             return self.forward(permit, request, place, record).await; // 6 forward
         };
-        let place = (&host, peer, epoch);
         let switching = self.switch(permit, protocol, request, place, record);
         let (answer, tunnel) = Box::pin(switching).await?;
         besides.tunnel = tunnel;
@@ -262,13 +261,8 @@ impl Pipeline {
         }
         let via = self.via(host, peer, record);
         let watch = Stopwatch::start();
-        let call = is_call(request.headers())
-            .then(|| {
-                record
-                    .caller()
-                    .map(|caller| self.streams.open(opener(caller)))
-            })
-            .flatten();
+        let caller = record.caller().filter(|_| is_call(request.headers()));
+        let call = caller.map(|caller| self.streams.open(opener(caller)));
         let answer = self.proxy.forward(permit, self.paced(request, peer), &via);
         let answered = match call {
             None => answer.await.map_err(Fault::from),

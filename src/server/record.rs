@@ -277,9 +277,7 @@ impl Outgoing {
             Body::Upstream(body) => body.is_end_stream(),
         }
     }
-}
 
-impl Outgoing {
     /// Ends an answer before its end, as gently as its kind allows.
     fn end(&mut self, over: Over, kind: Kind) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         // The upstream's connection goes with its answer.

@@ -65,7 +65,8 @@ impl Target {
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let (status, words) = match self.url(request) {
+        let url = self.url(request);
+        let (status, words) = match url {
             Some(_) => (StatusCode::PERMANENT_REDIRECT, "this site is on https\n"),
             None => (StatusCode::BAD_REQUEST, "one valid Host header is needed\n"),
         };
@@ -75,7 +76,7 @@ impl Target {
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, plain);
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        if let Some(url) = self.url(request) {
+        if let Some(url) = url {
             headers.insert(header::LOCATION, url);
         }
         answer

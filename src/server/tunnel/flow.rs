@@ -11,8 +11,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use crate::proxy::Alarm;
 use crate::server::tunnel::frames::{self, Frames};
 
 /// How much is read at once.
@@ -48,7 +49,7 @@ pub(super) struct Flow<C, U> {
     is_websocket: bool,
     idle: Option<Duration>,
     moved_at: Instant,
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 /// One direction.
@@ -76,7 +77,7 @@ where
             is_websocket,
             idle,
             moved_at: Instant::now(),
-            alarm: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -124,20 +125,8 @@ where
         let Some(limit) = is_stalled.then_some(STALL).or(self.idle) else {
             return Poll::Pending;
         };
-        let deadline = self.moved_at + limit;
-        let alarm = self
-            .alarm
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if alarm.deadline() > deadline {
-            alarm.as_mut().reset(deadline);
-        }
-        while alarm.as_mut().poll(cx).is_ready() {
-            if alarm.deadline() >= deadline {
-                return Poll::Ready(Over::Silent);
-            }
-            alarm.as_mut().reset(deadline);
-        }
-        Poll::Pending
+        let rung = self.alarm.poll(cx, self.moved_at + limit);
+        rung.map(|()| Over::Silent)
     }
 
     /// Ends the flow from here. A WebSocket is closed with a code and a reason: behind the frame that

@@ -67,6 +67,7 @@ impl Tunnel {
     }
 
     async fn live(mut self: Box<Self>, mut record: Record) {
+        // Nothing flows before: a session that ends meanwhile is told in the loop below.
         let Ok(Ok(client)) = timeout(HAND_OVER, &mut self.client).await else {
             return;
         };
