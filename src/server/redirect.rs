@@ -18,15 +18,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::server::doorman::Doorman;
 use crate::server::intake::{MAX_TARGET, host_of};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::tasks;
+use crate::types::net;
 
-/// Connections at once.
+/// Connections at once, in all and from one address.
 const MAX_CONNECTIONS: usize = 512;
+const MAX_PER_ADDRESS: usize = 64;
 
 /// Time for a request head, and for the whole of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,16 +115,19 @@ pub fn start(
 }
 
 async fn serve(listener: TcpListener, target: Target) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let doorman = Arc::new(Doorman::new(MAX_CONNECTIONS, MAX_PER_ADDRESS));
     let target = Arc::new(target);
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "the redirect listener cannot accept; resting");
                 sleep(REST).await;
                 continue;
             }
+        };
+        let Some(place) = doorman.enter(Some(net::limit_key(peer.ip()))) else {
+            continue;
         };
         let target = Arc::clone(&target);
         tasks::spawn(async move {

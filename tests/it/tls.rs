@@ -428,15 +428,37 @@ async fn a_start_without_the_files_says_which_is_missing() {
     assert!(error.contains("tls.key"), "{error}");
 }
 
-#[tokio::test]
-async fn the_redirect_listener_sends_everybody_to_https_and_nowhere_else() {
-    let site = Site::new();
+/// A server that also sends clients to https.
+async fn redirecting(site: &Site) -> TestApp {
     let text = site.with("", "").replacen(
         "[server.tls]",
         "[server]\nredirect_listen = \"127.0.0.1:0\"\n[server.tls]",
         1,
     );
-    let app = TestApp::with(&text).await;
+    TestApp::with(&text).await
+}
+
+#[tokio::test]
+async fn s10_one_address_cannot_take_every_place_of_the_redirect_listener() {
+    let site = Site::new();
+    let app = redirecting(&site).await;
+    let to = app.running().redirect_address().expect("an address");
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(Connection::open(to).await);
+    }
+    let one_more = Connection::open(to).await;
+    assert_eq!(one_more.rest().await, b"");
+    let mut heard = silent.pop().expect("a connection");
+    heard.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(heard.rest().await.starts_with(b"HTTP/1.1 308 "));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_redirect_listener_sends_everybody_to_https_and_nowhere_else() {
+    let site = Site::new();
+    let app = redirecting(&site).await;
     let to = app.running().redirect_address().expect("an address");
     let mut asking = Connection::open(to).await;
     asking
