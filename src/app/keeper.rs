@@ -22,6 +22,7 @@ use crate::app::build::{self, Shared};
 use crate::app::error::StartError;
 use crate::app::pipelines::{Common, Lasting};
 use crate::app::readings::readings;
+use crate::app::redirect::redirect_target;
 use crate::app::reload::{Inner, Reload, Reread};
 use crate::app::sockets::Sockets;
 use crate::config::Config;
@@ -34,8 +35,7 @@ use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::manager;
 use crate::server::outbox::Writer;
 use crate::server::problem::Code;
-use crate::server::redirect::{self, Target};
-use crate::server::settings::Listen;
+use crate::server::redirect;
 use crate::server::worker::{Entrance, Exchangeable, Worker};
 use crate::service::upkeep::{self, Queues, Upkeep};
 use crate::service::{Current, Service};
@@ -125,8 +125,9 @@ impl Keeper {
             metrics.push(counted);
             ticks.push(alive);
         }
+        let redirect = Arc::new(ArcSwap::from_pointee(redirect_target(config)));
         if let Some(socket) = sockets.redirect {
-            let thread = redirect::start(socket, redirect_target(config), lifecycle.clone());
+            let thread = redirect::start(socket, Arc::clone(&redirect), lifecycle.clone());
             workers.push(thread.map_err(StartError::System)?);
         }
         let upkeep = Arc::new(Upkeep::default());
@@ -149,6 +150,7 @@ impl Keeper {
             surroundings: shared.surroundings.clone(),
             doorman,
             door: shared.door.clone(),
+            redirect,
             workers: exchangeable,
             counts,
             level,
@@ -263,20 +265,6 @@ async fn watch(door: Arc<Door>, clock: Arc<dyn Clock>) {
         let (door, now) = (Arc::clone(&door), clock.now());
         // Files are read, and a disk may be slow. What came of it is logged and counted.
         drop(spawn_blocking(move || door.look(now)).await);
-    }
-}
-
-/// Where the redirect listener sends clients.
-fn redirect_target(config: &Config) -> Target {
-    let origin = config.api.public_origin.as_deref();
-    let authority = origin.and_then(|origin| origin.strip_prefix("https://"));
-    let port = match &config.server.listen {
-        Listen::Tcp(address) if ![0, 443].contains(&address.port()) => Some(address.port()),
-        _ => None,
-    };
-    Target {
-        authority: authority.map(str::to_owned),
-        port,
     }
 }
 

@@ -9,6 +9,7 @@ mod keeper;
 mod offline;
 mod pipelines;
 mod readings;
+mod redirect;
 mod reload;
 mod restart;
 mod running;

@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 
 use crate::app::build::{Surroundings, next_service};
 use crate::app::pipelines::Common;
+use crate::app::redirect::redirect_target;
 use crate::app::restart::held_back;
 use crate::config::Config;
 use crate::policy::RouteTable;
@@ -24,6 +25,7 @@ use crate::server::doorman::Doorman;
 use crate::server::manager;
 use crate::server::outbox::Reopen;
 use crate::server::pipeline::Pipeline;
+use crate::server::redirect::Target;
 use crate::server::worker::Exchangeable;
 use crate::service::{Current, Service};
 use crate::telemetry::logging::Level;
@@ -51,6 +53,8 @@ pub(super) struct Inner {
     pub(super) doorman: Arc<Doorman>,
     /// Certificates of the public listener.
     pub(super) door: Option<Arc<Door>>,
+    /// Where the redirect listener sends clients.
+    pub(super) redirect: Arc<ArcSwap<Target>>,
     /// Where each worker finds its pipeline. A worker that has ended takes it along: the log in it
     /// must not outlive the workers.
     pub(super) workers: Vec<Weak<Exchangeable>>,
@@ -170,6 +174,7 @@ impl Inner {
         }
         self.level.set(&config.log);
         self.log.ask();
+        self.redirect.store(Arc::new(redirect_target(&config)));
         let server = &config.server;
         (self.doorman).admit_at_most(server.max_connections, server.max_connections_per_address);
         if let Some((door, setup)) = certificates {

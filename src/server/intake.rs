@@ -185,11 +185,6 @@ fn target(uri: &Uri, host: &HeaderValue) -> Result<(), BadRequest> {
     }
 }
 
-/// The host of a `Host` line, without its port; `None` when it is anything else.
-pub(super) fn host_of(text: &str) -> Option<&str> {
-    host_name(text)
-}
-
 /// The name in `name`, `name:port`, `[v6]:port`; `None` when it is anything else.
 fn host_name(text: &str) -> Option<&str> {
     let (name, port) = match text.strip_prefix('[') {

@@ -2,7 +2,8 @@
 //! https, and the connection is closed.
 //!
 //! It sends nobody to another host than was asked for, unless `server.public_url` says which host the
-//! site has. It has a thread and limits of its own: whatever is done to it, requests are served.
+//! site has, and nobody to a host that is not one of ours. It has a thread and limits of its own:
+//! whatever is done to it, requests are served.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -21,10 +23,10 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::server::doorman::Doorman;
-use crate::server::intake::{MAX_TARGET, host_of};
+use crate::server::intake::{Intake, MAX_TARGET};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::tasks;
-use crate::types::net;
+use crate::types::net::{self, TrustedProxies};
 
 /// Connections at once, in all and from one address.
 const MAX_CONNECTIONS: usize = 512;
@@ -37,13 +39,17 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long accepting rests after the machine ran out of descriptors or memory.
 const REST: Duration = Duration::from_millis(100);
 
-/// Where clients are sent.
-#[derive(Debug, Clone)]
+/// Where clients are sent, and which are; a reload exchanges it.
+#[derive(Debug)]
 pub struct Target {
     /// Host and port of `server.public_url`; else the host that was asked for.
     pub authority: Option<String>,
     /// The port that is put behind a host that was asked for; none when it is https's own.
     pub port: Option<u16>,
+    /// Which hosts are ours.
+    pub hosts: Intake,
+    /// Peers that speak for many clients, and so may have every place.
+    pub trusted: TrustedProxies,
 }
 
 impl Target {
@@ -53,15 +59,15 @@ impl Target {
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return None;
         };
-        let asked = host_of(host.to_str().ok()?)?;
+        let asked = self.hosts.host_of(host.clone()).ok()?.name;
         let path = request.uri().path_and_query()?.as_str();
         if !path.starts_with('/') || path.len() > MAX_TARGET {
             return None;
         }
         let url = match (&self.authority, self.port) {
             (Some(authority), _) => format!("https://{authority}{path}"),
-            (None, Some(port)) => format!("https://{asked}:{port}{path}"),
-            (None, None) => format!("https://{asked}{path}"),
+            (None, Some(port)) => format!("https://{}:{port}{path}", asked.as_str()),
+            (None, None) => format!("https://{}{path}", asked.as_str()),
         };
         HeaderValue::try_from(url).ok()
     }
@@ -95,7 +101,7 @@ pub fn bind(address: SocketAddr) -> io::Result<StdTcpListener> {
 /// Serves on a thread of its own, until the listeners close.
 pub fn start(
     listener: StdTcpListener,
-    target: Target,
+    target: Arc<ArcSwap<Target>>,
     lifecycle: Lifecycle,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     let thread = std::thread::Builder::new().name("redirect".to_owned());
@@ -114,9 +120,8 @@ pub fn start(
     })
 }
 
-async fn serve(listener: TcpListener, target: Target) {
+async fn serve(listener: TcpListener, target: Arc<ArcSwap<Target>>) {
     let doorman = Arc::new(Doorman::new(MAX_CONNECTIONS, MAX_PER_ADDRESS));
-    let target = Arc::new(target);
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -126,10 +131,11 @@ async fn serve(listener: TcpListener, target: Target) {
                 continue;
             }
         };
-        let Some(place) = doorman.enter(Some(net::limit_key(peer.ip()))) else {
+        let target = target.load_full();
+        let one_client = !target.trusted.trust(peer.ip());
+        let Some(place) = doorman.enter(one_client.then(|| net::limit_key(peer.ip()))) else {
             continue;
         };
-        let target = Arc::clone(&target);
         tasks::spawn(async move {
             let answering = service_fn(move |request: Request<hyper::body::Incoming>| {
                 let answer = target.answer(&request);
@@ -153,6 +159,18 @@ async fn serve(listener: TcpListener, target: Target) {
 mod tests {
     use super::*;
 
+    fn target(authority: Option<&str>, port: Option<u16>, hosts: &[&str]) -> Target {
+        Target {
+            authority: authority.map(str::to_owned),
+            port,
+            hosts: Intake {
+                hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+                methods: Vec::new(),
+            },
+            trusted: TrustedProxies::default(),
+        }
+    }
+
     fn told(target: &Target, uri: &str, hosts: &[&str]) -> Option<String> {
         let mut request = Request::get(uri);
         for host in hosts {
@@ -164,10 +182,7 @@ mod tests {
 
     #[test]
     fn the_host_that_was_asked_for_is_kept_and_no_other_is_named() {
-        let any = Target {
-            authority: None,
-            port: None,
-        };
+        let any = target(None, None, &[]);
         let told = |uri, hosts: &[&str]| told(&any, uri, hosts);
         let plain = told("/a?b=c", &["app.example.org:80"]);
         assert_eq!(plain.unwrap(), "https://app.example.org/a?b=c");
@@ -181,17 +196,21 @@ mod tests {
 
     #[test]
     fn a_site_that_has_an_address_is_named_by_it() {
-        let site = Target {
-            authority: Some("www.example.org".to_owned()),
-            port: None,
-        };
+        let site = target(Some("www.example.org"), None, &[]);
         let found = told(&site, "/a", &["example.org"]).unwrap();
         assert_eq!(found, "https://www.example.org/a");
-        let other_port = Target {
-            authority: None,
-            port: Some(8443),
-        };
+        let other_port = target(None, Some(8443), &[]);
         let found = told(&other_port, "/a", &["[::1]:8080"]).unwrap();
         assert_eq!(found, "https://[::1]:8443/a");
+    }
+
+    #[test]
+    fn s2_nobody_is_sent_to_a_host_that_is_not_ours() {
+        for authority in [None, Some("app.example.org")] {
+            let ours = target(authority, None, &["app.example.org"]);
+            let found = told(&ours, "/a", &["App.Example.Org:80"]).unwrap();
+            assert_eq!(found, "https://app.example.org/a");
+            assert_eq!(told(&ours, "/a", &["evil.example.org"]), None);
+        }
     }
 }

@@ -428,20 +428,25 @@ async fn a_start_without_the_files_says_which_is_missing() {
     assert!(error.contains("tls.key"), "{error}");
 }
 
-/// A server that also sends clients to https.
-async fn redirecting(site: &Site) -> TestApp {
-    let text = site.with("", "").replacen(
-        "[server.tls]",
-        "[server]\nredirect_listen = \"127.0.0.1:0\"\n[server.tls]",
-        1,
-    );
-    TestApp::with(&text).await
+/// The configuration of a server that also sends clients to https.
+fn redirecting(site: &Site, server: &str) -> String {
+    let server = format!("[server]\nredirect_listen = \"127.0.0.1:0\"\n{server}\n[server.tls]");
+    site.with("", "").replacen("[server.tls]", &server, 1)
+}
+
+/// What the redirect listener says to somebody who asks for a host.
+async fn redirected(app: &TestApp, host: &str) -> String {
+    let to = app.running().redirect_address().expect("an address");
+    let mut asking = Connection::open(to).await;
+    let head = format!("GET /a?b=c HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    asking.write(head.as_bytes()).await;
+    String::from_utf8_lossy(&asking.rest().await).into_owned()
 }
 
 #[tokio::test]
 async fn s10_one_address_cannot_take_every_place_of_the_redirect_listener() {
     let site = Site::new();
-    let app = redirecting(&site).await;
+    let app = TestApp::with(&redirecting(&site, "")).await;
     let to = app.running().redirect_address().expect("an address");
     let mut silent = Vec::new();
     for _ in 0..64 {
@@ -456,23 +461,35 @@ async fn s10_one_address_cannot_take_every_place_of_the_redirect_listener() {
 }
 
 #[tokio::test]
+async fn the_redirect_listener_follows_a_reload() {
+    let site = Site::new();
+    let at = |host: &str| {
+        let server = format!("hosts = [\"{host}\"]\npublic_url = \"https://{host}\"");
+        redirecting(&site, &server)
+    };
+    let app = TestApp::with(&at("one.example.org")).await;
+    let told = redirected(&app, "one.example.org").await;
+    assert!(told.contains("https://one.example.org/a?b=c\r\n"), "{told}");
+    app.rewrite(&at("two.example.org"));
+    let words = app.running().reload().expect("a good configuration");
+    assert_eq!(words, "the configuration is reloaded");
+    let told = redirected(&app, "two.example.org").await;
+    assert!(told.contains("https://two.example.org/a?b=c\r\n"), "{told}");
+    let told = redirected(&app, "one.example.org").await;
+    assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
+}
+
+#[tokio::test]
 async fn the_redirect_listener_sends_everybody_to_https_and_nowhere_else() {
     let site = Site::new();
-    let app = redirecting(&site).await;
+    let app = TestApp::with(&redirecting(&site, "")).await;
     let to = app.running().redirect_address().expect("an address");
-    let mut asking = Connection::open(to).await;
-    asking
-        .write(b"GET /a?b=c HTTP/1.1\r\nHost: app.example.org:80\r\n\r\n")
-        .await;
-    let told = String::from_utf8_lossy(&asking.rest().await).into_owned();
+    let told = redirected(&app, "app.example.org:80").await;
     assert!(told.starts_with("HTTP/1.1 308 "), "{told}");
     let location = "\r\nlocation: https://app.example.org/a?b=c\r\n";
     assert!(told.contains(location), "{told}");
-    let mut asking = Connection::open(to).await;
-    asking
-        .write(b"GET / HTTP/1.1\r\nHost: a@evil\r\n\r\n")
-        .await;
-    assert!(asking.rest().await.starts_with(b"HTTP/1.1 400 "));
+    let told = redirected(&app, "a@evil").await;
+    assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
     assert_eq!(app.upstream.count(), 0);
     app.stop().await;
     until(|| std::net::TcpStream::connect(to).is_err().then_some(())).await;
