@@ -34,9 +34,9 @@ impl Doorman {
             .store(max_per_address, Ordering::Relaxed);
     }
 
-    /// A place for one more connection, or none. `None` as the address stands for peers that speak
-    /// for many clients: a trusted proxy, a Unix socket.
-    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Admitted> {
+    /// A place for one more connection, or why there is none. `None` as the address stands for peers
+    /// that speak for many clients: a trusted proxy, a Unix socket.
+    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Admitted, Full> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         let place = Admitted {
             doorman: Arc::clone(self),
@@ -45,7 +45,11 @@ impl Doorman {
         let from_here = address.map_or(0, |address| self.count_in(address));
         let max = self.max.load(Ordering::Relaxed);
         let max_per_address = self.max_per_address.load(Ordering::Relaxed);
-        (before < max && from_here <= max_per_address).then_some(place)
+        match place {
+            _ if before >= max => Err(Full::Everywhere),
+            _ if from_here > max_per_address => Err(Full::ForThisAddress),
+            place => Ok(place),
+        }
     }
 
     fn count_in(&self, address: IpAddr) -> usize {
@@ -70,6 +74,15 @@ impl Doorman {
             }
         }
     }
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// Every place is taken.
+    Everywhere,
+    /// The address has all that one may have.
+    ForThisAddress,
 }
 
 /// A connection's place; given back on drop.

@@ -133,7 +133,7 @@ async fn serve(listener: TcpListener, target: Arc<ArcSwap<Target>>) {
         };
         let target = target.load_full();
         let one_client = !target.trusted.trust(peer.ip());
-        let Some(place) = doorman.enter(one_client.then(|| net::limit_key(peer.ip()))) else {
+        let Ok(place) = doorman.enter(one_client.then(|| net::limit_key(peer.ip()))) else {
             continue;
         };
         tasks::spawn(async move {

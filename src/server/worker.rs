@@ -18,13 +18,13 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use crate::server::connection::{self, Deadlines, TURNS, Vigil};
-use crate::server::doorman::{Admitted, Doorman};
+use crate::server::doorman::{Admitted, Doorman, Full};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::listener::{BoundSocket, Listener};
 use crate::server::pipeline::Pipeline;
 use crate::server::stream::Stream;
 use crate::server::tasks;
-use crate::telemetry::metrics::PoolNumber;
+use crate::telemetry::metrics::{Dropped, PoolNumber};
 use crate::tls::Door;
 use crate::types::net;
 
@@ -195,10 +195,18 @@ impl Worker {
         let one_client =
             matches!(stream, Stream::Tcp(_)) && !self.pipeline.load().trusted.trust(peer);
         match self.doorman.enter(one_client.then(|| net::limit_key(peer))) {
-            Some(place) => self.serve(stream, peer, place),
-            // Before a handshake there is nothing that could be said.
-            None if self.entrance.door.is_some() => drop(stream),
-            None => turn_away(stream),
+            Ok(place) => self.serve(stream, peer, place),
+            Err(full) => {
+                let reason = match full {
+                    Full::Everywhere => Dropped::Full,
+                    Full::ForThisAddress => Dropped::AddressFull,
+                };
+                self.pipeline.load().metrics.dropped(reason);
+                // Before a handshake there is nothing that could be said.
+                if self.entrance.door.is_none() {
+                    turn_away(stream);
+                }
+            }
         }
     }
 
@@ -235,7 +243,10 @@ impl Worker {
                     self.tick.store(now, Ordering::Relaxed);
                     self.alive.fetch_add(1, Ordering::Relaxed);
                     let pipeline = self.pipeline();
-                    self.each(|vigil| vigil.sweep(now, &pipeline.deadlines));
+                    let metrics = &pipeline.metrics;
+                    self.each(|vigil| {
+                        vigil.sweep(now, &pipeline.deadlines, |reason| metrics.dropped(reason));
+                    });
                     pipeline.proxy.sweep();
                     tell_pool(&pipeline);
                     pipeline.log.flush();
@@ -246,7 +257,9 @@ impl Worker {
                         let now = self.tick();
                         self.each(|vigil| vigil.finish(now));
                     }
-                    Phase::Stopped => self.each(Vigil::cut),
+                    Phase::Stopped => self.each(|vigil| {
+                        vigil.cut();
+                    }),
                 },
             }
         }
@@ -305,7 +318,16 @@ impl Open {
         if self.worker.pipeline().trusted.trust(client) {
             return true;
         }
-        self.place.count(net::limit_key(client))
+        let has_place = self.place.count(net::limit_key(client));
+        if !has_place {
+            self.note(Dropped::AddressFull);
+        }
+        has_place
+    }
+
+    /// Counts why the connection is not served.
+    pub(super) fn note(&self, reason: Dropped) {
+        self.worker.pipeline.load().metrics.dropped(reason);
     }
 }
 

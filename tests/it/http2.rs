@@ -286,6 +286,9 @@ async fn s10_slow_resets_end_their_connection_too() {
         assert!(streams < 200, "{streams} resets are let pass");
     }
     assert!(streams > 50, "{streams}");
+    let page = app.admin_get("/metrics").await.text();
+    let counted = "sidegate_connections_dropped_total{reason=\"resets\"} 1\n";
+    assert!(page.contains(counted), "{page}");
     others_are_served(&app).await;
 }
 

@@ -20,6 +20,7 @@ mod commands;
 mod cookies;
 mod csrf;
 mod drain;
+mod dropped;
 mod faults;
 mod forward_auth;
 mod h2;

@@ -67,13 +67,13 @@ impl Authority {
 }
 
 /// A folder with a server's files.
-struct Site {
+pub(crate) struct Site {
     folder: tempfile::TempDir,
     authority: Authority,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let authority = Authority::new();
         authority.write(folder.path(), "tls", &["app.example.org"]);
@@ -86,7 +86,7 @@ impl Site {
     }
 
     /// The configuration of an app with these files and this text on top.
-    fn with(&self, tls: &str, more: &str) -> String {
+    pub(crate) fn with(&self, tls: &str, more: &str) -> String {
         format!(
             "[policy]\ndefault = \"public\"\n[server.tls]\ncert = {:?}\nkey = {:?}\n{tls}\n{more}",
             self.file("tls.crt"),

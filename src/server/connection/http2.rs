@@ -24,6 +24,7 @@ use crate::server::connection::vigil::State;
 use crate::server::connection::watched::Watched;
 use crate::server::peer::Peer;
 use crate::server::tasks;
+use crate::telemetry::metrics::Dropped;
 
 /// Streams at once on one connection.
 const MAX_STREAMS: u32 = 100;
@@ -157,9 +158,9 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         let open = &self.peer.open;
         match open.vigil.turns.end(&self.turn, self.answered) {
-            Left::Some => {}
             Left::Nothing => open.vigil.enter(State::Waiting, open.worker.tick()),
-            Left::TooFickle => open.vigil.cut(),
+            Left::TooFickle if open.vigil.cut() => open.note(Dropped::Resets),
+            Left::Some | Left::TooFickle => {}
         }
     }
 }

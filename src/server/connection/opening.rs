@@ -20,6 +20,7 @@ use crate::server::peer::Peer;
 use crate::server::proxied::{self, Proxied};
 use crate::server::stream::Stream;
 use crate::server::worker::{FULL, Open};
+use crate::telemetry::metrics::Dropped;
 use crate::types::net::Scheme;
 
 /// The first bytes of an HTTP/2 client (RFC 9113, 3.4).
@@ -64,7 +65,11 @@ async fn try_open(
         worker.entrance().proxy_protocol && worker.pipeline().trusted.trust(address);
     let mut is_nameless = false;
     if is_spoken_for {
-        match behind(&mut stream).await? {
+        let said = behind(&mut stream).await;
+        if said.is_err() {
+            open.note(Dropped::ProxyHeader);
+        }
+        match said? {
             None => is_nameless = true,
             Some(client) => {
                 address = client.to_canonical();

@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use crate::server::connection::vigil::{TIED_STALL, WRITE_STALL};
 use crate::server::leash::Tie;
+use crate::telemetry::metrics::Dropped;
 
 /// How many more streams a client may reset than it lets end. A client that asks and hangs up makes
 /// us and the application work for nothing.
@@ -69,13 +70,18 @@ impl Turns {
 
     /// Ends the streams whose clients take nothing: after a while, or soon when their session is over.
     /// The others of the connection go on: a browser that has paused a film still asks for pages.
-    pub(super) fn sweep(&self, tick: u64) {
+    pub(super) fn sweep(&self, tick: u64, note: impl Fn(Dropped)) {
         for turn in self.lock().iter() {
             let handed = turn.handed.load(Ordering::Relaxed);
             let waited = Duration::from_millis(tick.saturating_sub(handed));
             let is_over = || turn.tie.get().is_some_and(|tie| tie.is_over());
-            if handed != 0 && (waited >= WRITE_STALL || (waited >= TIED_STALL && is_over())) {
+            if handed == 0 || waited < TIED_STALL {
+                continue;
+            }
+            if is_over() {
                 turn.cut();
+            } else if waited >= WRITE_STALL && turn.cut() {
+                note(Dropped::SlowReader);
             }
         }
     }
@@ -83,7 +89,9 @@ impl Turns {
     /// Ends all streams.
     pub(super) fn cut(&self) {
         // Ending a stream calls `end`, later, from the runtime: never inside this lock.
-        self.lock().iter().for_each(|turn| turn.cut());
+        for turn in self.lock().iter() {
+            turn.cut();
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Turn>>> {
@@ -113,11 +121,10 @@ impl Turn {
         self.handed.store(0, Ordering::Relaxed);
     }
 
-    fn cut(&self) {
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = task.as_ref() {
-            task.abort();
-        }
+    /// Ends the task; whether there was one.
+    fn cut(&self) -> bool {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        task.take().inspect(AbortHandle::abort).is_some()
     }
 }
 
@@ -149,8 +156,11 @@ mod tests {
             turn.handed(1);
         }
         well.asked();
-        turns.sweep(60_000);
-        turns.sweep(60_001);
+        let cut = std::cell::Cell::new(0);
+        for tick in [60_000, 60_001, 60_002] {
+            turns.sweep(tick, |_| cut.set(cut.get() + 1));
+        }
+        assert_eq!(cut.get(), 1);
         let ended = tasks.join_next().await.unwrap();
         assert!(ended.unwrap_err().is_cancelled());
         assert_eq!(tasks.len(), 1);

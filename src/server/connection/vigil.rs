@@ -26,6 +26,7 @@ use std::time::Duration;
 use crate::server::connection::pace::Pace;
 use crate::server::connection::turns::Turns;
 use crate::server::leash::Tie;
+use crate::telemetry::metrics::Dropped;
 
 /// How long a connection may wait between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -138,15 +139,26 @@ impl Vigil {
         self.tell(Order::Finish, tick);
     }
 
-    /// End at once.
-    pub(in crate::server) fn cut(&self) {
-        self.tell(Order::Cut, 0);
+    /// End at once; whether that is news.
+    pub(in crate::server) fn cut(&self) -> bool {
+        self.tell(Order::Cut, 0)
     }
 
-    /// Tells the connection to go if it has overstayed at `tick` (in milliseconds).
-    pub(in crate::server) fn sweep(&self, tick: u64, deadlines: &Deadlines) {
+    /// Tells the connection to go if it has overstayed at `tick` (in milliseconds), and `note` why if
+    /// that is the client's doing.
+    pub(in crate::server) fn sweep(
+        &self,
+        tick: u64,
+        deadlines: &Deadlines,
+        note: impl Fn(Dropped),
+    ) {
         let aged = |since: u64, limit: Duration| {
             u128::from(tick.saturating_sub(since)) >= limit.as_millis()
+        };
+        let drop_for = |reason| {
+            if self.cut() {
+                note(reason);
+            }
         };
         let since = self.since.load(Ordering::Relaxed);
         let quiet = since.max(self.told.load(Ordering::Relaxed));
@@ -154,15 +166,17 @@ impl Vigil {
         let is_last = self.is_finishing() && aged(quiet, LAST_CALL);
         if self.is(State::Shaking) {
             if aged(since, deadlines.handshake) {
-                self.cut();
+                drop_for(Dropped::SlowHandshake);
             }
         } else if self.is(State::New) {
-            if is_last || aged(since, deadlines.header) {
+            if is_last {
                 self.cut();
+            } else if aged(since, deadlines.header) {
+                drop_for(Dropped::Silent);
             }
         } else if self.is(State::Head) {
             if aged(since, deadlines.header) {
-                self.cut();
+                drop_for(Dropped::SlowHead);
             }
         } else if self.is(State::Waiting) {
             if self.is_finishing() && stalled == 0 && aged(quiet, FAREWELL) {
@@ -171,14 +185,17 @@ impl Vigil {
                 self.tell(Order::Leave, tick);
             }
         }
-        let partial = self.partial.load(Ordering::Relaxed);
-        if (stalled != 0 && aged(stalled, WRITE_STALL))
-            || (stalled != 0 && aged(stalled, TIED_STALL) && self.is_session_over())
-            || (partial != 0 && aged(partial, deadlines.header))
-        {
+        if stalled != 0 && aged(stalled, WRITE_STALL) {
+            drop_for(Dropped::SlowReader);
+        }
+        if stalled != 0 && aged(stalled, TIED_STALL) && self.is_session_over() {
             self.cut();
         }
-        self.turns.sweep(tick);
+        let partial = self.partial.load(Ordering::Relaxed);
+        if partial != 0 && aged(partial, deadlines.header) {
+            drop_for(Dropped::SlowHead);
+        }
+        self.turns.sweep(tick, &note);
         self.sweep_bodies(tick, deadlines.body_rate);
     }
 
@@ -272,14 +289,17 @@ impl Vigil {
         });
     }
 
-    fn tell(&self, order: Order, tick: u64) {
-        if self.order.fetch_max(order as u8, Ordering::Relaxed) < order as u8 {
+    /// Gives an order; whether it is news.
+    fn tell(&self, order: Order, tick: u64) -> bool {
+        let is_news = self.order.fetch_max(order as u8, Ordering::Relaxed) < order as u8;
+        if is_news {
             self.told.fetch_max(tick, Ordering::Relaxed);
             let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(waker) = task.as_ref() {
                 waker.wake_by_ref();
             }
         }
+        is_news
     }
 }
 
@@ -297,7 +317,7 @@ mod tests {
     fn told(state: State, tick: u64) -> u8 {
         let vigil = Vigil::new(1);
         vigil.enter(state, 1);
-        vigil.sweep(tick, &DEADLINES);
+        vigil.sweep(tick, &DEADLINES, |_| ());
         vigil.order.load(Ordering::Relaxed)
     }
 
@@ -316,13 +336,34 @@ mod tests {
     }
 
     #[test]
+    fn s50_a_cut_is_noted_once_and_under_its_reason() {
+        for (state, reason) in [
+            (State::Shaking, Dropped::SlowHandshake),
+            (State::New, Dropped::Silent),
+            (State::Head, Dropped::SlowHead),
+            (State::Busy, Dropped::SlowReader),
+        ] {
+            let vigil = Vigil::new(1);
+            vigil.enter(state, 1);
+            if state == State::Busy {
+                vigil.stalls(1);
+            }
+            let noted = std::cell::RefCell::new(Vec::new());
+            for tick in [60_001, 60_002] {
+                vigil.sweep(tick, &DEADLINES, |why| noted.borrow_mut().push(why));
+            }
+            assert_eq!(noted.take(), [reason], "{state:?}");
+        }
+    }
+
+    #[test]
     fn who_does_not_go_when_told_is_cut() {
         let vigil = Vigil::new(1);
         vigil.enter(State::Waiting, 1);
-        vigil.sweep(60_001, &DEADLINES);
-        vigil.sweep(65_000, &DEADLINES);
+        vigil.sweep(60_001, &DEADLINES, |_| ());
+        vigil.sweep(65_000, &DEADLINES, |_| ());
         assert!(!vigil.is_told(Order::Cut));
-        vigil.sweep(65_001, &DEADLINES);
+        vigil.sweep(65_001, &DEADLINES, |_| ());
         assert!(vigil.is_told(Order::Cut));
     }
 
@@ -331,9 +372,9 @@ mod tests {
         let vigil = Vigil::new(1);
         vigil.enter(State::Busy, 1);
         vigil.partial_since(5);
-        vigil.sweep(10_004, &DEADLINES);
+        vigil.sweep(10_004, &DEADLINES, |_| ());
         assert!(!vigil.is_told(Order::Cut));
-        vigil.sweep(10_005, &DEADLINES);
+        vigil.sweep(10_005, &DEADLINES, |_| ());
         assert!(vigil.is_told(Order::Cut));
     }
 

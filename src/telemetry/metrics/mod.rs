@@ -3,12 +3,14 @@
 //! What is counted per request is counted per worker, in atomics that no other worker writes, and
 //! summed when somebody asks: the hot path shares no cache line. Rare events share one table.
 
+mod dropped;
 mod page;
 mod reloads;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use dropped::Dropped;
 pub use page::{Kind, Metrics, Reading};
 pub use reloads::Reloads;
 
@@ -58,6 +60,7 @@ pub struct WorkerMetrics {
     connections: AtomicU64,
     accepted: AtomicU64,
     panics: AtomicU64,
+    dropped: [AtomicU64; Dropped::ALL.len()],
     pool: [AtomicU64; PoolNumber::ALL.len()],
 }
 
@@ -119,6 +122,7 @@ impl Default for WorkerMetrics {
             connections: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             panics: AtomicU64::new(0),
+            dropped: Default::default(),
             pool: Default::default(),
         }
     }
@@ -176,6 +180,13 @@ impl WorkerMetrics {
     pub fn pool(&self, number: PoolNumber, value: u64) {
         if let Some(counter) = self.pool.get(number as usize) {
             counter.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// A connection was not served, or cut, for this reason.
+    pub fn dropped(&self, reason: Dropped) {
+        if let Some(counter) = self.dropped.get(reason as usize) {
+            add(counter, 1);
         }
     }
 

@@ -12,7 +12,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::telemetry::metrics::{
-    BUCKETS, Event, Events, Histogram, PoolNumber, Reloads, RouteClass, STATUSES, WorkerMetrics,
+    BUCKETS, Dropped, Event, Events, Histogram, PoolNumber, Reloads, RouteClass, STATUSES,
+    WorkerMetrics,
 };
 
 /// A number somebody else keeps, read when the page is asked for.
@@ -125,6 +126,21 @@ impl Page {
         Ok(())
     }
 
+    fn encode_dropped(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(
+            "connections_dropped",
+            "Client connections (over HTTP/2 also streams) turned away or cut, by reason",
+            None,
+            MetricType::Counter,
+        )?;
+        for reason in Dropped::ALL {
+            let count = self.sum(|w| w.dropped.get(reason as usize));
+            let labels = [("reason", reason.as_str())];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     fn encode_reloads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = encoder.encode_descriptor(
             "config_reloads",
@@ -227,6 +243,7 @@ impl Collector for Page {
         for (name, help, kind, value) in own {
             encode_number(&mut encoder, name, help, kind, value)?;
         }
+        self.encode_dropped(&mut encoder)?;
         self.encode_reloads(&mut encoder)?;
         for number in PoolNumber::ALL {
             let (name, help, kind) = number.shown();
