@@ -64,14 +64,15 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
             let stream = OpenStream::begin(&peer);
             // hyper hands the stream's future to the executor right after this call.
             *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&stream.turn));
-            async move {
+            // Boxed: hyper and the executor hand a future on several times, and this is a large one.
+            Box::pin(async move {
                 let peer = &stream.peer;
                 let answer = peer.open.worker.pipeline().handle(request, peer).await;
                 if let Some(tie) = answer.body().tie() {
                     stream.turn.tie(tie);
                 }
                 Ok::<_, Infallible>(answer.map(|body| Sent { body, stream }))
-            }
+            })
         })
     };
     let mut connection = pin!(builder(spawner).serve_connection(io, answering));
