@@ -146,19 +146,23 @@ mod tests {
 
     #[test]
     fn everything_that_a_reload_cannot_change_is_named_and_kept() {
+        // Whose PROXY headers are believed can change, and is the same here.
+        let trusted = "server.trusted_proxies = [\"10.0.0.0/8\"]\n";
         let secret = "tokens.algorithm = \"HS256\"\ntokens.secret = ";
         let started = configured(&format!(
-            "{secret}\"qEr8-first-secret-of-thirty-two-bytes\""
+            "{trusted}{secret}\"qEr8-first-secret-of-thirty-two-bytes\""
         ));
-        let new = configured(
-            "server.listen = \"127.0.0.1:1\"\nserver.threads = 7\nserver.control = \"/tmp/other\"\n\
+        let new = configured(&format!(
+            "{trusted}server.proxy_protocol = true\nserver.redirect_listen = \"127.0.0.1:2\"\n\
+             server.tls.cert = \"a\"\nserver.tls.key = \"b\"\nserver.listen = \"127.0.0.1:1\"\nserver.threads = 7\nserver.control = \"/tmp/other\"\n\
              admin.listen = \"\"\nlog.access = false\nlog.access_file = \"/tmp/log\"\n\
              log.format = \"json\"\nstore.url = \"memory:\"\nstore.deadline = \"3s\"\n\
              store.audit_life = \"2d\"\ntokens.issuer = \"other\"\ntokens.keys_dir = \"/tmp/k\"\n\
              tokens.access_ttl = \"16m\"\ntokens.leeway = \"6s\"\n",
-        );
+        ));
         let (held, waiting) = held_back(&started, new);
-        let keys = "server.listen server.threads server.control admin.listen log.access \
+        let keys = "server.listen server.threads server.control admin.listen \
+                    server.proxy_protocol server.redirect_listen server.tls log.access \
                     log.access_file log.format store.url store.deadline store.audit_life \
                     tokens.issuer tokens.algorithm tokens.keys_dir tokens.secret \
                     tokens.access_ttl tokens.leeway";
@@ -168,6 +172,19 @@ mod tests {
         assert_eq!(held.store, started.store);
         assert_eq!(held.service, started.service);
         assert_eq!(held.log, started.log);
+    }
+
+    #[test]
+    fn tls_stays_on_or_off_and_takes_other_files() {
+        let plain = configured("");
+        let first = configured("server.tls.cert = \"a\"\nserver.tls.key = \"b\"");
+        let other = configured("server.tls.cert = \"c\"\nserver.tls.key = \"d\"");
+        let (held, waiting) = held_back(&first, plain);
+        assert_eq!(waiting, ["server.tls"]);
+        assert_eq!(held.server.tls, first.server.tls);
+        let (held, waiting) = held_back(&first, other.clone());
+        assert_eq!(waiting, Vec::<&str>::new());
+        assert_eq!(held.server.tls, other.server.tls);
     }
 
     #[test]
