@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::UnixListener;
+use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -25,6 +26,7 @@ use crate::app::readings::readings;
 use crate::app::redirect::redirect_target;
 use crate::app::reload::{Inner, Reload, Reread};
 use crate::app::sockets::Sockets;
+use crate::app::watch::{Outward, watch};
 use crate::config::Config;
 use crate::server::access_log::AccessLog;
 use crate::server::admin::{self, Admin, Pulse};
@@ -42,8 +44,6 @@ use crate::service::{Current, Service};
 use crate::store::Lifecycle as _;
 use crate::telemetry::logging::Level;
 use crate::telemetry::metrics::{Metrics, Reloads, WorkerMetrics};
-use crate::tls::Door;
-use crate::types::time::Clock;
 
 /// How often the store is asked whether it can still commit.
 const STORE_CHECK: Duration = Duration::from_secs(2);
@@ -55,8 +55,7 @@ const STORE_CLOSE: Duration = Duration::from_secs(10);
 pub(super) struct Keeper {
     config: Arc<ArcSwap<Config>>,
     service: Arc<Current>,
-    door: Option<Arc<Door>>,
-    clock: Arc<dyn Clock>,
+    reloaded: Arc<Notify>,
     queues: Queues,
     upkeep: Arc<Upkeep>,
     lifecycle: Lifecycle,
@@ -93,6 +92,7 @@ impl Keeper {
             config.server.max_connections,
             config.server.max_connections_per_address,
         ));
+        let outward = Arc::new(Outward::new(&config.proxy.upstream));
         let mut workers = Vec::new();
         let mut exchangeable = Vec::new();
         let mut metrics = Vec::new();
@@ -132,7 +132,7 @@ impl Keeper {
         }
         let upkeep = Arc::new(Upkeep::default());
         let door = shared.door.as_ref();
-        let readings = readings(&shared.service, &upkeep, writer.as_ref(), door);
+        let readings = readings(&shared.service, &upkeep, writer.as_ref(), door, &outward);
         let events = Arc::clone(&shared.events);
         let counts = Arc::new(Reloads::default());
         let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
@@ -141,6 +141,7 @@ impl Keeper {
             pulse: Arc::new(Pulse::new(ticks)),
             metrics: Metrics::new(metrics, Code::ALL, events, Arc::clone(&counts), readings),
         });
+        let reloaded = Arc::new(Notify::new());
         let reload = Reload::new(Inner {
             reread,
             started: config.clone(),
@@ -149,8 +150,10 @@ impl Keeper {
             keys: Arc::clone(&shared.keys),
             surroundings: shared.surroundings.clone(),
             doorman,
-            door: shared.door.clone(),
+            door: shared.door,
             redirect,
+            outward,
+            reloaded: Arc::clone(&reloaded),
             workers: exchangeable,
             counts,
             level,
@@ -165,8 +168,7 @@ impl Keeper {
         Ok(Self {
             config: in_force,
             reload,
-            door: shared.door,
-            clock: shared.surroundings.clock,
+            reloaded,
             service: shared.service,
             queues: shared.queues,
             upkeep,
@@ -200,9 +202,11 @@ impl Keeper {
         );
         let service = self.service.load_full();
         start(&mut beside, async move { service.watch_streams().await });
-        if let Some(door) = self.door.take() {
-            start(&mut beside, watch(door, Arc::clone(&self.clock)));
-        }
+        let reloaded = Arc::clone(&self.reloaded);
+        start(
+            &mut beside,
+            watch(Arc::clone(&self.config), reloaded, self.reload.clone()),
+        );
         let pulse = Arc::clone(&self.admin.pulse);
         start(
             &mut beside,
@@ -253,18 +257,6 @@ fn start(beside: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'stat
 fn told(outcome: io::Result<()>) {
     if let Err(error) = outcome {
         tracing::error!(%error, "a listener for the operator has ended");
-    }
-}
-
-/// Looks at the certificates' files until dropped.
-async fn watch(door: Arc<Door>, clock: Arc<dyn Clock>) {
-    let mut every = interval(door.settings().reload_interval);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        let (door, now) = (Arc::clone(&door), clock.now());
-        // Files are read, and a disk may be slow. What came of it is logged and counted.
-        drop(spawn_blocking(move || door.look(now)).await);
     }
 }
 

@@ -15,6 +15,7 @@ mod restart;
 mod running;
 mod serve;
 mod sockets;
+mod watch;
 
 pub use self::build::Surroundings;
 pub use self::error::StartError;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::app::watch::Outward;
 use crate::server::outbox::Writer;
 use crate::service::Current;
 use crate::service::upkeep::Upkeep;
@@ -16,6 +17,7 @@ pub(super) fn readings(
     upkeep: &Arc<Upkeep>,
     writer: Option<&Writer>,
     door: Option<&Arc<Door>>,
+    outward: &Arc<Outward>,
 ) -> Vec<Reading> {
     let service = current.load_full();
     let of_store = |name, help, kind, pick: fn(crate::store::Stats) -> u64| {
@@ -98,31 +100,29 @@ pub(super) fn readings(
             read: Box::new(move || lost.load(Ordering::Relaxed)),
         });
     }
-    readings.extend(door.into_iter().flat_map(certificates));
+    readings.push(unusable(door, outward));
+    readings.extend(door.map(turned_away));
     readings
 }
 
-/// The numbers of TLS.
-fn certificates(door: &Arc<Door>) -> [Reading; 2] {
-    let reading = |name, help, pick: fn(&Door) -> u64| {
-        let door = Arc::clone(door);
-        Reading {
-            name,
-            help,
-            kind: Kind::Counter,
-            read: Box::new(move || pick(&door)),
-        }
-    };
-    [
-        reading(
-            "tls_reload_failures",
-            "Certificates that could not be reloaded",
-            Door::failed,
-        ),
-        reading(
-            "tls_handshake_failures",
-            "Handshakes that came to nothing",
-            Door::turned_away,
-        ),
-    ]
+/// Certificates and keys that changed and could not be used, on either side.
+fn unusable(door: Option<&Arc<Door>>, outward: &Arc<Outward>) -> Reading {
+    let (door, outward) = (door.cloned(), Arc::clone(outward));
+    Reading {
+        name: "tls_reload_failures",
+        help: "Certificates that could not be reloaded",
+        kind: Kind::Counter,
+        read: Box::new(move || outward.failed() + door.as_ref().map_or(0, |door| door.failed())),
+    }
+}
+
+/// Handshakes on the public listener.
+fn turned_away(door: &Arc<Door>) -> Reading {
+    let door = Arc::clone(door);
+    Reading {
+        name: "tls_handshake_failures",
+        help: "Handshakes that came to nothing",
+        kind: Kind::Counter,
+        read: Box::new(move || door.turned_away()),
+    }
 }

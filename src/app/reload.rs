@@ -11,14 +11,16 @@
 //! made in [`Inner::prepare`]; its exchange becomes a line of [`Inner::put_in_place`].
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use crate::app::build::{Surroundings, next_service};
 use crate::app::pipelines::Common;
 use crate::app::redirect::redirect_target;
 use crate::app::restart::held_back;
+use crate::app::watch::{self, Outward};
 use crate::config::Config;
 use crate::policy::RouteTable;
 use crate::server::doorman::Doorman;
@@ -55,6 +57,10 @@ pub(super) struct Inner {
     pub(super) door: Option<Arc<Door>>,
     /// Where the redirect listener sends clients.
     pub(super) redirect: Arc<ArcSwap<Target>>,
+    /// Certificates towards the upstream.
+    pub(super) outward: Arc<Outward>,
+    /// Told when another configuration is in force.
+    pub(super) reloaded: Arc<Notify>,
     /// Where each worker finds its pipeline. A worker that has ended takes it along: the log in it
     /// must not outlive the workers.
     pub(super) workers: Vec<Weak<Exchangeable>>,
@@ -72,6 +78,8 @@ struct Next {
     service: Arc<Service>,
     pipelines: Vec<(Arc<Exchangeable>, Pipeline)>,
     certificates: Option<(Arc<Door>, Setup)>,
+    /// What the files towards the upstream are like.
+    outward: u64,
     /// The keys of what needs a restart.
     waiting: Vec<&'static str>,
 }
@@ -90,7 +98,7 @@ impl Reload {
     /// Reads everything again; it takes effect with the next request. Blocks while files are read.
     pub(super) fn run(&self) -> Result<String, String> {
         let inner = &*self.0;
-        let _one = inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = inner.turn();
         manager::reloading();
         match inner.prepare() {
             Ok(next) => {
@@ -108,9 +116,26 @@ impl Reload {
             }
         }
     }
+
+    /// Reads the files of certificates and keys that have changed. Blocks while files are read.
+    pub(super) fn look(&self) {
+        let inner = &*self.0;
+        let _one = inner.turn();
+        if let Some(door) = &inner.door {
+            door.look(inner.surroundings.clock.now());
+        }
+        let workers = inner.workers.iter().filter_map(Weak::upgrade);
+        let proxies = workers.map(|worker| Arc::clone(&worker.load().proxy));
+        let config = inner.in_force.load();
+        inner.outward.look(&config.proxy.upstream, proxies);
+    }
 }
 
 impl Inner {
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads and builds; changes nothing that is in use.
     fn prepare(&self) -> Result<Next, String> {
         let (config, waiting) = held_back(&self.started, (self.reread)()?);
@@ -130,6 +155,7 @@ impl Inner {
             random,
         );
         common.longest_life = self.started.tokens.access_ttl;
+        let outward = watch::fingerprint(&config.proxy.upstream);
         let mut pipelines = Vec::with_capacity(self.workers.len());
         for worker in self.workers.iter().filter_map(Weak::upgrade) {
             let next = common.next(&worker.load(), &old);
@@ -153,6 +179,7 @@ impl Inner {
             service,
             pipelines,
             certificates,
+            outward,
             waiting,
         })
     }
@@ -164,6 +191,7 @@ impl Inner {
             service,
             pipelines,
             certificates,
+            outward,
             waiting,
         } = next;
         for warning in &config.warnings {
@@ -184,7 +212,9 @@ impl Inner {
         for (worker, pipeline) in pipelines {
             worker.store(Arc::new(pipeline));
         }
+        self.outward.saw(outward);
         self.in_force.store(Arc::new(config));
+        self.reloaded.notify_one();
         if waiting.is_empty() {
             "the configuration is reloaded".to_owned()
         } else {

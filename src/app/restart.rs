@@ -49,6 +49,8 @@ impl Hold<'_> {
             handshake_timeout: _,
             body_rate: _,
             client_subject_header: _,
+            // Asked for before each look.
+            tls_reload_interval: _,
             // Told to the doorman.
             max_connections: _,
             max_connections_per_address: _,

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
@@ -14,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use crate::proxy::error::UpstreamError;
 use crate::proxy::settings::{Address, Tls};
 use crate::proxy::stream::Stream;
-use crate::tls::client::{self, BadClient, Files};
+use crate::tls::client::{self, BadClient};
 
 /// Connects to one upstream.
 #[derive(Debug)]
@@ -33,9 +36,16 @@ pub(super) enum Offer {
     Both,
 }
 
-/// Makes TLS of a socket. Sessions are resumed; all connections of one worker share what they know.
+/// Makes TLS of a socket.
 struct Shaker {
     name: ServerName<'static>,
+    /// Exchanged when the files have changed; a handshake that has begun goes on with what it has.
+    ways: ArcSwap<Ways>,
+}
+
+/// One set of files, by what is offered. Sessions are resumed; all connections of one worker share
+/// what they know, and nothing of it outlives the files.
+struct Ways {
     http1: TlsConnector,
     both: TlsConnector,
 }
@@ -56,6 +66,14 @@ impl Connector {
             limit,
             tls,
         })
+    }
+
+    /// Makes connections that are begun from here on with these files' content; no matter to an
+    /// upstream without TLS.
+    pub(super) fn believe(&self, config: &ClientConfig) {
+        if let Some(tls) = &self.tls {
+            tls.ways.store(Arc::new(Ways::new(config)));
+        }
     }
 
     /// Until when a connection that is begun at this moment must stand.
@@ -127,22 +145,12 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 impl Shaker {
     fn new(host: &str, tls: &Tls) -> Result<Self, BadClient> {
-        let identity = tls.identity.as_ref();
-        let config = client::config(Files {
-            ca: tls.ca.as_deref(),
-            identity: identity.map(|(cert, key)| (cert.as_path(), key.as_path())),
-        })?;
+        let config = client::config(tls.files())?;
         let name = tls.server_name.as_deref().unwrap_or(host);
         let bad = |_| BadClient::Name(name.to_owned());
-        let offering = |protocols: &[&[u8]]| {
-            let mut config = config.clone();
-            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-            TlsConnector::from(Arc::new(config))
-        };
         Ok(Self {
             name: ServerName::try_from(name.to_owned()).map_err(bad)?,
-            http1: offering(&[b"http/1.1"]),
-            both: offering(&[b"h2", b"http/1.1"]),
+            ways: ArcSwap::from_pointee(Ways::new(&config)),
         })
     }
 
@@ -152,15 +160,34 @@ impl Shaker {
         offer: Offer,
         deadline: Instant,
     ) -> Result<Stream, UpstreamError> {
+        let ways = self.ways.load_full();
         let connector = match offer {
-            Offer::Http1 => &self.http1,
-            Offer::Both => &self.both,
+            Offer::Http1 => &ways.http1,
+            Offer::Both => &ways.both,
         };
         let shaking = connector.connect(self.name.clone(), socket);
         match timeout_at(deadline, shaking).await {
             Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
             Ok(Err(error)) => Err(UpstreamError::Unreachable(error)),
             Err(_) => Err(UpstreamError::Timeout),
+        }
+    }
+}
+
+impl Ways {
+    fn new(config: &ClientConfig) -> Self {
+        // Its own, and empty: workers share no lock, and a session of before was verified by what
+        // was believed then.
+        let sessions = Resumption::default();
+        let offering = |protocols: &[&[u8]]| {
+            let mut config = config.clone();
+            config.resumption = sessions.clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            TlsConnector::from(Arc::new(config))
+        };
+        Self {
+            http1: offering(&[b"http/1.1"]),
+            both: offering(&[b"h2", b"http/1.1"]),
         }
     }
 }

@@ -53,6 +53,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use rustls::ClientConfig;
 
 use crate::guard::Permit;
 use crate::proxy::exchange::Exchange;
@@ -103,7 +104,7 @@ struct Limits {
 
 impl Proxy {
     /// A proxy with an empty pool. Nothing is connected before the first request; the files that TLS
-    /// needs are read here and not again.
+    /// needs are read here. When they change, somebody has to say so ([`Proxy::believe`]).
     ///
     /// # Errors
     ///
@@ -125,6 +126,12 @@ impl Proxy {
             core.upgrades.count_on(&self.core.upgrades);
         }
         Ok(next)
+    }
+
+    /// Makes connections to the upstream, from here on, with what its files hold by now. Connections
+    /// that stand go on.
+    pub fn believe(&self, config: &ClientConfig) {
+        self.core.pool.connector.believe(config);
     }
 
     fn with_idle_limit(settings: Settings, idle: Duration) -> Result<Self, BadClient> {

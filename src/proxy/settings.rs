@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use crate::tls::client::Files;
+
 /// The upstream and how it is spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -80,6 +82,17 @@ pub struct Tls {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// The name that the upstream's certificate must have; none = the host.
     pub server_name: Option<String>,
+}
+
+impl Tls {
+    /// The files that are read.
+    pub fn files(&self) -> Files<'_> {
+        let identity = self.identity.as_ref();
+        Files {
+            ca: self.ca.as_deref(),
+            identity: identity.map(|(cert, key)| (cert.as_path(), key.as_path())),
+        }
+    }
 }
 
 impl Address {

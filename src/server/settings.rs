@@ -38,6 +38,8 @@ pub struct Settings {
     pub proxy_protocol: bool,
     /// TLS of the public listener, if it speaks TLS.
     pub tls: Option<tls::Settings>,
+    /// How often the files of certificates and keys are looked at, on either side.
+    pub tls_reload_interval: Duration,
     /// The header that tells the application the subject of a client's certificate, if any.
     pub client_subject_header: Option<HeaderName>,
     /// The listener that only says where the site is, if any.

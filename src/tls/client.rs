@@ -21,6 +21,16 @@ pub struct Files<'a> {
     pub identity: Option<(&'a Path, &'a Path)>,
 }
 
+impl Files<'_> {
+    /// What they hold, as one number. The system's roots are not in it: they are many files, and
+    /// change with the system.
+    pub fn fingerprint(self) -> u64 {
+        let identity = self.identity.into_iter();
+        let pair = identity.flat_map(|(cert, key)| [cert, key]);
+        files::fingerprint(self.ca.into_iter().chain(pair))
+    }
+}
+
 /// Why there is no configuration. Each text names the key that is to blame.
 #[derive(Debug, thiserror::Error)]
 pub enum BadClient {

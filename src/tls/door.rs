@@ -5,7 +5,6 @@
 //! are told once, and are counted. The files are opened by name each time, so that a mounted folder
 //! that is swapped as a whole (Kubernetes swaps a link) is followed.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +16,7 @@ use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 
-use crate::tls::files::{BadFile, chain, chain_and_key, content};
+use crate::tls::files::{BadFile, chain, chain_and_key, fingerprint};
 use crate::tls::names::{ByName, expires};
 use crate::tls::provider;
 use crate::tls::settings::{ClientAuth, Pair, Settings};
@@ -89,7 +88,7 @@ impl Setup {
     /// Reads the files; they must be usable.
     pub fn read(settings: Settings, now: Timestamp) -> Result<Self, BadSetup> {
         Ok(Self {
-            seen: fingerprint(&settings),
+            seen: fingerprint(settings.files()),
             config: build(&settings, now)?,
             settings,
         })
@@ -144,7 +143,7 @@ impl Door {
     /// Reads the files if they have changed. Files that cannot be used are told once, not at every
     /// look.
     pub fn look(&self, now: Timestamp) -> Outcome {
-        let is = fingerprint(&self.settings());
+        let is = fingerprint(self.settings().files());
         if std::mem::replace(&mut *self.lock(), is) == is {
             return Outcome::Same;
         }
@@ -169,16 +168,6 @@ impl Door {
     fn lock(&self) -> std::sync::MutexGuard<'_, u64> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What the files hold, as one number; a file that cannot be read counts as a content of its own.
-fn fingerprint(settings: &Settings) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for path in settings.files() {
-        let held = content(path).ok();
-        held.as_ref().map(|text| text.as_slice()).hash(&mut hasher);
-    }
-    hasher.finish()
 }
 
 fn build(settings: &Settings, now: Timestamp) -> Result<ServerConfig, BadSetup> {
@@ -244,7 +233,6 @@ fn certified(pair: &Pair, now: Timestamp) -> Result<CertifiedKey, BadSetup> {
 mod tests {
     use super::*;
     use std::path::Path;
-    use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -265,7 +253,6 @@ mod tests {
                 key: folder.join("tls.key"),
             }],
             client_auth: ClientAuth::Off,
-            reload_interval: Duration::from_secs(1),
         }
     }
 

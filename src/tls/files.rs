@@ -1,6 +1,7 @@
 //! Certificates and private keys from PEM files (RFC 7468).
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -67,9 +68,14 @@ pub fn chain_and_key(
     Ok((chain, key))
 }
 
-/// What a file holds.
-pub(super) fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    read(path)
+/// What the files hold, as one number; a file that cannot be read counts as a content of its own.
+pub(super) fn fingerprint<'a>(paths: impl Iterator<Item = &'a Path>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        let held = read(path).ok();
+        held.as_ref().map(|text| text.as_slice()).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {

@@ -1,17 +1,14 @@
 //! What the TLS side of the public listener is told by the configuration.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-/// Certificates, clients' certificates, times.
+/// Certificates and clients' certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// At least one; the first is for names that no other one is for.
     pub pairs: Vec<Pair>,
     /// Whether clients have certificates.
     pub client_auth: ClientAuth,
-    /// How often the files are looked at.
-    pub reload_interval: Duration,
 }
 
 /// A certificate chain and its key, in files.
@@ -52,8 +49,8 @@ impl ClientAuth {
 
 impl Settings {
     /// Every file that is read, in a fixed order.
-    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
         let pairs = self.pairs.iter().flat_map(|pair| [&pair.cert, &pair.key]);
-        pairs.chain(self.client_auth.ca())
+        pairs.chain(self.client_auth.ca()).map(PathBuf::as_path)
     }
 }

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use crate::client::{Ask, Connection};
 use crate::harness::TestApp;
-use crate::tls::Site;
+use crate::site::Site;
 
 /// What the metrics page says was dropped for this reason, out of all that were.
 async fn only(app: &TestApp, reason: &str) -> u64 {

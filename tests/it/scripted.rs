@@ -1,7 +1,7 @@
 //! An application that does with each connection what a test says: hold an answer back, stop in its
 //! middle, never read. And the client's end of the same: a socket under the test's own hand.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -28,7 +28,7 @@ pub(crate) fn serve(play: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketA
 }
 
 /// Reads one request head; whatever of the body came with it is left out.
-pub(crate) fn head(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn head(stream: &mut impl Read) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

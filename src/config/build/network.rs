@@ -66,6 +66,7 @@ pub(super) fn build(
         ),
         body_rate: u64::from(desk.number("server.body_rate", server.body_rate, 0..=1_000_000)),
         handshake_timeout: tls::handshake_timeout(desk, &server.tls),
+        tls_reload_interval: tls::reload_interval(desk, &server.tls),
         proxy_protocol: server.proxy_protocol,
         tls: tls::build(desk, server),
         client_subject_header: tls::subject_header(desk, &server.tls),

@@ -17,11 +17,6 @@ pub(super) fn is_on(server: &Server) -> bool {
 /// The listener's TLS; `None` when it speaks none.
 pub(super) fn build(desk: &mut Desk<'_>, server: &Server) -> Option<Settings> {
     let tls = &server.tls;
-    let reload_interval = desk.duration(
-        "server.tls.reload_interval",
-        &tls.reload_interval,
-        secs(1)..=secs(DAY),
-    );
     let client_auth = client_auth(desk, tls);
     let pairs = pairs(desk, tls);
     if !is_on(server) {
@@ -34,11 +29,7 @@ pub(super) fn build(desk: &mut Desk<'_>, server: &Server) -> Option<Settings> {
         }
         return None;
     }
-    Some(Settings {
-        pairs,
-        client_auth,
-        reload_interval,
-    })
+    Some(Settings { pairs, client_auth })
 }
 
 /// The header that tells the application the subject of a client's certificate.
@@ -65,6 +56,15 @@ pub(super) fn subject_header(desk: &mut Desk<'_>, tls: &Tls) -> Option<HeaderNam
         );
     }
     Some(name)
+}
+
+/// How often files are looked at: also those of the upstream, so it counts without a certificate.
+pub(super) fn reload_interval(desk: &mut Desk<'_>, tls: &Tls) -> std::time::Duration {
+    desk.duration(
+        "server.tls.reload_interval",
+        &tls.reload_interval,
+        secs(1)..=secs(DAY),
+    )
 }
 
 /// Time for a handshake.

@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{HELLO, get, send, settings, text};
 use crate::proxy::{Address, Proxy, Settings, Tls, UpstreamError};
+use crate::tls::client;
 
 /// One who signs certificates, and files for what was signed.
 struct Authority {
@@ -298,6 +299,25 @@ async fn sessions_are_resumed() {
     }
     let kinds = kinds.lock().unwrap().clone();
     assert!(kinds.contains(&HandshakeKind::Resumed), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn no_session_outlives_the_files_that_it_was_verified_by() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = Server::new(authority.sign("localhost", |_| {}), HTTP1);
+    let (port, kinds) = server.start().await;
+    let mut settings = secured("localhost", port, believing(&authority));
+    settings.idle_timeout = std::time::Duration::ZERO;
+    let proxy = Proxy::new(settings).unwrap();
+    for _ in 0..2 {
+        proxy.believe(&client::config(believing(&authority).files()).unwrap());
+        text(send(&proxy, get("/")).await.unwrap()).await.unwrap();
+    }
+    let kinds = kinds.lock().unwrap().clone();
+    assert!(!kinds.contains(&HandshakeKind::Resumed), "{kinds:?}");
+    proxy.believe(&client::config(believing(&other).files()).unwrap());
+    let error = send(&proxy, get("/")).await.unwrap_err();
+    assert!(reasons(&error).contains("UnknownIssuer"), "{error:?}");
 }
 
 #[tokio::test]
