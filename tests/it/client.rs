@@ -1,10 +1,11 @@
 //! A small HTTP/1.1 client that sends exactly what it is told and hides nothing of the answer.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -169,10 +170,15 @@ impl Ask {
     }
 }
 
+/// What a connection runs over.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + fmt::Debug + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + fmt::Debug + Unpin + Send> Wire for T {}
+
 /// A connection that is kept.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     host: String,
     read: Vec<u8>,
 }
@@ -180,9 +186,15 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) async fn open(to: SocketAddr) -> Self {
         let stream = timeout(DEADLINE, TcpStream::connect(to)).await;
+        let stream = stream.expect("a connection in time").expect("a connection");
+        Self::over(stream, &to.to_string())
+    }
+
+    /// Over a stream that stands, to this host.
+    pub(crate) fn over(stream: impl Wire + 'static, host: &str) -> Self {
         Self {
-            stream: stream.expect("a connection in time").expect("a connection"),
-            host: to.to_string(),
+            stream: Box::new(stream),
+            host: host.to_owned(),
             read: Vec::new(),
         }
     }

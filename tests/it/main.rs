@@ -41,6 +41,7 @@ mod program;
 mod proxy_protocol;
 mod refresh;
 mod reload;
+mod reload_tls;
 mod renewal;
 mod restart;
 mod routes;
