@@ -74,6 +74,22 @@ impl Client {
         timeout(DEADLINE, asking).await.expect("an answer in time")
     }
 
+    /// Asks several things at once, and reads the whole answers.
+    pub(crate) async fn ask_at_once(
+        &mut self,
+        requests: Vec<Request<Full<Bytes>>>,
+    ) -> Vec<hyper::Result<Response<Bytes>>> {
+        let mut asking = JoinSet::new();
+        for request in requests {
+            let mut one = Self {
+                sender: self.sender.clone(),
+                _task: JoinSet::new(),
+            };
+            asking.spawn(async move { one.ask(request).await });
+        }
+        asking.join_all().await
+    }
+
     /// GET.
     pub(crate) async fn get(&mut self, target: &str) -> Response<Bytes> {
         let request = Request::get(target).body(Full::default());

@@ -36,6 +36,7 @@ mod live_h2;
 mod login;
 mod operator;
 mod policy;
+mod pressing;
 mod process;
 mod program;
 mod proxy_protocol;

@@ -1,5 +1,6 @@
 //! A reload changes everything that can be changed while requests are served, all of it or nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,10 +8,11 @@ use sidegate::control::reply::Reply;
 use sidegate::control::request::Request;
 use sidegate::control::wire;
 
-use crate::actors::Actor;
 use crate::client::{Answer, Ask, Connection, DEADLINE};
 use crate::harness::{PASSWORD, TestApp, until};
+use crate::pressing::{Crowd, Upload, Way};
 use crate::scripted::Held;
+use crate::site::Site;
 use crate::upstream::Echo;
 use crate::websocket::{echo, handshake, shake};
 
@@ -309,67 +311,77 @@ fn configuration(n: usize) -> String {
     )
 }
 
-/// Asks without pause until told to stop; returns how many answers came.
-async fn press(ann: Actor, stop: tokio::sync::watch::Receiver<bool>) -> usize {
-    let mut connection = Connection::open(ann.to).await;
-    let mut answers = 0;
-    while !*stop.borrow() {
-        if answers % 7 == 0 {
-            connection = Connection::open(ann.to).await;
-        }
-        let answer = connection.ask(&ann.dress(Ask::new("GET", "/whoami"))).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        let native = received(&answer, "x-user-id");
-        let other = received(&answer, "x-forwarded-user");
-        assert!(
-            native.is_some() != other.is_some(),
-            "half of each: {}",
-            answer.text()
-        );
-        let health = connection.ask(&Ask::new("GET", "/auth/health")).await;
-        assert_eq!(health.status, 200);
-        answers += 2;
-    }
-    answers
+/// The identity is written by one of the two presets.
+fn of_one_configuration(answer: &Answer) {
+    let native = received(answer, "x-user-id");
+    let other = received(answer, "x-forwarded-user");
+    assert!(
+        native.is_some() != other.is_some(),
+        "half of each: {}",
+        answer.text()
+    );
 }
 
-#[tokio::test]
-async fn no_request_fails_while_the_configuration_is_exchanged_fifty_times() {
-    let app = TestApp::with(&configuration(0)).await;
-    let ann = app.user("ann").await;
-    let (stop, stopped) = tokio::sync::watch::channel(false);
+/// Clients of every protocol ask and upload while the configuration is exchanged fifty times.
+async fn exchange(site: Option<&Site>) {
+    let tls = site.map(Site::section).unwrap_or_default();
+    let text = |n| format!("{}{tls}", configuration(n));
+    let app = TestApp::with(&text(0)).await;
+    app.account("ann", &["user"]).await;
+    let way = Way::new(app.address, site);
+    let crowd = Crowd {
+        way: way.clone(),
+        who: way.login("ann", PASSWORD).await,
+        seen: Arc::default(),
+        judge: of_one_configuration,
+    };
     let mut clients = tokio::task::JoinSet::new();
-    for _ in 0..4 {
-        clients.spawn(press(ann.clone(), stopped.clone()));
-    }
+    crowd.press(&mut clients);
     for n in 1..=50 {
-        app.rewrite(&configuration(n));
+        let mut uploads = Vec::new();
+        if n % 10 == 0 {
+            for is_http2 in [false, true] {
+                let path = format!("/through/{n}/{is_http2}");
+                uploads.push(Upload::begin(&way, &crowd.who, &path, is_http2).await);
+                until(|| app.upstream.saw(&path).then_some(())).await;
+            }
+        }
+        app.rewrite(&text(n));
         // By the operator's socket, so that the clients go on asking meanwhile.
         let socket = app.home().join("control.sock");
         let reply = wire::call(&socket, &Request::Reload, DEADLINE).await;
         assert!(matches!(reply.expect("a reply"), Reply::Done(_)));
         // What the next request finds is the new one, wholly.
         let (there, gone) = [("even", "odd"), ("odd", "even")][n % 2];
-        assert_eq!(app.anon().get(&format!("/{there}")).await.status, 200);
-        assert_eq!(app.anon().get(&format!("/{gone}")).await.status, 401);
-        assert_eq!(
-            app.anon()
-                .get(&format!("/{there}-auth/health"))
-                .await
-                .status,
-            200
-        );
-        assert_eq!(
-            app.anon().get(&format!("/{gone}-auth/health")).await.status,
-            401
-        );
+        for (path, status) in [
+            (format!("/{there}"), 200),
+            (format!("/{gone}"), 401),
+            (format!("/{there}-auth/health"), 200),
+            (format!("/{gone}-auth/health"), 401),
+        ] {
+            let answer = way.ask(&Ask::new("GET", &path)).await;
+            assert_eq!(answer.status, status, "{path}");
+        }
+        for upload in uploads {
+            of_one_configuration(&upload.finish().await.expect("an answer"));
+        }
     }
-    stop.send(true).expect("clients");
-    while let Some(answers) = clients.join_next().await {
-        assert!(answers.expect("no failed request") > 0);
+    crowd.seen.more(50).await;
+    crowd.seen.stop();
+    while let Some(client) = clients.join_next().await {
+        client.expect("no failed request");
     }
-    until(|| (app.upstream.count() > 0).then_some(())).await;
     assert_eq!(number(&app, "sidegate_config_generation").await, 51);
+}
+
+#[tokio::test]
+async fn no_request_fails_while_the_configuration_is_exchanged_fifty_times() {
+    exchange(None).await;
+}
+
+#[tokio::test]
+async fn no_request_over_tls_fails_while_the_configuration_is_exchanged_fifty_times() {
+    exchange(Some(&Site::new())).await;
 }
 
 #[tokio::test]

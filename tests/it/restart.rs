@@ -6,14 +6,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
 
 use crate::actors::Actor;
-use crate::client::{Ask, Connection};
+use crate::client::Ask;
 use crate::harness::until;
+use crate::pressing::{Crowd, Seen, Upload, Way};
 use crate::program::{PASSWORD, Program, Server};
+use crate::site::Site;
 
 /// A listening socket that outlives every server, as the service manager holds it.
 fn held() -> (TcpListener, SocketAddr) {
@@ -26,106 +27,87 @@ fn copy(listener: &TcpListener) -> OwnedFd {
     listener.try_clone().expect("a copy").into()
 }
 
-/// What the clients of a test saw.
-#[derive(Debug, Default)]
-struct Seen {
-    stop: AtomicBool,
-    answers: AtomicUsize,
-}
-
-impl Seen {
-    fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    fn answered(&self) {
-        self.answers.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Waits until so many more answers have come.
-    async fn more(&self, answers: usize) {
-        let enough = self.answers.load(Ordering::Relaxed) + answers;
-        until(|| (self.answers.load(Ordering::Relaxed) >= enough).then_some(())).await;
-    }
-}
-
-/// Asks without pause on one connection, for as long as the server keeps it.
-async fn keep_asking(ann: Actor, seen: Arc<Seen>) -> Vec<Actor> {
-    let ask = ann.dress(Ask::new("GET", "/orders"));
-    while !seen.is_over() {
-        let mut connection = Connection::open(ann.to).await;
-        loop {
-            let answer = connection.ask(&ask).await;
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            seen.answered();
-            if answer.header("connection") == Some("close") || seen.is_over() {
-                break;
-            }
-        }
-    }
-    Vec::new()
-}
-
-/// Asks without pause, each time on a fresh connection.
-async fn ask_afresh(ann: Actor, seen: Arc<Seen>) -> Vec<Actor> {
-    while !seen.is_over() {
-        let answer = ann.get("/orders").await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        seen.answered();
-    }
-    Vec::new()
-}
-
-/// Logs in without pause; gives all that was granted.
-async fn log_in(anon: Actor, seen: Arc<Seen>) -> Vec<Actor> {
+/// Logs in again and again, as fast as a user may have sessions; gives all that was granted.
+async fn log_in(way: Way, seen: Arc<Seen>) -> Vec<Actor> {
     let mut granted = Vec::new();
-    while !seen.is_over() {
-        granted.push(anon.login("ann", PASSWORD).await);
+    while !seen.is_over() && granted.len() < 900 {
+        granted.push(way.login("ann", PASSWORD).await);
         seen.answered();
+        seen.more(10).await;
     }
     granted
 }
 
-#[tokio::test]
-async fn a_rolling_restart_on_a_held_socket_fails_no_request_and_loses_no_log_in() {
+/// Clients of every protocol ask, upload and log in while five processes follow each other on one socket.
+async fn rolling_restart(site: Option<&Site>) {
     let program = Program::with_ann();
-    program.configure(
-        "[limits]\nlogin = \"100000/s\"\nrefresh = \"100000/s\"\n[sessions]\nmax_per_user = 1000\n",
-    );
+    let tls = site.map(Site::section).unwrap_or_default();
+    program.configure(&format!(
+        "[limits]\nlogin = \"100000/s\"\nrefresh = \"100000/s\"\n[sessions]\nmax_per_user = 1000\n{tls}"
+    ));
     let (listener, address) = held();
     let mut server = program.begin_on(vec![copy(&listener)], "public", "");
     server.serving().await;
     assert_eq!(server.address, address);
-    let ann = Actor::anonymous(address).login("ann", PASSWORD).await;
-    let seen = Arc::new(Seen::default());
+    let way = Way::new(address, site);
+    let crowd = Crowd {
+        way: way.clone(),
+        who: way.login("ann", PASSWORD).await,
+        seen: Arc::default(),
+        judge: |_| {},
+    };
+    let seen = &crowd.seen;
     let mut clients = JoinSet::new();
-    for _ in 0..2 {
-        clients.spawn(keep_asking(ann.clone(), Arc::clone(&seen)));
-        clients.spawn(ask_afresh(ann.clone(), Arc::clone(&seen)));
-    }
-    clients.spawn(log_in(Actor::anonymous(address), Arc::clone(&seen)));
-    for _ in 0..5 {
-        seen.more(50).await;
+    crowd.press(&mut clients);
+    let mut logins = JoinSet::new();
+    logins.spawn(log_in(way.clone(), Arc::clone(seen)));
+    for n in 0..5 {
+        seen.more(200).await;
+        let mut uploads = Vec::new();
+        for is_http2 in [false, true] {
+            let path = format!("/through/{n}/{is_http2}");
+            uploads.push(Upload::begin(&way, &crowd.who, &path, is_http2).await);
+            until(|| program.upstream.saw(&path).then_some(())).await;
+        }
         server.signal("TERM");
         let mut next = program.begin_on(vec![copy(&listener)], "public", "");
+        server.said("finishing what is in flight").await;
+        for upload in uploads {
+            assert!(upload.finish().await.is_some(), "it was heard");
+        }
         assert_eq!(server.ended().await.code(), Some(0));
         next.serving().await;
         // Its control socket is not the old one's to remove.
         program.done(&["healthcheck"]);
         server = next;
     }
-    seen.more(50).await;
-    seen.stop.store(true, Ordering::Relaxed);
-    let mut granted = Vec::new();
+    seen.more(200).await;
+    seen.stop();
     while let Some(client) = clients.join_next().await {
-        granted.extend(client.expect("a client whose every request was answered"));
+        client.expect("a client whose every request was answered");
     }
+    let granted = logins.join_next().await.expect("a client");
+    let granted = granted.expect("a client whose every request was answered");
     assert!(!granted.is_empty());
-    for mut actor in granted {
-        actor.refresh().await;
+    for actor in granted {
+        let body = serde_json::json!({"refreshToken": actor.refresh_token});
+        let answer = way
+            .ask(&Ask::new("POST", "/auth/refresh").json(&body))
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
     server.signal("TERM");
     assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_rolling_restart_on_a_held_socket_fails_no_request_and_loses_no_log_in() {
+    rolling_restart(None).await;
+}
+
+#[tokio::test]
+async fn a_rolling_restart_over_tls_fails_no_request_and_loses_no_log_in() {
+    rolling_restart(Some(&Site::new())).await;
 }
 
 #[tokio::test]

@@ -80,11 +80,14 @@ impl Site {
 
     /// The configuration of an app with these files and this text on top.
     pub(crate) fn with(&self, tls: &str, more: &str) -> String {
-        format!(
-            "[policy]\ndefault = \"public\"\n[server.tls]\ncert = {:?}\nkey = {:?}\n{tls}\n{more}",
-            self.file("tls.crt"),
-            self.file("tls.key"),
-        )
+        let section = self.section();
+        format!("[policy]\ndefault = \"public\"\n{section}{tls}\n{more}")
+    }
+
+    /// `[server.tls]` with these files.
+    pub(crate) fn section(&self) -> String {
+        let (cert, key) = (self.file("tls.crt"), self.file("tls.key"));
+        format!("[server.tls]\ncert = {cert:?}\nkey = {key:?}\n")
     }
 
     pub(crate) fn client(&self) -> ClientConfig {

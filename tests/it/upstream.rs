@@ -36,6 +36,15 @@ impl Echo {
         std::mem::take(&mut *self.heads.lock().expect("the heads"))
     }
 
+    /// Whether a request for this target has come, while the heads are not taken.
+    pub(crate) fn saw(&self, target: &str) -> bool {
+        let target = format!(" {target} ");
+        let heads = self.heads.lock().expect("the heads");
+        heads
+            .iter()
+            .any(|head| String::from_utf8_lossy(head).contains(&target))
+    }
+
     /// How many requests came since the heads were taken.
     pub(crate) fn count(&self) -> usize {
         self.heads.lock().expect("the heads").len()

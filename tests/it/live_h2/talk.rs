@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::actors::Actor;
-use crate::client::DEADLINE;
+use crate::client::{DEADLINE, Wire};
 use crate::harness::TestApp;
 use crate::served::{Fed, Feeder};
 
@@ -40,14 +40,19 @@ impl Talk {
     pub(crate) async fn open(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).await.expect("a connection");
         stream.set_nodelay(true).expect("a socket");
+        let mut talk = Self::over(stream, to).await;
+        assert_eq!(talk.status("/auth/health").await, StatusCode::OK);
+        talk
+    }
+
+    /// Over a stream that stands.
+    pub(crate) async fn over(stream: impl Wire + 'static, to: SocketAddr) -> Self {
         let standing = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
         let standing = timeout(DEADLINE, standing).await.expect("in time");
         let (sender, connection) = standing.expect("a connection of HTTP/2");
         let mut life = JoinSet::new();
         life.spawn(async move { drop(connection.await) });
-        let mut talk = Self { to, sender, life };
-        assert_eq!(talk.status("/auth/health").await, StatusCode::OK);
-        talk
+        Self { to, sender, life }
     }
 
     /// A request of somebody's.
@@ -72,8 +77,16 @@ impl Talk {
             .await
             .expect("in time")
             .expect("a connection");
+        self.try_send(request).await.expect("an answer")
+    }
+
+    /// The same, whatever comes of it.
+    pub(crate) async fn try_send(
+        &mut self,
+        request: Request<Fed>,
+    ) -> hyper::Result<Response<Incoming>> {
         let answer = timeout(DEADLINE, self.sender.send_request(request)).await;
-        answer.expect("in time").expect("an answer")
+        answer.expect("in time")
     }
 
     /// The status that anybody is answered.
