@@ -31,6 +31,7 @@ mod intake;
 mod leaks;
 mod life;
 mod limits;
+mod listening;
 mod live;
 mod live_h2;
 mod login;

@@ -105,6 +105,17 @@ access = false
         std::fs::write(self.config(), text).expect("a configuration");
     }
 
+    /// Listens there.
+    pub(crate) fn configure_listen(&self, listen: &str) {
+        let text = std::fs::read_to_string(self.config()).expect("a configuration");
+        let text = text.replacen(
+            "listen = \"127.0.0.1:0\"",
+            &format!("listen = {listen:?}"),
+            1,
+        );
+        std::fs::write(self.config(), text).expect("a configuration");
+    }
+
     /// Adds a line to the section `[store]`.
     pub(crate) fn configure_store(&self, line: &str) {
         let text = std::fs::read_to_string(self.config()).expect("a configuration");
@@ -158,6 +169,20 @@ access = false
     pub(crate) async fn serve(&self) -> Server {
         let mut command = self.command();
         command.arg("serve").stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut server = watched(command.spawn().expect("a process"));
+        server.serving().await;
+        server
+    }
+
+    /// The same where so many files may be open, at most.
+    pub(crate) async fn serve_with_files(&self, most: u32) -> Server {
+        let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script, BINARY, "--config"]);
+        command.arg(self.config()).arg("serve");
+        command.current_dir(self.home.path()).env_clear();
+        command.stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut server = watched(command.spawn().expect("a process"));
         server.serving().await;
