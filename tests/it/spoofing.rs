@@ -9,7 +9,7 @@ const RULES: &str = "[[rule]]\npath = \"/public/**\"\naccess = \"public\"\n\
                      [[rule]]\npath = \"/optional/**\"\naccess = \"optional\"\n";
 
 /// Names that only we may set, from every preset, and what applications take for them.
-const MANAGED: &[&str] = &[
+pub(crate) const MANAGED: &[&str] = &[
     "x-user-id",
     "x-user-name",
     "x-user-email",
@@ -56,7 +56,7 @@ const MANAGED: &[&str] = &[
 ];
 
 /// A name as a lenient reader may still take it.
-fn spellings(name: &str) -> Vec<String> {
+pub(crate) fn spellings(name: &str) -> Vec<String> {
     let with = |by: &str| name.replace(['-', '_'], by);
     let mut capital = true;
     let title = name.chars().map(|c| {
