@@ -11,7 +11,7 @@ use crate::app::build::Shared;
 use crate::app::error::StartError;
 use crate::control::listener as control_listener;
 use crate::server::admin;
-use crate::server::inherited::Inherited;
+use crate::server::inherited::{BadInheritance, Inherited};
 use crate::server::listener::Bound;
 use crate::server::redirect;
 
@@ -41,13 +41,16 @@ impl Sockets {
             None => Bound::bind(&settings.listen, settings.threads),
         };
         let public = public.map_err(cannot)?;
-        let redirect = match settings.redirect_listen {
-            Some(address) => Some(redirect::bind(address).map_err(|error| StartError::Listen {
-                address: address.to_string(),
-                key: "server.redirect_listen",
-                error,
-            })?),
-            None => None,
+        let redirect = match (inherited.redirect, settings.redirect_listen) {
+            (Some(socket), Some(_)) => {
+                tracing::info!(
+                    "the redirect socket was handed over; server.redirect_listen is not used"
+                );
+                Some(socket)
+            }
+            // The key is what says that there is https to send clients to.
+            (Some(_), None) => return Err(BadInheritance::RedirectIsOff.into()),
+            (None, address) => address.map(bind_redirect).transpose()?,
         };
         let admin = match inherited.admin {
             Some(socket) => {
@@ -82,6 +85,14 @@ impl Sockets {
             .as_ref()
             .and_then(|socket| socket.local_addr().ok())
     }
+}
+
+fn bind_redirect(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    redirect::bind(address).map_err(|error: io::Error| StartError::Listen {
+        address: address.to_string(),
+        key: "server.redirect_listen",
+        error,
+    })
 }
 
 fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {

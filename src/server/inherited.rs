@@ -2,15 +2,18 @@
 //!
 //! Such a socket stays open when this process ends, so connections that come meanwhile wait for the
 //! next process instead of being refused. Sockets are taken only if `LISTEN_PID` says that they are
-//! meant for this process. `LISTEN_FDNAMES` may call them `public` and `admin`; of sockets with other
-//! names, or none, the first is the public one.
+//! meant for this process. `LISTEN_FDNAMES` may call them `public`, `admin` and `redirect`; of sockets
+//! with other names, or none, the first is the public one.
+//!
+//! A TCP socket asks whether its quiet clients are still there, as those of our own do, unless
+//! whoever opened it has said how already.
 
 use std::io;
 
 use listenfd::ListenFd;
 use socket2::SockRef;
 
-use crate::server::listener::BoundSocket;
+use crate::server::listener::{BoundSocket, KEEPALIVE};
 
 /// The most sockets that are looked at.
 const MOST: usize = 8;
@@ -22,6 +25,8 @@ pub struct Inherited {
     pub public: Option<BoundSocket>,
     /// The admin listener.
     pub admin: Option<std::net::TcpListener>,
+    /// The listener that sends clients to https.
+    pub redirect: Option<std::net::TcpListener>,
 }
 
 impl Inherited {
@@ -50,7 +55,11 @@ impl Inherited {
             match (role, socket) {
                 (Role::Public, socket) => taken.public = Some(socket),
                 (Role::Admin, BoundSocket::Tcp(socket)) => taken.admin = Some(socket),
-                (Role::Admin, BoundSocket::Unix(_)) => return Err(BadInheritance::AdminIsUnix),
+                (Role::Redirect, BoundSocket::Tcp(socket)) => taken.redirect = Some(socket),
+                (Role::Admin, BoundSocket::Unix(_)) => return Err(BadInheritance::Unix("admin")),
+                (Role::Redirect, BoundSocket::Unix(_)) => {
+                    return Err(BadInheritance::Unix("redirect"));
+                }
             }
         }
         Ok(taken)
@@ -61,6 +70,18 @@ impl Inherited {
 enum Role {
     Public,
     Admin,
+    Redirect,
+}
+
+impl Role {
+    /// The role that only this name gives.
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "admin" => Some(Self::Admin),
+            "redirect" => Some(Self::Redirect),
+            _ => None,
+        }
+    }
 }
 
 /// What each socket is for.
@@ -70,16 +91,15 @@ fn roles(names: Option<&str>, count: usize) -> Result<Vec<Role>, BadInheritance>
         return Err(BadInheritance::Names);
     }
     let name = |index: usize| names.get(index).copied().unwrap_or_default();
-    let is_admin = |index: &usize| name(*index) == "admin";
-    let mut others = (0..count).filter(|index| !is_admin(index));
+    let mut others = (0..count).filter(|index| Role::named(name(*index)).is_none());
     let named = (0..count).find(|index| name(*index) == "public");
     let public = named.or_else(|| others.next());
     let mut roles = Vec::with_capacity(count);
     for index in 0..count {
-        let role = match (public == Some(index), is_admin(&index)) {
-            (true, _) => Role::Public,
-            (false, true) => Role::Admin,
-            (false, false) => return Err(BadInheritance::Unknown(name(index).to_owned())),
+        let role = match Role::named(name(index)) {
+            Some(role) => role,
+            None if public == Some(index) => Role::Public,
+            None => return Err(BadInheritance::Unknown(name(index).to_owned())),
         };
         if roles.contains(&role) {
             return Err(BadInheritance::Twice(name(index).to_owned()));
@@ -96,6 +116,7 @@ fn socket(handed: &mut ListenFd, index: usize) -> io::Result<BoundSocket> {
     if let Ok(tcp) = handed.take_tcp_listener(index) {
         let tcp = tcp.ok_or_else(nothing)?;
         listens(&SockRef::from(&tcp))?;
+        asks_quiet_clients(&SockRef::from(&tcp))?;
         tcp.set_nonblocking(true)?;
         return Ok(BoundSocket::Tcp(tcp));
     }
@@ -114,24 +135,38 @@ fn listens(socket: &SockRef<'_>) -> io::Result<()> {
     }
 }
 
+/// What is accepted inherits it: no call per connection.
+fn asks_quiet_clients(socket: &SockRef<'_>) -> io::Result<()> {
+    if socket.keepalive()? {
+        return Ok(());
+    }
+    socket.set_tcp_keepalive(&KEEPALIVE)
+}
+
 /// Why the sockets that were handed over cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadInheritance {
     /// More than could be meant.
-    #[error("LISTEN_FDS hands over {0} sockets; there are two to listen on, public and admin")]
+    #[error("LISTEN_FDS hands over {0} sockets; those to listen on are public, admin and redirect")]
     TooMany(usize),
     /// Names and sockets do not match.
     #[error("LISTEN_FDNAMES does not name as many sockets as LISTEN_FDS hands over")]
     Names,
     /// A name without a meaning, beside the public socket.
-    #[error("a socket called {0:?} is handed over; the names are public and admin")]
+    #[error("a socket called {0:?} is handed over; the names are public, admin and redirect")]
     Unknown(String),
     /// One name for two sockets.
     #[error("two sockets called {0:?} are handed over; there can be one of each")]
     Twice(String),
-    /// The admin listener is TCP.
-    #[error("the admin socket that is handed over must be a TCP socket")]
-    AdminIsUnix,
+    /// All but the public listener are TCP.
+    #[error("the {0} socket that is handed over must be a TCP socket")]
+    Unix(&'static str),
+    /// Nobody says where clients are to be sent.
+    #[error(
+        "a redirect socket is handed over, but server.redirect_listen is not set; write the socket's \
+         address there"
+    )]
+    RedirectIsOff,
     /// Something else than a listening socket.
     #[error("socket {index} of LISTEN_FDS cannot be listened on: {error}")]
     Socket {
@@ -149,7 +184,7 @@ mod tests {
 
     #[test]
     fn names_say_what_each_socket_is_for() {
-        use Role::{Admin, Public};
+        use Role::{Admin, Public, Redirect};
         let said = |names, count| roles(names, count).unwrap();
         assert_eq!(said(None, 0), []);
         assert_eq!(said(None, 1), [Public]);
@@ -158,6 +193,9 @@ mod tests {
         assert_eq!(said(Some("admin:public"), 2), [Admin, Public]);
         assert_eq!(said(Some("admin:sidegate.socket"), 2), [Admin, Public]);
         assert_eq!(said(Some("admin"), 1), [Admin]);
+        assert_eq!(said(Some("redirect"), 1), [Redirect]);
+        let three = said(Some("redirect:sidegate.socket:admin"), 3);
+        assert_eq!(three, [Redirect, Public, Admin]);
     }
 
     #[test]
@@ -167,6 +205,7 @@ mod tests {
             (Some("public"), 2),
             (Some("public:public"), 2),
             (Some("admin:admin"), 2),
+            (Some("redirect:redirect"), 2),
             (Some("public:admin:other"), 3),
         ];
         for (names, count) in refused {
@@ -179,8 +218,30 @@ mod tests {
         fn no_names_are_too_odd(names in ".{0,40}", count in 0..=MOST) {
             let said = roles(Some(&names), count);
             if let Ok(said) = said {
-                proptest::prop_assert!(said.len() == count && count <= 2);
+                proptest::prop_assert!(said.len() == count && count <= 3);
             }
         }
+    }
+
+    #[test]
+    fn the_quiet_clients_of_a_socket_are_asked_as_those_of_our_own_or_as_its_owner_wants() {
+        let asked = |wanted: Option<u64>| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let socket = SockRef::from(&listener);
+            if let Some(seconds) = wanted {
+                let own = socket2::TcpKeepalive::new();
+                let own = own.with_time(std::time::Duration::from_secs(seconds));
+                socket.set_tcp_keepalive(&own).unwrap();
+            }
+            asks_quiet_clients(&socket).unwrap();
+            let address = listener.local_addr().unwrap();
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            let accepted = SockRef::from(&accepted);
+            assert!(accepted.keepalive().unwrap());
+            accepted.tcp_keepalive_time().unwrap().as_secs()
+        };
+        assert_eq!(asked(None), 60);
+        assert_eq!(asked(Some(300)), 300);
     }
 }

@@ -19,7 +19,7 @@ use crate::server::stream::Stream;
 const BACKLOG: i32 = 1024;
 
 /// When the kernel asks whether a quiet client is still there, and how often before it is given up.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+pub(super) const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(10))
     .with_retries(6);

@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 
+use socket2::SockRef;
 use tokio::task::JoinSet;
 
 use crate::actors::Actor;
@@ -136,6 +137,49 @@ async fn sockets_are_taken_by_their_names_and_kept_from_other_programs() {
     }
     server.said("server.listen is not used").await;
     server.said("admin.listen is not used").await;
+}
+
+#[tokio::test]
+async fn the_socket_that_sends_clients_to_https_is_taken_where_there_is_https() {
+    let program = Program::new();
+    let (public, _) = held();
+    let (redirect, to) = held();
+    let sockets = || vec![copy(&public), copy(&redirect)];
+    let refused = program.begin_on(sockets(), "public:redirect", "");
+    refused.said("server.redirect_listen is not set").await;
+    assert_eq!(refused.ended().await.code(), Some(1));
+
+    program.configure_server(
+        "public_url = \"https://app.example.org\"\nredirect_listen = \"127.0.0.1:1\"",
+    );
+    let mut server = program.begin_on(sockets(), "public:redirect", "");
+    server.serving().await;
+    server.said("server.redirect_listen is not used").await;
+    let answer = Ask::new("GET", "/a?b=c").send(to).await;
+    assert_eq!(answer.status, 308);
+    let location = answer.header("location");
+    assert_eq!(location, Some("https://app.example.org/a?b=c"));
+    server.signal("TERM");
+    assert_eq!(server.ended().await.code(), Some(0));
+    // Who comes meanwhile waits in the queue for the next process.
+    let waiting = tokio::spawn(async move { Ask::new("GET", "/").send(to).await });
+    let mut next = program.begin_on(sockets(), "public:redirect", "");
+    next.serving().await;
+    assert_eq!(waiting.await.expect("an answer").status, 308);
+}
+
+#[tokio::test]
+async fn the_quiet_clients_of_a_held_socket_are_asked_whether_they_are_there() {
+    let program = Program::new();
+    let (listener, _) = held();
+    let ours = || SockRef::from(&listener).keepalive().expect("an option");
+    assert!(!ours());
+    let mut server = program.begin_on(vec![copy(&listener)], "public", "");
+    server.serving().await;
+    // What it sets on its socket is set on this one: they are the same.
+    assert!(ours());
+    let every = SockRef::from(&listener).tcp_keepalive_time();
+    assert_eq!(every.expect("an option").as_secs(), 60);
 }
 
 #[tokio::test]
