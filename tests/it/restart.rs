@@ -162,10 +162,12 @@ async fn the_socket_that_sends_clients_to_https_is_taken_where_there_is_https() 
     server.signal("TERM");
     assert_eq!(server.ended().await.code(), Some(0));
     // Who comes meanwhile waits in the queue for the next process.
-    let waiting = tokio::spawn(async move { Ask::new("GET", "/").send(to).await });
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move { Ask::new("GET", "/").send(to).await });
     let mut next = program.begin_on(sockets(), "public:redirect", "");
     next.serving().await;
-    assert_eq!(waiting.await.expect("an answer").status, 308);
+    let waited = waiting.join_next().await.expect("a client");
+    assert_eq!(waited.expect("an answer").status, 308);
 }
 
 #[tokio::test]
