@@ -52,7 +52,15 @@ async fn answer<S>(stream: &mut S, exchange: &Exchange, stage: &Stage) -> std::i
 where
     S: AsyncWrite + Unpin,
 {
-    let mut bytes = format!("HTTP/1.1 {} Words\r\n", exchange.status).into_bytes();
+    let mut bytes = Vec::new();
+    for (status, lines) in &exchange.interim {
+        bytes.extend(format!("HTTP/1.1 {status} Words\r\n").into_bytes());
+        for (name, value) in lines {
+            line(&mut bytes, name, value);
+        }
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend(format!("HTTP/1.1 {} Words\r\n", exchange.status).into_bytes());
     for (name, value) in &exchange.answer {
         line(&mut bytes, name, value);
     }

@@ -172,6 +172,7 @@ impl Client<'_> {
         let body = body.collect().await.expect("a body");
         let trailers = body.trailers().map(to_lines).unwrap_or_default();
         Told {
+            interim: Vec::new(),
             status: head.status.as_u16(),
             headers: to_lines(&head.headers),
             body: body.to_bytes().to_vec(),
@@ -183,6 +184,7 @@ impl Client<'_> {
 impl Told {
     /// The last of the answers in these bytes, after which the connection ended.
     fn parse(mut bytes: &[u8], exchange: &Exchange) -> Self {
+        let mut interim = Vec::new();
         let (mut told, lines) = loop {
             let end = find(bytes, b"\r\n\r\n").unwrap_or_else(|| {
                 panic!("no whole head: {:?}", String::from_utf8_lossy(bytes));
@@ -193,11 +195,13 @@ impl Told {
             bytes = rest;
             if status >= 200 {
                 let told = Self {
+                    interim,
                     status,
                     ..Self::default()
                 };
                 break (told, head);
             }
+            interim.push(status);
         };
         let first = find(lines, b"\r\n").unwrap_or(lines.len());
         told.headers = read_lines(&lines[first..]);

@@ -46,6 +46,8 @@ pub(super) struct Asked {
 /// What a client heard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Told {
+    /// The statuses of the answers before the answer, over HTTP/1.
+    pub(super) interim: Vec<u16>,
     pub(super) status: u16,
     pub(super) headers: Lines,
     pub(super) body: Vec<u8>,

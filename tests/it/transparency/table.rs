@@ -9,6 +9,8 @@ pub(super) struct Exchange {
     pub(super) target: &'static str,
     pub(super) ask: Lines,
     pub(super) sent: Content,
+    /// Answers before the answer. The applications here have none over HTTP/2.
+    pub(super) interim: Vec<(u16, Lines)>,
     pub(super) status: u16,
     pub(super) answer: Lines,
     pub(super) content: Content,
@@ -29,6 +31,7 @@ fn ask(method: &'static str, target: &'static str, sent: Content) -> Exchange {
         target,
         ask: Vec::new(),
         sent,
+        interim: Vec::new(),
         status: 200,
         answer: Vec::new(),
         content: Content::Sized(b"hello".to_vec()),
@@ -41,6 +44,11 @@ fn ask(method: &'static str, target: &'static str, sent: Content) -> Exchange {
 impl Exchange {
     fn asks(mut self, lines: &[(&str, &[u8])]) -> Self {
         self.ask.extend(own(lines));
+        self
+    }
+
+    fn hints(mut self, status: u16, lines: &[(&str, &[u8])]) -> Self {
+        self.interim.push((status, own(lines)));
         self
     }
 
@@ -102,6 +110,13 @@ fn answers() -> Vec<Exchange> {
             &[("www-authenticate", b"Basic realm=\"x\"")],
             text("no"),
         ),
+        get("/hints")
+            .hints(102, &[])
+            .hints(103, &[("link", b"</style.css>; rel=preload")])
+            .answers(200, &[("link", b"</other.css>; rel=preload")], text("ok")),
+        ask("POST", "/hints", text("x"))
+            .hints(100, &[])
+            .answers(404, &[], text("nope")),
         get("/none").answers(404, &[], text("nope")),
         get("/broken").answers(500, &[("server", b"app/1")], text("oops")),
         get("/later").answers(503, &[("retry-after", b"7")], nothing()),
