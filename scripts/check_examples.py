@@ -41,6 +41,12 @@ pod = spec["template"]["spec"]
 sidecar = pod["initContainers"][0]
 expect(spec["replicas"] == 1 and spec["strategy"]["type"] == "Recreate", "kubernetes: one replica only")
 expect(sidecar["restartPolicy"] == "Always", "kubernetes: not a native sidecar")
+drain, sleep = sidecar["lifecycle"]["preStop"], pod["containers"][0]["lifecycle"]["preStop"]
+expect(drain == {"exec": {"command": ["/sidegate", "drain"]}}, "kubernetes: Sidegate does not drain first")
+expect(5 <= sleep["sleep"]["seconds"] <= 30, "kubernetes: the application goes while requests come")
+drain_timeout = int(re.search(r'^drain_timeout = "(\d+)s"', (root / "config.toml").read_text(), re.M)[1])
+room = pod["terminationGracePeriodSeconds"] - sleep["sleep"]["seconds"] - drain_timeout
+expect(room >= 10, f"kubernetes: {room} s for all that has no time of its own")
 expect(pod["automountServiceAccountToken"] is False, "kubernetes: a token is mounted")
 for probe, path in (("startupProbe", "/startupz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
     expect(sidecar[probe]["httpGet"] == {"path": path, "port": 9180}, f"kubernetes: {probe}")
