@@ -58,9 +58,11 @@ def until(condition, what, limit=20.0):
     return expect(False, f"not within {limit} s: {what}")
 
 
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def listens(place):
+    """Whether somebody does, at a port or a Unix socket."""
+    is_port = isinstance(place, int)
+    with socket.socket(socket.AF_INET if is_port else socket.AF_UNIX) as probe:
+        return probe.connect_ex(("127.0.0.1", place) if is_port else str(place)) == 0
 
 
 @contextlib.contextmanager
@@ -103,6 +105,35 @@ def certificate(folder):
     return cert, key
 
 
+class Authority:
+    """Certificates in files: of the authority, of a server called localhost, of a client called client."""
+
+    def __init__(self, folder, name):
+        self.folder, self.ca = folder, folder / f"{name}.crt"
+        self.server, self.client = ((folder / f"{who}.crt", folder / f"{who}.key") for who in ("server", "client"))
+
+    def more(self, ca=None):
+        """The part of a configuration that shows the client's certificate."""
+        return f'[upstream.tls]\nca = "{ca or self.ca}"\ncert = "{self.client[0]}"\nkey = "{self.client[1]}"\n'
+
+
+def authority(folder, name="ca"):
+    """Makes an authority; the one called `ca` also a server's and a client's certificate."""
+    def openssl(*words):
+        subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+
+    made = Authority(folder, name)
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    authority_key = folder / f"{name}.key"
+    openssl("req", "-x509", *key, "-days", "2", "-subj", f"/CN={name}", "-keyout", authority_key, "-out", made.ca)
+    for who, (cert, own_key) in (("server", made.server), ("client", made.client)) if name == "ca" else ():
+        asked, more = folder / f"{who}.csr", folder / f"{who}.ext"
+        more.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n" if who == "server" else f"subjectAltName=DNS:{who}\n")
+        openssl("req", "-new", *key, "-subj", f"/CN={who}", "-keyout", own_key, "-out", asked)
+        openssl("x509", "-req", "-in", asked, "-CA", made.ca, "-CAkey", authority_key, "-CAcreateserial", "-days", "2", "-extfile", more, "-out", cert)
+    return made
+
+
 LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -142,7 +173,7 @@ class Gate:
 
     def __init__(self, program, folder, upstream, tls=None, more=""):
         self.program, self.port, self.upstream = os.path.abspath(program), free_port(), upstream
-        folder.mkdir()
+        folder.mkdir(parents=True)
         self.config = folder / "sidegate.toml"
         scheme, host = ("https", "localhost") if tls else ("http", "127.0.0.1")
         self.base, self.authority = f"{scheme}://{host}:{self.port}", f"{host}:{self.port}"

@@ -1,4 +1,5 @@
-"""grpcio on both sides of Sidegate: HTTP/2 in the clear and over TLS, `h2c://` to the service.
+"""grpcio on both sides of Sidegate: HTTP/2 in the clear and over TLS, `h2c://` to the service and
+`https://` with a client's certificate.
 
   grpc_behind.py SIDEGATE
 """
@@ -120,9 +121,14 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         tls = gates.certificate(folder)
-        words = [sys.executable, grpc_echo.__file__, "serve", str(port)]
-        for kind, certificate in (("plain", None), ("tls", tls)):
-            gate = gates.Gate(program, folder / kind, f"h2c://127.0.0.1:{port}", certificate, RULES)
+        upstream = gates.authority(folder)
+        serve = [sys.executable, grpc_echo.__file__, "serve", str(port)]
+        secured = [*serve, upstream.ca, *upstream.server]
+        h2c, https = f"h2c://127.0.0.1:{port}", f"https://localhost:{port}"
+        for kind, certificate, url, words in (("plain", None, h2c, serve), ("tls", tls, h2c, serve), ("secured", tls, https, secured)):
+            more = upstream.more() if url is https else ""
+            gate = gates.Gate(program, folder / kind, url, certificate, RULES + more)
+            print(f"the service at {url}:")
             with gate.serve():
                 for user, role in (("ann", "user"), ("root", "admin")):
                     gate.add(user, role)

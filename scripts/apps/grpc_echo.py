@@ -1,10 +1,11 @@
 """A gRPC service by `grpcio`, and a client that tries the four kinds of calls. Messages are bytes, so
 that no code has to be generated.
 
-  grpc_echo.py serve PORT
+  grpc_echo.py serve PORT [AUTHORITY CERTIFICATE KEY]     the three: over TLS, to clients of that authority only
   grpc_echo.py check HOST:PORT [TOKEN]
 """
 
+import pathlib
 import sys
 import threading
 import time
@@ -53,7 +54,7 @@ def chat(requests, _context):
         yield request.upper()
 
 
-def serve(port):
+def serve(port, files):
     server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.max_receive_message_length", 1 << 24)])
     methods = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
@@ -62,7 +63,11 @@ def serve(port):
         "Chat": grpc.stream_stream_rpc_method_handler(chat),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    if files:
+        authority, certificate, key = (pathlib.Path(file).read_bytes() for file in files)
+        server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([(key, certificate)], authority, True))
+    else:
+        server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     server.wait_for_termination()
 
@@ -132,6 +137,6 @@ def check_by(channel, target, token):
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(int(sys.argv[2]))
+        serve(int(sys.argv[2]), sys.argv[3:])
     else:
         check(sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "")
