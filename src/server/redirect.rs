@@ -20,6 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::server::doorman::Doorman;
@@ -35,6 +36,9 @@ const MAX_PER_ADDRESS: usize = 64;
 /// Time for a request head, and for the whole of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for those who were let in before the listeners closed.
+const LAST: Duration = Duration::from_secs(2);
 
 /// How long accepting rests after the machine ran out of descriptors or memory.
 const REST: Duration = Duration::from_millis(100);
@@ -98,7 +102,7 @@ pub fn bind(address: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(listener)
 }
 
-/// Serves on a thread of its own, until the listeners close.
+/// Serves on a thread of its own, until the listeners close and who was let in has an answer.
 pub fn start(
     listener: StdTcpListener,
     target: Arc<ArcSwap<Target>>,
@@ -111,16 +115,26 @@ pub fn start(
             .build()?;
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener)?;
+            let (busy, mut all_gone) = mpsc::channel(1);
             tokio::select! {
-                () = serve(listener, target) => {}
+                () = serve(listener, target, busy) => {}
                 () = lifecycle.reached(Phase::Closing) => {}
+            }
+            tokio::select! {
+                _ = timeout(LAST, all_gone.recv()) => {}
+                () = lifecycle.reached(Phase::Stopped) => {}
             }
             Ok(())
         })
     })
 }
 
-async fn serve(listener: TcpListener, target: Arc<ArcSwap<Target>>) {
+/// Each connection holds on to `busy` for as long as it lasts.
+async fn serve(
+    listener: TcpListener,
+    target: Arc<ArcSwap<Target>>,
+    busy: mpsc::Sender<Infallible>,
+) {
     let doorman = Arc::new(Doorman::new(MAX_CONNECTIONS, MAX_PER_ADDRESS));
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -136,6 +150,7 @@ async fn serve(listener: TcpListener, target: Arc<ArcSwap<Target>>) {
         let Ok(place) = doorman.enter(one_client.then(|| net::limit_key(peer.ip()))) else {
             continue;
         };
+        let busy = busy.clone();
         tasks::spawn(async move {
             let answering = service_fn(move |request: Request<hyper::body::Incoming>| {
                 let answer = target.answer(&request);
@@ -150,7 +165,7 @@ async fn serve(listener: TcpListener, target: Arc<ArcSwap<Target>>) {
             if let Ok(Err(error)) = timeout(TIMEOUT, serving).await {
                 tracing::debug!(%error, "a connection to the redirect listener ended early");
             }
-            drop(place);
+            drop((place, busy));
         });
     }
 }

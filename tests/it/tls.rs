@@ -319,6 +319,25 @@ async fn s10_one_address_cannot_take_every_place_of_the_redirect_listener() {
     let mut heard = silent.pop().expect("a connection");
     heard.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(heard.rest().await.starts_with(b"HTTP/1.1 308 "));
+    drop(silent);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn who_the_redirect_listener_has_let_in_is_answered_when_it_closes() {
+    let site = Site::new();
+    let app = redirecting(&site).await;
+    let to = app.running().redirect_address().expect("an address");
+    let mut slow = Connection::open(to).await;
+    slow.write(b"GET /a HTTP/1.1\r\n").await;
+    // Who comes later is let in later.
+    let mut later = Connection::open(to).await;
+    later.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(later.rest().await.starts_with(b"HTTP/1.1 308 "));
+    app.running().stop();
+    until(|| std::net::TcpStream::connect(to).is_err().then_some(())).await;
+    slow.write(b"Host: a\r\n\r\n").await;
+    assert!(slow.rest().await.starts_with(b"HTTP/1.1 308 "));
     app.stop().await;
 }
 
