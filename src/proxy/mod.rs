@@ -215,9 +215,11 @@ impl Proxy {
         }
     }
 
-    /// Whether the upstream speaks HTTP/2, or may choose to.
+    /// Whether the upstream speaks HTTP/2, or may choose to when it is asked for the first time. Known
+    /// for sure once a request has been begun.
     pub fn may_speak_http2(&self) -> bool {
-        self.core.links.is_some()
+        let links = self.core.links.as_ref();
+        links.is_some_and(|links| !links.chose_http1())
     }
 
     /// Closes idle connections past their time. Every use of the pool does so too; a worker calls

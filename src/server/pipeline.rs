@@ -274,15 +274,12 @@ impl Pipeline {
         Ok(answer.map(Body::Upstream))
     }
 
-    /// Holds the body to its pace. A gRPC stream may be quiet for as long as its ends like; there is
-    /// one only where HTTP/2 is spoken on both sides, whatever a content type says.
+    /// Holds the body to its pace, unless it is a gRPC stream over HTTP/2.
     fn paced(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Request<Paced<Incoming>> {
-        let is_stream = request.version() == Version::HTTP_2
-            && self.proxy.may_speak_http2()
-            && is_call(request.headers());
+        let is_stream = request.version() == Version::HTTP_2 && is_call(request.headers());
         request.map(|body| {
             if is_stream {
-                Paced::free(body)
+                Paced::stream(body, peer, &self.proxy)
             } else {
                 Paced::new(body, peer)
             }

@@ -70,7 +70,8 @@ pub enum Outcome {
 pub struct Door {
     settings: ArcSwap<Settings>,
     current: ArcSwap<ServerConfig>,
-    /// What the files were like when they were last read.
+    /// What the files were like when they were last read. Locked for as long as files are read and put
+    /// into force, so that a look that began under other settings never has the last word.
     seen: Mutex<u64>,
     failed: AtomicU64,
     turned_away: AtomicU64,
@@ -110,7 +111,8 @@ impl Door {
 
     /// Puts what was read into force, for the next handshake; perhaps from other files than before.
     pub fn take(&self, setup: Setup) {
-        *self.lock() = setup.seen;
+        let mut seen = self.lock();
+        *seen = setup.seen;
         self.settings.store(Arc::new(setup.settings));
         self.current.store(Arc::new(setup.config));
     }
@@ -143,10 +145,17 @@ impl Door {
     /// Reads the files if they have changed. Files that cannot be used are told once, not at every
     /// look.
     pub fn look(&self, now: Timestamp) -> Outcome {
+        self.look_and(now, || ())
+    }
+
+    /// Does something else between looking and reading.
+    fn look_and(&self, now: Timestamp, between: impl FnOnce()) -> Outcome {
+        let mut seen = self.lock();
         let is = fingerprint(self.settings().files());
-        if std::mem::replace(&mut *self.lock(), is) == is {
+        if std::mem::replace(&mut *seen, is) == is {
             return Outcome::Same;
         }
+        between();
         self.read(now)
     }
 
@@ -297,6 +306,38 @@ mod tests {
         std::os::unix::fs::symlink(&new, &next).unwrap();
         std::fs::rename(&next, &link).unwrap();
         assert_eq!(door.look(NOW), Outcome::Taken);
+    }
+
+    #[test]
+    fn a_look_that_began_before_a_reload_does_not_undo_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        for made in [&old, &new] {
+            std::fs::create_dir(made).unwrap();
+            write(made, true, true);
+        }
+        let door = Door::open(settings(&old), NOW).unwrap();
+        write(&old, true, true);
+        let required = Settings {
+            client_auth: ClientAuth::Required {
+                ca: new.join("tls.crt"),
+            },
+            ..settings(&new)
+        };
+        let setup = Setup::read(required, NOW).unwrap();
+        let (begins, begun) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            door.look_and(NOW, || {
+                scope.spawn(|| {
+                    begins.send(()).unwrap();
+                    door.take(setup);
+                });
+                begun.recv().unwrap();
+            });
+        });
+        // Only without client certificates is there anything to resume.
+        assert_eq!(door.config().send_tls13_tickets, 0);
+        assert_eq!(door.look(NOW), Outcome::Same);
     }
 
     #[test]

@@ -326,7 +326,7 @@ async fn s10_one_address_cannot_take_every_place_of_the_redirect_listener() {
 #[tokio::test]
 async fn who_the_redirect_listener_has_let_in_is_answered_when_it_closes() {
     let site = Site::new();
-    let app = redirecting(&site).await;
+    let app = TestApp::with(&redirecting(&site, "")).await;
     let to = app.running().redirect_address().expect("an address");
     let mut slow = Connection::open(to).await;
     slow.write(b"GET /a HTTP/1.1\r\n").await;

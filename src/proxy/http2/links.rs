@@ -94,6 +94,11 @@ impl Links {
         &self.scheme
     }
 
+    /// Whether the upstream chose HTTP/1.1 when it was asked last.
+    pub(in crate::proxy) fn chose_http1(&self) -> bool {
+        self.http1.load(Ordering::Relaxed)
+    }
+
     /// Asks the upstream again what it speaks, with the next connection.
     pub(in crate::proxy) fn forget(&self) {
         self.http1.store(false, Ordering::Relaxed);
@@ -148,7 +153,7 @@ impl Links {
 
     /// What is there already.
     fn find(&self, core: &Arc<Core>) -> Option<Way> {
-        if self.http1.load(Ordering::Relaxed) {
+        if self.chose_http1() {
             return Some(Way::Http1);
         }
         let mut links = lock(&self.usable);

@@ -14,16 +14,19 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::proxy::Proxy;
 use crate::server::peer::Peer;
 
 /// The time a rate is averaged over, in milliseconds.
 const WINDOW: u64 = 30_000;
 
-/// A body that is watched, or passed through as it is.
+/// A body that is held to its pace, where there is one to hold it to.
 #[derive(Debug)]
 pub struct Paced<B> {
     body: B,
     pace: Option<Arc<Pace>>,
+    /// Where it goes if it is a stream, which may be silent as long as HTTP/2 is spoken there.
+    stream_to: Option<Arc<Proxy>>,
 }
 
 impl<B: Body> Paced<B> {
@@ -33,12 +36,27 @@ impl<B: Body> Paced<B> {
         Self {
             body,
             pace: watched.then(|| Arc::new(Pace::new(Arc::clone(peer)))),
+            stream_to: None,
         }
     }
 
     /// A body that nobody watches.
     pub fn free(body: B) -> Self {
-        Self { body, pace: None }
+        Self {
+            body,
+            pace: None,
+            stream_to: None,
+        }
+    }
+
+    /// A stream, which may be silent for as long as its ends like: there is one only where HTTP/2 is
+    /// spoken on both sides. What the upstream speaks is known when its connection stands, which is
+    /// before anybody waits for the body; until then it has the benefit of the doubt.
+    pub fn stream(body: B, peer: &Arc<Peer>, upstream: &Arc<Proxy>) -> Self {
+        Self {
+            stream_to: Some(Arc::clone(upstream)),
+            ..Self::new(body, peer)
+        }
     }
 }
 
@@ -56,7 +74,9 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_frame(task);
-        if let Some(pace) = &this.pace {
+        let is_stream =
+            (this.stream_to.as_ref()).is_some_and(|upstream| upstream.may_speak_http2());
+        if let Some(pace) = this.pace.as_ref().filter(|_| !is_stream) {
             let is_slow = match &polled {
                 Poll::Pending => pace.waits(task.waker()),
                 Poll::Ready(Some(Ok(frame))) => {
