@@ -1,5 +1,6 @@
 //! HTTP/2 in: the same product over it, and what a client can do to it.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,11 +10,11 @@ use tokio::time::{Instant, timeout};
 
 use crate::client::DEADLINE;
 use crate::h2::{
-    CONTINUATION, Client, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, PREFACE,
-    RST_STREAM, SETTINGS, block, frame, get,
+    CONTINUATION, Client, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING,
+    PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame, get,
 };
 use crate::harness::{PASSWORD, TestApp};
-use crate::scripted::{Held, in_front_of};
+use crate::scripted::{Held, head, in_front_of, serve};
 
 const OPEN: &str = "[policy]\ndefault = \"public\"\n";
 
@@ -392,4 +393,56 @@ async fn every_stream_leaves_a_line() {
     client.get(&at).await;
     let log = app.access_log(|log| log.contains("/auth/health")).await;
     assert!(!log.contains("secret"), "{log}");
+}
+
+/// The data of one stream to its end, or (with no more room) to its so-manieth byte; the last frame too.
+async fn data(frames: &mut Frames, up_to: usize) -> (usize, Frame) {
+    let mut length = 0;
+    loop {
+        let piece = frames.until(DATA).await.expect("a piece");
+        length += piece.payload.len();
+        if length >= up_to || piece.flags & END_STREAM != 0 {
+            return (length, piece);
+        }
+    }
+}
+
+#[tokio::test]
+async fn s10_the_end_of_a_large_answer_waits_outside_the_buffer_until_its_client_has_room() {
+    const LENGTH: usize = 100 * 1024;
+    let upstream = serve(|mut stream| {
+        while head(&mut stream).is_some() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+            let answer = [head.as_bytes(), &vec![b'x'; LENGTH]].concat();
+            if stream.write_all(&answer).is_err() {
+                return;
+            }
+        }
+    });
+    let app = TestApp::with(&in_front_of(upstream)).await;
+    // Room for all of it; for all but the last byte; for less.
+    for missing in [0_u32, 1, 1_000] {
+        let mut frames = Frames::open(app.address).await;
+        let room = u32::try_from(LENGTH).expect("a small number") - missing;
+        let mut window = vec![0, 4];
+        window.extend(room.to_be_bytes());
+        frames.write(&frame(SETTINGS, 0, 0, &window)).await;
+        let plenty = (1_u32 << 24).to_be_bytes();
+        frames.write(&frame(WINDOW_UPDATE, 0, 0, &plenty)).await;
+        frames
+            .write(&frame(HEADERS, WHOLE, 1, &get("/", &[])))
+            .await;
+        if missing > 0 {
+            let (length, _) = data(&mut frames, room as usize).await;
+            assert_eq!(length, room as usize);
+            let more = frame(WINDOW_UPDATE, 0, 1, &missing.to_be_bytes());
+            frames.write(&more).await;
+        }
+        let (_, last) = data(&mut frames, usize::MAX).await;
+        assert_eq!(
+            (last.payload.len(), last.flags),
+            (1, END_STREAM),
+            "{missing}"
+        );
+    }
 }

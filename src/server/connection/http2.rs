@@ -71,7 +71,11 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
                 if let Some(tie) = answer.body().tie() {
                     stream.turn.tie(tie);
                 }
-                Ok::<_, Infallible>(answer.map(|body| Sent { body, stream }))
+                Ok::<_, Infallible>(answer.map(|body| Sent {
+                    body,
+                    last: None,
+                    stream,
+                }))
             })
         })
     };
@@ -166,10 +170,36 @@ impl Drop for OpenStream {
     }
 }
 
+/// A piece of an answer of which more than this would wait in h2's buffer without anybody who watches.
+const SMALL: usize = 4 * 1024;
+
 /// A body on its way out, and the stream that ends with it.
+///
+/// hyper is done with a stream when it has handed the last piece to h2, whether or not the client has
+/// room for it: a client that takes nothing could have as much as a piece of each stream kept for as
+/// long as it likes. So the last byte of a large last piece is held back. hyper asks for it when the
+/// client has room for all before it and for one byte more.
 struct Sent<B: Body> {
     body: B,
+    /// The last byte.
+    last: Option<Bytes>,
     stream: OpenStream,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Sent<B> {
+    fn piece(&mut self, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(last) = self.last.take() {
+            return Poll::Ready(Some(Ok(Frame::data(last))));
+        }
+        let mut polled = Pin::new(&mut self.body).poll_frame(task);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(data) = frame.data_mut().filter(|data| data.len() > SMALL)
+            && self.body.is_end_stream()
+        {
+            self.last = Some(data.split_off(data.len() - 1));
+        }
+        polled
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
@@ -183,7 +213,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
         let this = self.get_mut();
         // Whoever asks for a piece has found room for the one before.
         this.stream.turn.asked();
-        let polled = Pin::new(&mut this.body).poll_frame(task);
+        let polled = this.piece(task);
         match &polled {
             Poll::Ready(Some(Ok(_))) => {
                 let worker = &this.stream.peer.open.worker;
@@ -197,17 +227,20 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.last.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.last {
+            None => self.body.size_hint(),
+            Some(last) => SizeHint::with_exact(last.len() as u64),
+        }
     }
 }
 
 impl<B: Body> Drop for Sent<B> {
     fn drop(&mut self) {
         // A body without anything in it is not asked for.
-        self.stream.answered |= self.body.is_end_stream();
+        self.stream.answered |= self.last.is_none() && self.body.is_end_stream();
     }
 }

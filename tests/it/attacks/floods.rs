@@ -1,13 +1,13 @@
 //! Floods of frames that each are fine, and header blocks that grow when they are read.
 
 use crate::h2::{
-    CONTINUATION, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, SETTINGS, block, frame, get,
+    CONTINUATION, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    block, frame, get,
 };
 use crate::harness::TestApp;
 
 const DATA: u8 = 0;
 const PRIORITY: u8 = 2;
-const WINDOW_UPDATE: u8 = 8;
 const OPEN: &str = "[policy]\ndefault = \"public\"\n";
 
 #[tokio::test]

@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::client::{Ask, Connection};
 use crate::h2::{CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, block, frame};
-use crate::h2::{RST_STREAM, SETTINGS};
+use crate::h2::{RST_STREAM, SETTINGS, WINDOW_UPDATE};
 use crate::harness::TestApp;
 use crate::scripted::serve;
 
 const DATA: u8 = 0;
 const PUSH_PROMISE: u8 = 5;
-const WINDOW_UPDATE: u8 = 8;
 const WHOLE: u8 = END_HEADERS | END_STREAM;
 
 /// Reads frames until a head has come; gives its stream.

@@ -7,12 +7,11 @@ use super::dice::Dice;
 use super::requests::{FORGED, METHODS, forged_name, target};
 use crate::h2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM,
-    SETTINGS, block, frame,
+    SETTINGS, WINDOW_UPDATE, block, frame,
 };
 
 const PRIORITY: u8 = 2;
 const PUSH_PROMISE: u8 = 5;
-const WINDOW_UPDATE: u8 = 8;
 
 /// The largest frame that we let a server send (RFC 9113, 4.2).
 const LARGEST: usize = 16 * 1024;
