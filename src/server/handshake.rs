@@ -99,6 +99,7 @@ impl Pipeline {
         let stream = caller.as_ref().map(|caller| self.known(caller, record));
         let over_http2 = request.version() == Version::HTTP_2;
         let client = hyper::upgrade::on(&mut request);
+        let has_key = request.headers().contains_key(KEY);
         if over_http2 {
             as_http1(&mut request, &*self.random);
         }
@@ -125,7 +126,9 @@ impl Pipeline {
         let mut answer = answer.map(|()| Body::Whole(Full::<Bytes>::default()));
         let headers = answer.headers_mut();
         if over_http2 {
-            headers.remove(ACCEPTED);
+            if !has_key {
+                headers.remove(ACCEPTED);
+            }
             *answer.status_mut() = StatusCode::OK;
         } else {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -179,13 +182,14 @@ impl Pipeline {
 }
 
 /// Turns a WebSocket's handshake over HTTP/2 into the one that HTTP/1.1 knows (RFC 8441, 5): there it
-/// has a key, which only proves that the upstream understood.
+/// has a key, which only proves that the upstream understood. A client that sends one all the same
+/// (undici, urllib3.future) waits for the proof.
 fn as_http1<B>(request: &mut Request<B>, random: &dyn Random) {
     *request.method_mut() = Method::GET;
     let key = data_encoding::BASE64.encode(&random.bytes::<16>());
     let headers = request.headers_mut();
     if let Ok(key) = HeaderValue::from_str(&key) {
-        headers.insert(KEY, key);
+        headers.entry(KEY).or_insert(key);
     }
     headers
         .entry(VERSION)

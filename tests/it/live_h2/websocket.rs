@@ -33,6 +33,20 @@ async fn several_websockets_and_requests_share_a_connection() {
 }
 
 #[tokio::test]
+async fn the_proof_that_http1_knows_is_shown_to_who_sends_a_key() {
+    let app = app_before(echo(), "").await;
+    let ann = app.user("ann").await;
+    let mut talk = Talk::open(app.address).await;
+    let key = [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")];
+    for (more, proof) in [(&key[..], Some("yes")), (&[], None)] {
+        let answer = talk.shake(&ann, more).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let shown = answer.headers().get("sec-websocket-accept");
+        assert_eq!(shown.map(|shown| shown.to_str().unwrap()), proof);
+    }
+}
+
+#[tokio::test]
 async fn s34_a_handshake_over_http2_is_judged_as_the_get_that_it_is() {
     let app = app_before(
         echo(),
