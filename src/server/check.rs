@@ -9,14 +9,13 @@ use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 
 use crate::api::{Api, CheckRoute};
-use crate::guard::Verdict;
 use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host};
 use crate::server::original::Check;
 use crate::server::pipeline::{Besides, Pipeline};
 use crate::server::problem::Fault;
 use crate::server::record::{Body, Record};
-use crate::server::renewal::{self, Head};
+use crate::server::renewal::Head;
 use crate::telemetry::metrics::RouteClass;
 use crate::types::path::CleanPath;
 
@@ -60,30 +59,14 @@ impl Pipeline {
             host: &original.host,
             path: &path,
         };
-        let now = record.context().at;
-        let name = original.host.name.as_str();
-        let mut verdict = self
-            .guard
-            .judge(head.method, head.headers, name, head.path, now);
-        if route.renews
-            && renewal::could_help(&verdict)
-            && let Some((renewed, renewal)) = self.renew(head, record).await?
-        {
-            verdict = renewed;
-            besides.renewal = Some(renewal);
-        }
-        match verdict {
-            Verdict::Allow(permit) => {
-                if let Some(identity) = permit.shared() {
-                    if handshake::is_told_of(asked.headers) {
-                        self.is_from_a_page_of_ours(asked.headers, &original.host, record)?;
-                    }
-                    self.note(identity, record);
-                }
-                Ok(Api::admitted(permit.identity()).map(Body::Whole))
+        let permit = self.judge(head, route.renews, record, besides).await?;
+        if let Some(identity) = permit.shared() {
+            if handshake::is_told_of(asked.headers) {
+                self.is_from_a_page_of_ours(asked.headers, &original.host, record)?;
             }
-            Verdict::Deny(denial) => Err(Fault::Denied(denial)),
+            self.note(identity, record);
         }
+        Ok(Api::admitted(permit.identity()).map(Body::Whole))
     }
 }
 

@@ -19,8 +19,7 @@ use crate::proxy::{self, Handshake, Protocol, UpstreamError, tokens};
 use crate::server::connection::{Occupied, Paced};
 use crate::server::intake::Host;
 use crate::server::leash::opener;
-use crate::server::peer::Peer;
-use crate::server::pipeline::Pipeline;
+use crate::server::pipeline::{Arrival, Pipeline};
 use crate::server::problem::Fault;
 use crate::server::record::{Body, Record};
 use crate::server::tunnel::Tunnel;
@@ -88,13 +87,13 @@ impl Pipeline {
         permit: Permit,
         protocol: Protocol,
         mut request: Request<Incoming>,
-        (host, peer, epoch): (&Host, &Arc<Peer>, u64),
+        arrival: Arrival<'_>,
         record: &mut Record,
     ) -> Result<(Response<Body>, Option<Box<Tunnel>>), Fault> {
         record.routed(RouteClass::Upstream);
         let caller = permit.shared().map(Arc::clone);
         if caller.is_some() {
-            self.is_from_a_page_of_ours(request.headers(), host, record)?;
+            self.is_from_a_page_of_ours(request.headers(), arrival.host, record)?;
         }
         let stream = caller.as_ref().map(|caller| self.known(caller, record));
         let over_http2 = request.version() == Version::HTTP_2;
@@ -103,7 +102,7 @@ impl Pipeline {
         if over_http2 {
             as_http1(&mut request, &*self.random);
         }
-        let via = self.via(host, peer, record);
+        let via = self.via(arrival, record);
         let is_websocket = protocol.is_websocket();
         let shown = HeaderValue::from_str(protocol.as_str());
         let watch = Stopwatch::start();
@@ -119,7 +118,7 @@ impl Pipeline {
                 return Err(UpstreamError::from(proxy::Fault::NotSwitched).into());
             }
             Handshake::Declined(answer) => {
-                record.leash(&answer, self, epoch);
+                record.leash(&answer, &self.streams, &self.lifecycle, arrival.epoch);
                 return Ok(((*answer).map(Body::Upstream), None));
             }
         };
@@ -145,7 +144,7 @@ impl Pipeline {
             activity: self.activity.clone(),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),
-            occupied: Occupied::of(peer),
+            occupied: Occupied::of(arrival.peer),
         };
         Ok((answer, Some(Box::new(tunnel))))
     }

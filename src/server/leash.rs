@@ -3,9 +3,10 @@
 //! A short answer of known length needs none. A longer one asks, whenever it goes on, whether any
 //! session has ended since its request was judged: one number, which is only read. When that is so,
 //! when it waits for the upstream, and when it has gone on for a while, it goes into the books of open
-//! streams, and is told. Only there is the time of its session looked after, and a revocation that
-//! was forgotten while nobody read the answer made good for. One whose client
-//! takes nothing is not asked to go on: the watch over the connection looks in its place, and cuts it.
+//! streams, and is told. Only in the books is the time of its session looked after, and only there is
+//! it found out when a revocation came and was forgotten again while nobody read the answer. One whose
+//! client takes nothing is not asked to go on: the watch over the connection looks in its place, and
+//! cuts it.
 
 use std::fmt;
 use std::pin::Pin;
@@ -71,7 +72,7 @@ pub(super) enum Kind {
 
 /// Who is calling, and the state of the revocations before that was judged, or a later one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Caller<'a> {
+pub(super) struct Judged<'a> {
     pub(super) identity: &'a Arc<Identity>,
     pub(super) epoch: u64,
 }
@@ -81,7 +82,7 @@ impl Leash {
     pub(super) fn of<B: Body>(
         answer: &Response<B>,
         desk: &Arc<Desk>,
-        caller: Option<Caller<'_>>,
+        caller: Option<Judged<'_>>,
         closing: impl FnOnce() -> Option<Closing>,
     ) -> Option<Box<Self>> {
         let length = answer.body().size_hint().exact();
@@ -95,7 +96,7 @@ impl Leash {
             None
         };
         let epoch = caller.map_or(0, |caller| caller.epoch);
-        let tie = caller.map(|Caller { identity, .. }| {
+        let tie = caller.map(|Judged { identity, .. }| {
             Arc::new(Tie {
                 desk: Arc::clone(desk),
                 identity: Arc::clone(identity),

@@ -1,15 +1,18 @@
 //! Sockets to requests: listeners, workers, connections, and the front page of a request.
 //!
 //! Read [`pipeline`] first: it names every phase of a request in order. One worker is one thread
-//! with its own runtime, listener, upstream pool and token cache; workers share nothing they lock.
+//! with its own runtime, listener, upstream pool and token cache; workers share no lock that a
+//! forwarded request takes.
 
 pub mod access_log;
 pub mod admin;
+mod caller;
 mod check;
 pub mod connection;
 pub mod context;
 pub mod control;
 pub mod doorman;
+mod forward;
 mod handshake;
 pub mod inherited;
 pub mod intake;
@@ -19,6 +22,7 @@ pub mod listener;
 pub mod manager;
 pub mod original;
 pub mod outbox;
+mod own;
 pub mod peer;
 pub mod pipeline;
 pub mod problem;

@@ -1,42 +1,36 @@
-//! The front page of a request: every phase in order, each one line and one name.
+//! The front page of a request: every phase in order, each under one name.
 //!
-//! Nothing is forwarded without a [`Permit`], which only the guard can make;
+//! Nothing is forwarded without a [`Permit`](crate::guard::Permit), which only the guard can make;
 //! no error becomes a response anywhere but in phase 7; every request leaves one record, whatever
 //! happened to it.
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
 
-use crate::api::settings::Mount;
+use crate::api::Api;
 use crate::api::wire::cors::Cors;
-use crate::api::{Answer, Api, ApiError, Call};
-use crate::guard::{Denial, Guard, Identity, Permit, Verdict, extract};
-use crate::proxy::grpc::is_call;
-use crate::proxy::{Proxy, UpstreamError, Via};
+use crate::guard::Guard;
+use crate::proxy::Proxy;
 use crate::server::access_log::{AccessLog, Line};
-use crate::server::connection::{Deadlines, Paced};
+use crate::server::connection::Deadlines;
 use crate::server::context::{Context, RequestIds};
 use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host, Intake};
-use crate::server::leash::opener;
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::peer::Peer;
 use crate::server::problem::{Asked, Code, Fault, problem};
 use crate::server::record::{Body, Outgoing, Record};
-use crate::server::renewal::{self, Head, Renewal};
-use crate::server::tasks;
+use crate::server::renewal::{Head, Renewal};
 use crate::server::tunnel::Tunnel;
-use crate::service::activity::{self, Activity};
-use crate::service::streams::{Desk, OpenStream};
-use crate::service::{AuthError, Caller};
+use crate::service::activity::Activity;
+use crate::service::streams::Desk;
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
-use crate::types::device::MAX_USER_AGENT;
 use crate::types::net::{Scheme, TrustedProxies};
 use crate::types::path::{Allowances, CleanPath};
 use crate::types::random::Random;
-use crate::types::time::{Clock, Stopwatch};
+use crate::types::time::Clock;
 
 /// One worker's way of answering requests.
 #[derive(Debug)]
@@ -158,202 +152,45 @@ impl Pipeline {
         if let Some(target) = self.own_route(uri.path()) {
             return self.answer(target, request, &host, record, besides).await; // 4 route
         }
-        let (method, headers) = (handshake::judged_method(&request), request.headers());
-        let now = record.context().at;
         let epoch = self.streams.liveness().epoch();
-        let mut verdict = self
-            .guard
-            .judge(method, headers, host.name.as_str(), &path, now); // 5 guard
-        if renewal::could_help(&verdict) {
-            let head = Head {
-                method,
-                headers,
-                host: &host,
-                path: &path,
-            };
-            if let Some((renewed, renewal)) = self.renew(head, record).await? {
-                verdict = renewed;
-                besides.renewal = Some(renewal);
-            }
-        }
-        let permit = match verdict {
-            Verdict::Allow(permit) => permit,
-            Verdict::Deny(denial) => return Err(Fault::Denied(denial)),
+        let head = Head {
+            method: handshake::judged_method(&request),
+            headers: request.headers(),
+            host: &host,
+            path: &path,
         };
-        let place = (&host, peer, epoch);
+        let permit = self.judge(head, true, record, besides).await?; // 5 guard
+        let arrival = Arrival {
+            host: &host,
+            peer,
+            epoch,
+        };
         let Some(protocol) = handshake::asked(&request, self) else {
-            return self.forward(permit, request, place, record).await; // 6 forward
+            return self.forward(permit, request, arrival, record).await; // 6 forward
         };
-        let switching = self.switch(permit, protocol, request, place, record);
+        let switching = self.switch(permit, protocol, request, arrival, record);
         let (answer, tunnel) = Box::pin(switching).await?;
         besides.tunnel = tunnel;
         Ok(answer)
-    }
-
-    /// What of ours lives at a path.
-    fn own_route<'a>(&'a self, path: &'a str) -> Option<Own<'a>> {
-        if path == "/.well-known/jwks.json" {
-            return Some(Own::Jwks);
-        }
-        self.api
-            .mount(path)
-            .map(|(mount, path)| Own::Mount { mount, path })
-    }
-
-    async fn answer(
-        &self,
-        own: Own<'_>,
-        request: Request<Incoming>,
-        host: &Host,
-        record: &mut Record,
-        besides: &mut Besides,
-    ) -> Result<Response<Body>, Fault> {
-        record.routed(RouteClass::Api);
-        let (mount, path) = match own {
-            Own::Jwks => {
-                let answer = self.api.well_known_jwks(request.method())?;
-                return Ok(answer.map(Body::Whole));
-            }
-            Own::Mount { mount, path } => (mount, path),
-        };
-        let call = Call {
-            mount: mount.clone(),
-            path: path.to_owned(),
-            caller: self.caller(request.headers(), record.context()),
-            scheme: self.scheme(record.context()),
-            host: host.value.to_str().unwrap_or_default().to_owned(),
-        };
-        besides.cors = Some(Cors::of(&call, request.headers()));
-        let answer = if request.method().is_safe() {
-            self.api.handle(&self.guard, call, request).await?
-        } else {
-            self.finish_call(call, request).await?
-        };
-        Ok(answer.map(Body::Whole))
-    }
-
-    /// Answers a call that changes something, to its end also when the caller hangs up: what is
-    /// durable by then must be in the audit log as well.
-    async fn finish_call(
-        &self,
-        call: Call,
-        request: Request<Incoming>,
-    ) -> Result<Answer, ApiError> {
-        let (api, guard) = (Arc::clone(&self.api), Arc::clone(&self.guard));
-        let answering = tasks::spawn(async move { api.handle(&guard, call, request).await });
-        let panicked = |_| ApiError::Auth(AuthError::Internal("a call panicked".to_owned()));
-        answering.await.map_err(panicked)?
-    }
-
-    async fn forward(
-        &self,
-        permit: Permit,
-        request: Request<Incoming>,
-        (host, peer, epoch): (&Host, &Arc<Peer>, u64),
-        record: &mut Record,
-    ) -> Result<Response<Body>, Fault> {
-        record.routed(RouteClass::Upstream);
-        if request.method() == Method::CONNECT {
-            return Err(BadRequest::Method.into());
-        }
-        if let Some(identity) = permit.shared() {
-            self.note(identity, record);
-        }
-        let via = self.via(host, peer, record);
-        let watch = Stopwatch::start();
-        let caller = record.caller().filter(|_| is_call(request.headers()));
-        let call = caller.map(|caller| self.streams.open(opener(caller)));
-        let answer = self.proxy.forward(permit, self.paced(request, peer), &via);
-        let answered = match call {
-            None => answer.await.map_err(Fault::from),
-            Some(stream) => Box::pin(forward_call(answer, stream)).await,
-        };
-        record.upstream_took(watch.elapsed());
-        let answer = answered?;
-        record.leash(&answer, self, epoch);
-        Ok(answer.map(Body::Upstream))
-    }
-
-    /// Holds the body to its pace, unless it is a gRPC stream over HTTP/2.
-    fn paced(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Request<Paced<Incoming>> {
-        let is_stream = request.version() == Version::HTTP_2 && is_call(request.headers());
-        request.map(|body| {
-            if is_stream {
-                Paced::stream(body, peer, &self.proxy)
-            } else {
-                Paced::new(body, peer)
-            }
-        })
-    }
-
-    /// What the proxy writes its headers about the connection from.
-    pub(super) fn via(&self, host: &Host, peer: &Peer, record: &mut Record) -> Via {
-        let mut via = record
-            .context_mut()
-            .via(Some(host.value.clone()), self.public_scheme);
-        if let (Some(name), Some(subject)) = (&self.subject_header, &peer.subject) {
-            via.subject = Some(Box::new((name.clone(), subject.clone())));
-        }
-        via
-    }
-
-    /// Tells the record who is calling, and now and then the session that it is in use.
-    pub(super) fn note(&self, identity: &Arc<Identity>, record: &mut Record) {
-        record.identified(identity);
-        if identity.is_due(record.context().at, activity::EVERY) {
-            let address = Some(record.context().client);
-            let session = identity.session.clone();
-            self.activity.note(activity::Note { session, address });
-        }
-    }
-
-    pub(super) fn caller(&self, headers: &HeaderMap, context: &Context) -> Caller {
-        let agent = headers
-            .get(header::USER_AGENT)
-            .map(HeaderValue::as_bytes)
-            .unwrap_or_default();
-        let agent = agent
-            .get(..agent.len().min(MAX_USER_AGENT))
-            .unwrap_or_default();
-        let device = extract::cookie(headers, &self.api.settings().cookies.device);
-        Caller {
-            address: Some(context.client),
-            agent: String::from_utf8_lossy(agent).into_owned(),
-            request_id: context.request_id().to_owned(),
-            device: device.ok().flatten().and_then(|id| id.parse().ok()),
-        }
-    }
-
-    /// What the client speaks: the configured public address knows best.
-    pub(super) fn scheme(&self, context: &Context) -> Scheme {
-        self.public_scheme.unwrap_or(context.scheme)
     }
 }
 
 /// What an answer carries besides what was asked for, also when it is a refusal.
 #[derive(Debug, Default)]
 pub(super) struct Besides {
-    cors: Option<Cors>,
+    pub(super) cors: Option<Cors>,
     pub(super) renewal: Option<Renewal>,
     tunnel: Option<Box<Tunnel>>,
 }
 
-/// Waits for the head of a gRPC answer, which may be as far away as the end of the call, for as long
-/// as the caller's session lives.
-async fn forward_call<T>(
-    answer: impl Future<Output = Result<T, UpstreamError>>,
-    mut stream: OpenStream,
-) -> Result<T, Fault> {
-    tokio::select! {
-        biased;
-        () = stream.over() => Err(Fault::Denied(Denial::ended())),
-        answer = answer => Ok(answer?),
-    }
-}
-
-/// What of ours lives at a path.
+/// Where a request came in, and what was known when it was judged.
 #[derive(Debug, Clone, Copy)]
-enum Own<'a> {
-    Jwks,
-    Mount { mount: &'a Mount, path: &'a str },
+pub(super) struct Arrival<'a> {
+    /// The host it asked for.
+    pub(super) host: &'a Host,
+    /// Who made its connection.
+    pub(super) peer: &'a Arc<Peer>,
+    /// The state of the revocations, read before the request was judged: whatever ends a session
+    /// during or after that changes the number, and the answer looks again.
+    pub(super) epoch: u64,
 }

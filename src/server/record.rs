@@ -18,9 +18,10 @@ use crate::proxy::{self, UpstreamError};
 use crate::server::access_log::{AccessLog, Line};
 use crate::server::connection::Paced;
 use crate::server::context::Context;
-use crate::server::leash::{self, Caller, Closing, Kind, Leash, Over, Tie};
-use crate::server::pipeline::Pipeline;
+use crate::server::leash::{self, Closing, Judged, Kind, Leash, Over, Tie};
+use crate::server::lifecycle::Lifecycle;
 use crate::server::problem::{Code, Fault, Problem};
+use crate::service::streams::Desk;
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
 
 /// What the log shows as the status of a request whose client did not wait for the answer.
@@ -128,16 +129,17 @@ impl Record {
     pub fn leash<B: http_body::Body>(
         &mut self,
         answer: &Response<B>,
-        pipeline: &Pipeline,
+        desk: &Arc<Desk>,
+        lifecycle: &Lifecycle,
         epoch: u64,
     ) {
         let comes_again = self.method == Method::GET;
-        let closing = || comes_again.then(|| Closing::of(&pipeline.lifecycle));
+        let closing = || comes_again.then(|| Closing::of(lifecycle));
         let caller = self
             .caller
             .as_ref()
-            .map(|identity| Caller { identity, epoch });
-        self.leash = Leash::of(answer, &pipeline.streams, caller, closing);
+            .map(|identity| Judged { identity, epoch });
+        self.leash = Leash::of(answer, desk, caller, closing);
     }
 
     /// How long the upstream took to its response head.

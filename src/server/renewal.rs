@@ -1,15 +1,16 @@
-//! A browser whose access cookie has run out, but whose refresh cookie is good, is refreshed on the
-//! way through: the upstream sees a signed-in request and the answer carries the new cookies.
+//! The judgement of a request, and its second chance: a browser whose access cookie has run out, but
+//! whose refresh cookie is good, is refreshed on the way through: the upstream sees a signed-in request and the answer carries the new cookies.
 //!
 //! Parallel requests all succeed, and a slow application or a browser that does not wait costs no
-//! session: nothing is used up before an answer leaves (`service::renewal`). A request that shows its own `Authorization` is a program's: it refreshes itself.
+//! session: nothing is used up before an answer leaves (`service::renewal`). A request that shows its
+//! own `Authorization` is a program's: it refreshes itself.
 
 use http::{HeaderMap, Method};
 
 use crate::api::ApiError;
-use crate::guard::{Reason, Verdict};
+use crate::guard::{Permit, Reason, Verdict};
 use crate::server::intake::Host;
-use crate::server::pipeline::Pipeline;
+use crate::server::pipeline::{Besides, Pipeline};
 use crate::server::problem::Fault;
 use crate::server::record::Record;
 use crate::service::{AuthError, Caller};
@@ -26,17 +27,42 @@ pub(super) struct Head<'a> {
 }
 
 impl Pipeline {
+    /// May it pass? Asked once more by the refresh cookie where that `renews` and could help; then the
+    /// answer is to be settled, also when it is a refusal.
+    pub(super) async fn judge(
+        &self,
+        head: Head<'_>,
+        renews: bool,
+        record: &Record,
+        besides: &mut Besides,
+    ) -> Result<Permit, Fault> {
+        let (host, now) = (head.host.name.as_str(), record.context().at);
+        let mut verdict = self
+            .guard
+            .judge(head.method, head.headers, host, head.path, now);
+        if renews
+            && could_help(&verdict)
+            && let Some(token) = self.api.renewable(head.headers)
+            && let Some((renewed, renewal)) = Box::pin(self.renew(token, head, record)).await?
+        {
+            verdict = renewed;
+            besides.renewal = Some(renewal);
+        }
+        match verdict {
+            Verdict::Allow(permit) => Ok(permit),
+            Verdict::Deny(denial) => Err(Fault::Denied(denial)),
+        }
+    }
+
     /// Judges a request by its refresh cookie. When that is good, gives the judgement and the token
     /// to settle by when the answer leaves. A store without an answer is told as such: it must not
     /// look like a session that is over.
-    pub(super) async fn renew(
+    async fn renew(
         &self,
+        token: SecretText,
         head: Head<'_>,
         record: &Record,
     ) -> Result<Option<(Verdict, Renewal)>, Fault> {
-        let Some(token) = self.api.renewable(head.headers) else {
-            return Ok(None);
-        };
         let caller = self.caller(head.headers, record.context());
         let access = match self
             .api
@@ -57,7 +83,9 @@ impl Pipeline {
         Ok(Some((verdict, Renewal { token, caller })))
     }
 
-    /// Rotates and puts the new tokens into the answer, whatever became of the request.
+    /// Rotates and puts the new tokens into the answer, whatever became of the request. A client that
+    /// hangs up meanwhile leaves either the old generation or a rotation whose answer nobody got: its
+    /// refresh cookie is good in both cases, in the second for as long as the grace lasts.
     pub(super) async fn settle(&self, renewal: Renewal, headers: &mut HeaderMap) {
         let Renewal { token, caller } = renewal;
         if let Some(grant) = self
@@ -79,7 +107,7 @@ pub(super) struct Renewal {
 }
 
 /// Whether a fresh token could change the judgement.
-pub(super) fn could_help(verdict: &Verdict) -> bool {
+fn could_help(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Allow(permit) => permit.lacks_identity(),
         Verdict::Deny(denial) => match denial.reason() {
