@@ -5,10 +5,8 @@
 //! 3. *Stopped*: what is left is cut. Then the control socket goes, audit records and the store are
 //!    flushed and released, and the access log is written out.
 
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,29 +19,25 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::app::build::{self, Shared};
 use crate::app::error::StartError;
-use crate::app::pipelines::{Common, Lasting};
 use crate::app::readings::readings;
 use crate::app::redirect::redirect_target;
 use crate::app::reload::{Inner, Reload, Reread};
 use crate::app::sockets::Sockets;
 use crate::app::watch::{Outward, watch};
+use crate::app::workers::Workers;
 use crate::config::Config;
-use crate::server::access_log::AccessLog;
 use crate::server::admin::{self, Admin, Pulse};
-use crate::server::context::RequestIds;
 use crate::server::control::{self, Operator, RunningServer};
-use crate::server::doorman::Doorman;
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::manager;
 use crate::server::outbox::Writer;
 use crate::server::problem::Code;
 use crate::server::redirect;
-use crate::server::worker::{Entrance, Exchangeable, Worker};
 use crate::service::upkeep::{self, Queues, Upkeep};
 use crate::service::{Current, Service};
 use crate::store::Lifecycle as _;
 use crate::telemetry::logging::Level;
-use crate::telemetry::metrics::{Metrics, Reloads, WorkerMetrics};
+use crate::telemetry::metrics::{Metrics, Reloads};
 
 /// How often the store is asked whether it can still commit.
 const STORE_CHECK: Duration = Duration::from_secs(2);
@@ -79,56 +73,12 @@ impl Keeper {
     ) -> Result<Self, StartError> {
         let config = &shared.config;
         let (outbox, writer) = build::access_log(config)?.unzip();
-        let service = shared.service.load_full();
-        let common = Common::new(
-            config,
-            Arc::clone(&service),
-            &shared.keys,
-            service.liveness(),
-            Arc::clone(&shared.rules),
-            &*shared.surroundings.random,
-        );
-        let doorman = Arc::new(Doorman::new(
-            config.server.max_connections,
-            config.server.max_connections_per_address,
-        ));
         let outward = Arc::new(Outward::new(&config.proxy.upstream));
-        let mut workers = Vec::new();
-        let mut exchangeable = Vec::new();
-        let mut metrics = Vec::new();
-        let mut ticks = Vec::new();
-        let leaves_queue = sockets.public.is_inherited();
-        for (index, socket) in sockets.public.into_sockets().into_iter().enumerate() {
-            let counted = Arc::new(WorkerMetrics::default());
-            let alive = Arc::new(AtomicU64::new(0));
-            let lasting = Lasting {
-                metrics: Arc::clone(&counted),
-                log: Arc::new(AccessLog::new(outbox.clone(), config.server.json_logs)),
-                ids: Arc::new(RequestIds::new(&*shared.surroundings.random)),
-                clock: Arc::clone(&shared.surroundings.clock),
-                activity: shared.activity.clone(),
-                streams: service.streams().desk(),
-                random: Arc::clone(&shared.surroundings.random),
-                lifecycle: lifecycle.clone(),
-            };
-            let pipeline = Arc::new(Exchangeable::from_pointee(common.first(lasting)?));
-            let worker = Worker::new(
-                Arc::clone(&pipeline),
-                Arc::clone(&doorman),
-                lifecycle.clone(),
-                Entrance::new(config.server.proxy_protocol, shared.door.clone()),
-                Arc::clone(&alive),
-            )
-            .leaving_the_queue(leaves_queue);
-            exchangeable.push(Arc::downgrade(&pipeline));
-            workers.push(worker.start(index, socket).map_err(StartError::System)?);
-            metrics.push(counted);
-            ticks.push(alive);
-        }
+        let mut started = Workers::start(&shared, sockets.public, &lifecycle, outbox.as_ref())?;
         let redirect = Arc::new(ArcSwap::from_pointee(redirect_target(config)));
         if let Some(socket) = sockets.redirect {
             let thread = redirect::start(socket, Arc::clone(&redirect), lifecycle.clone());
-            workers.push(thread.map_err(StartError::System)?);
+            started.threads.push(thread.map_err(StartError::System)?);
         }
         let upkeep = Arc::new(Upkeep::default());
         let door = shared.door.as_ref();
@@ -138,8 +88,14 @@ impl Keeper {
         let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
         let admin = Arc::new(Admin {
             lifecycle: lifecycle.clone(),
-            pulse: Arc::new(Pulse::new(ticks)),
-            metrics: Metrics::new(metrics, Code::ALL, events, Arc::clone(&counts), readings),
+            pulse: Arc::new(Pulse::new(started.ticks)),
+            metrics: Metrics::new(
+                started.metrics,
+                Code::ALL,
+                events,
+                Arc::clone(&counts),
+                readings,
+            ),
         });
         let reloaded = Arc::new(Notify::new());
         let reload = Reload::new(Inner {
@@ -149,16 +105,16 @@ impl Keeper {
             service: Arc::clone(&shared.service),
             keys: Arc::clone(&shared.keys),
             surroundings: shared.surroundings.clone(),
-            doorman,
+            doorman: started.doorman,
             door: shared.door,
             redirect,
             outward,
             reloaded: Arc::clone(&reloaded),
-            workers: exchangeable,
+            workers: started.pipelines,
             counts,
             level,
             log: writer.as_ref().map(Writer::reopen).unwrap_or_default(),
-            turn: Mutex::new(()),
+            lock: Mutex::new(()),
         });
         let operator = Arc::new(Operator {
             service: Arc::clone(&shared.service),
@@ -173,7 +129,7 @@ impl Keeper {
             queues: shared.queues,
             upkeep,
             lifecycle,
-            workers,
+            workers: started.threads,
             writer,
             admin,
             admin_socket: sockets.admin,
@@ -191,39 +147,36 @@ impl Keeper {
     pub(super) async fn keep(mut self) -> Result<(), StartError> {
         let mut beside = JoinSet::new();
         let pulse = Arc::clone(&self.admin.pulse);
-        start(&mut beside, async move { pulse.look().await });
-        start(
-            &mut beside,
-            check_store(
-                self.service.load_full(),
-                Arc::clone(&self.admin.pulse),
-                self.lifecycle.clone(),
-            ),
-        );
+        beside.spawn(async move { pulse.look().await });
+        beside.spawn(check_store(
+            self.service.load_full(),
+            Arc::clone(&self.admin.pulse),
+            self.lifecycle.clone(),
+        ));
         let service = self.service.load_full();
-        start(&mut beside, async move { service.watch_streams().await });
+        beside.spawn(async move { service.watch_streams().await });
         let reloaded = Arc::clone(&self.reloaded);
-        start(
-            &mut beside,
-            watch(Arc::clone(&self.config), reloaded, self.reload.clone()),
-        );
+        beside.spawn(watch(
+            Arc::clone(&self.config),
+            reloaded,
+            self.reload.clone(),
+        ));
         let pulse = Arc::clone(&self.admin.pulse);
-        start(
-            &mut beside,
-            manager::watchdog(pulse, self.lifecycle.clone()),
-        );
+        beside.spawn(manager::watchdog(pulse, self.lifecycle.clone()));
         if let Some(socket) = self.admin_socket.take() {
             let admin = Arc::clone(&self.admin);
-            start(&mut beside, async move {
-                told(admin::serve(socket, admin).await);
+            beside.spawn(async move {
+                if let Err(error) = admin::serve(socket, admin).await {
+                    tracing::error!(%error, "the admin listener cannot be used");
+                }
             });
         }
         let mut control_path = None;
         if let Some((socket, path)) = self.control.take() {
             let operator = Arc::clone(&self.operator);
             control_path = Some(path);
-            start(&mut beside, async move {
-                told(control::serve(socket, operator).await);
+            beside.spawn(async move {
+                control::serve(socket, operator).await;
             });
         }
         tokio::select! {
@@ -247,16 +200,6 @@ impl Keeper {
             Ok(outcome) => outcome.map_err(StartError::Store),
             Err(_) => Err(StartError::Store(crate::store::StoreError::Indeterminate)),
         }
-    }
-}
-
-fn start(beside: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
-    beside.spawn(task);
-}
-
-fn told(outcome: io::Result<()>) {
-    if let Err(error) = outcome {
-        tracing::error!(%error, "a listener for the operator has ended");
     }
 }
 

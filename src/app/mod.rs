@@ -16,6 +16,7 @@ mod running;
 mod serve;
 mod sockets;
 mod watch;
+mod workers;
 
 pub use self::build::Surroundings;
 pub use self::error::StartError;

@@ -69,7 +69,7 @@ pub(super) struct Inner {
     /// The access log's file, which may have been moved away.
     pub(super) log: Reopen,
     /// One at a time.
-    pub(super) turn: Mutex<()>,
+    pub(super) lock: Mutex<()>,
 }
 
 /// All that is exchanged, made and waiting.
@@ -98,7 +98,7 @@ impl Reload {
     /// Reads everything again; it takes effect with the next request. Blocks while files are read.
     pub(super) fn run(&self) -> Result<String, String> {
         let inner = &*self.0;
-        let _one = inner.turn();
+        let _one = inner.lock();
         manager::reloading();
         match inner.prepare() {
             Ok(next) => {
@@ -120,7 +120,7 @@ impl Reload {
     /// Reads the files of certificates and keys that have changed. Blocks while files are read.
     pub(super) fn look(&self) {
         let inner = &*self.0;
-        let _one = inner.turn();
+        let _one = inner.lock();
         if let Some(door) = &inner.door {
             door.look(inner.surroundings.clock.now());
         }
@@ -132,8 +132,8 @@ impl Reload {
 }
 
 impl Inner {
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads and builds; changes nothing that is in use.

@@ -10,10 +10,9 @@ use tokio::net::UnixListener;
 use crate::app::build::Shared;
 use crate::app::error::StartError;
 use crate::control::listener as control_listener;
-use crate::server::admin;
+use crate::server::accept;
 use crate::server::inherited::{BadInheritance, Inherited};
 use crate::server::listener::Bound;
-use crate::server::redirect;
 
 /// Bound sockets.
 #[derive(Debug)]
@@ -50,14 +49,19 @@ impl Sockets {
             }
             // The key is what says that there is https to send clients to.
             (Some(_), None) => return Err(BadInheritance::RedirectIsOff.into()),
-            (None, address) => address.map(bind_redirect).transpose()?,
+            (None, address) => address
+                .map(|address| bind(address, "server.redirect_listen"))
+                .transpose()?,
         };
         let admin = match inherited.admin {
             Some(socket) => {
                 tracing::info!("the admin socket was handed over; admin.listen is not used");
                 Some(socket)
             }
-            None => settings.admin.map(bind_admin).transpose()?,
+            None => settings
+                .admin
+                .map(|address| bind(address, "admin.listen"))
+                .transpose()?,
         };
         let control = match &settings.control {
             Some(path) => {
@@ -87,18 +91,10 @@ impl Sockets {
     }
 }
 
-fn bind_redirect(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
-    redirect::bind(address).map_err(|error: io::Error| StartError::Listen {
+fn bind(address: SocketAddr, key: &'static str) -> Result<std::net::TcpListener, StartError> {
+    accept::bind(address).map_err(|error: io::Error| StartError::Listen {
         address: address.to_string(),
-        key: "server.redirect_listen",
-        error,
-    })
-}
-
-fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
-    admin::bind(address).map_err(|error: io::Error| StartError::Listen {
-        address: address.to_string(),
-        key: "admin.listen",
+        key,
         error,
     })
 }

@@ -4,7 +4,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,11 +15,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
 
+use crate::server::accept;
 use crate::server::lifecycle::{Lifecycle, Phase};
-use crate::server::tasks;
 use crate::telemetry::metrics::Metrics;
 
 /// How long a worker may go without a tick before it counts as stuck.
@@ -28,6 +26,9 @@ pub const STUCK: Duration = Duration::from_secs(5);
 
 /// Connections at once; probes and a scraper need few.
 const MAX_CONNECTIONS: usize = 64;
+
+/// Time for a request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether the parts are well; kept up to date by [`Pulse::look`].
 #[derive(Debug)]
@@ -47,20 +48,20 @@ impl Pulse {
         }
     }
 
-    /// How often each worker has turned.
-    pub fn turns(&self) -> Vec<u64> {
+    /// How often each worker has ticked.
+    pub fn ticks(&self) -> Vec<u64> {
         let read = |ticks: &Arc<AtomicU64>| ticks.load(Ordering::Relaxed);
         self.ticks.iter().map(read).collect()
     }
 
     /// Watches the workers until dropped.
     pub async fn look(&self) {
-        let mut before = self.turns();
+        let mut before = self.ticks();
         let mut every = tokio::time::interval(STUCK);
         every.tick().await;
         loop {
             every.tick().await;
-            let now = self.turns();
+            let now = self.ticks();
             let stuck = now.iter().zip(&before).any(|(now, before)| now == before);
             self.stuck.store(stuck, Ordering::Relaxed);
             before = now;
@@ -175,47 +176,26 @@ fn text(status: StatusCode, words: &'static str) -> Response<Full<Bytes>> {
     answer
 }
 
-/// Binds the admin listener.
-pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
 /// Serves the admin pages until dropped.
 pub async fn serve(listener: std::net::TcpListener, admin: Arc<Admin>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return Ok(());
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "the admin listener cannot accept; resting");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
+    let converse = |(stream, _)| converse(stream, Arc::clone(&admin));
+    accept::each("admin", MAX_CONNECTIONS, || listener.accept(), converse).await;
+    Ok(())
+}
+
+async fn converse(stream: TcpStream, admin: Arc<Admin>) {
+    let answering = service_fn(move |request: Request<hyper::body::Incoming>| {
         let admin = Arc::clone(&admin);
-        tasks::spawn(async move {
-            let answering = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let admin = Arc::clone(&admin);
-                async move { Ok::<_, Infallible>(admin.answer(&request)) }
-            });
-            let mut builder = http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(10));
-            builder.max_headers(64).max_buf_size(16 * 1024);
-            if let Err(error) = builder
-                .serve_connection(TokioIo::new(stream), answering)
-                .await
-            {
-                tracing::debug!(%error, "an admin connection ended early");
-            }
-            drop(place);
-        });
+        async move { Ok::<_, Infallible>(admin.answer(&request)) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    builder.max_headers(64).max_buf_size(16 * 1024);
+    let io = TokioIo::new(stream);
+    if let Err(error) = builder.serve_connection(io, answering).await {
+        tracing::debug!(%error, "an admin connection ended early");
     }
 }

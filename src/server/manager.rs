@@ -40,15 +40,15 @@ pub async fn watchdog(pulse: Arc<Pulse>, lifecycle: Lifecycle) {
     let mut before: Option<Vec<u64>> = None;
     loop {
         every.tick().await;
-        let turns = pulse.turns();
+        let ticks = pulse.ticks();
         if lifecycle.phase() >= Phase::Ending
-            || before.is_none_or(|before| all_turned(&before, &turns))
+            || before.is_none_or(|before| all_turned(&before, &ticks))
         {
             tell(&[NotifyState::Watchdog]);
         } else {
             tracing::error!("a worker is stuck; the watchdog is not told that all is well");
         }
-        before = Some(turns);
+        before = Some(ticks);
     }
 }
 

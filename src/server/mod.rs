@@ -4,6 +4,7 @@
 //! with its own runtime, listener, upstream pool and token cache; workers share no lock that a
 //! forwarded request takes.
 
+pub mod accept;
 pub mod access_log;
 pub mod admin;
 mod caller;

@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::TcpListener as StdTcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,10 +19,11 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use crate::server::accept;
 use crate::server::doorman::Doorman;
 use crate::server::intake::{Intake, MAX_TARGET};
 use crate::server::lifecycle::{Lifecycle, Phase};
@@ -39,9 +40,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time for those who were let in before the listeners closed.
 const LAST: Duration = Duration::from_secs(2);
-
-/// How long accepting rests after the machine ran out of descriptors or memory.
-const REST: Duration = Duration::from_millis(100);
 
 /// Where clients are sent, and which are; a reload exchanges it.
 #[derive(Debug)]
@@ -95,13 +93,6 @@ impl Target {
     }
 }
 
-/// Binds the listener.
-pub fn bind(address: SocketAddr) -> io::Result<StdTcpListener> {
-    let listener = StdTcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
 /// Serves on a thread of its own, until the listeners close and who was let in has an answer.
 pub fn start(
     listener: StdTcpListener,
@@ -137,14 +128,7 @@ async fn serve(
 ) {
     let doorman = Arc::new(Doorman::new(MAX_CONNECTIONS, MAX_PER_ADDRESS));
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "the redirect listener cannot accept; resting");
-                sleep(REST).await;
-                continue;
-            }
-        };
+        let (stream, peer) = accept::next("redirect", || listener.accept()).await;
         let target = target.load_full();
         let one_client = !target.trusted.trust(peer.ip());
         let Ok(place) = doorman.enter(one_client.then(|| net::limit_key(peer.ip()))) else {
@@ -152,21 +136,25 @@ async fn serve(
         };
         let busy = busy.clone();
         tasks::spawn(async move {
-            let answering = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let answer = target.answer(&request);
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let mut builder = http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT);
-            builder.keep_alive(false).max_buf_size(16 * 1024);
-            let serving = builder.serve_connection(TokioIo::new(stream), answering);
-            if let Ok(Err(error)) = timeout(TIMEOUT, serving).await {
-                tracing::debug!(%error, "a connection to the redirect listener ended early");
-            }
+            converse(stream, target).await;
             drop((place, busy));
         });
+    }
+}
+
+async fn converse(stream: TcpStream, target: Arc<Target>) {
+    let answering = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let answer = target.answer(&request);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    builder.keep_alive(false).max_buf_size(16 * 1024);
+    let serving = builder.serve_connection(TokioIo::new(stream), answering);
+    if let Ok(Err(error)) = timeout(TIMEOUT, serving).await {
+        tracing::debug!(%error, "a connection to the redirect listener ended early");
     }
 }
 

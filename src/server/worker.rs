@@ -18,6 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
+use crate::server::accept;
 use crate::server::connection::{self, Deadlines, TURNS, Vigil};
 use crate::server::doorman::{Admitted, Doorman, Full};
 use crate::server::lifecycle::{Lifecycle, Phase};
@@ -32,8 +33,8 @@ use crate::types::net;
 /// How often a worker looks after its connections and hands over its log.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How long accepting rests after the machine ran out of descriptors or memory.
-const REST: Duration = Duration::from_millis(100);
+/// How long a client that is turned away has to take the news.
+const TURN_AWAY: Duration = Duration::from_millis(100);
 
 /// How long connections are still taken from the kernel before the listener closes.
 const LAST_ACCEPT: Duration = Duration::from_millis(50);
@@ -173,14 +174,8 @@ impl Worker {
 
     async fn accept(self: &Arc<Self>, listener: &Listener) {
         loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer),
-                Err(error) if is_the_clients(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections; resting");
-                    tokio::time::sleep(REST).await;
-                }
-            }
+            let (stream, peer) = accept::next("public", || listener.accept()).await;
+            self.admit(stream, peer);
         }
     }
 
@@ -347,16 +342,6 @@ impl Drop for Open {
 fn turn_away(mut stream: Stream) {
     tasks::spawn(async move {
         // Whether the client hears it is the client's business.
-        drop(timeout(REST, stream.write_all(FULL)).await);
+        drop(timeout(TURN_AWAY, stream.write_all(FULL)).await);
     });
-}
-
-/// Whether accepting failed because the client was gone already.
-fn is_the_clients(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }

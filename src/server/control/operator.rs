@@ -1,102 +1,23 @@
-//! The operator's orders, executed: by the running server over its control socket, or by the
-//! command line itself when no server runs.
+//! One order after the other, carried out. What comes of it is told in full: operators own the machine.
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::control::reply::{AuditView, KeyView, Reply, SessionView, UserView};
+use crate::control::reply::{KeyView, Reply, UserView};
 use crate::control::request::{Request, SessionsToEnd, UserRef};
-use crate::control::wire;
-use crate::model::audit::{Actor, AuditRecord};
-use crate::model::session::Session;
-use crate::model::user::{User, UserStatus};
-use crate::server::lifecycle::{Lifecycle, Phase};
-use crate::server::tasks;
+use crate::model::user::User;
+use crate::server::control::{Operator, view};
+use crate::server::lifecycle::Phase;
 use crate::service::accounts::Named;
-use crate::service::{AuthError, Current, Service, SignupRequest};
-use crate::tokens::keys::{Keys, RingKey};
+use crate::service::{AuthError, Service, SignupRequest};
 use crate::types::ids::UserId;
 use crate::types::login::LoginName;
 use crate::types::role::{Role, Roles};
 use crate::types::secret::{Password, SecretText};
-use crate::types::time::Timestamp;
 
 /// The most entries of one listing.
 const MAX_PAGE: usize = 1_000;
-
-/// Orders at once.
-const MAX_CALLS: usize = 16;
-
-/// How long one order may take to arrive and be answered.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Who carries out orders.
-pub struct Operator {
-    /// Accounts and sessions.
-    pub service: Arc<Current>,
-    /// Keys.
-    pub keys: Arc<Keys>,
-    /// The running server, if one runs.
-    pub server: Option<RunningServer>,
-}
-
-/// What only a running server can be asked.
-pub struct RunningServer {
-    /// Its phase.
-    pub lifecycle: Lifecycle,
-    /// Whether it is ready, and a word about it.
-    pub readiness: Box<dyn Fn() -> (bool, String) + Send + Sync>,
-    /// Reads the configuration again; says what came of it.
-    pub reload: Arc<dyn Fn() -> Result<String, String> + Send + Sync>,
-}
-
-impl std::fmt::Debug for RunningServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunningServer").finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Operator {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Operator")
-            .field("running", &self.server.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Serves the control socket until dropped.
-pub async fn serve(listener: UnixListener, operator: Arc<Operator>) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(MAX_CALLS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return Ok(());
-        };
-        let mut stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "the control socket cannot accept; resting");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let operator = Arc::clone(&operator);
-        tasks::spawn(async move {
-            let reply = match wire::receive(&mut stream, PATIENCE).await {
-                Ok(request) => operator.execute(request).await,
-                Err(error) => wire::refuse(&error),
-            };
-            if let Err(error) = wire::answer(&mut stream, &reply, PATIENCE).await {
-                tracing::debug!(%error, "an operator did not wait for the answer");
-            }
-            drop(place);
-        });
-    }
-}
 
 impl Operator {
     /// Carries out one order.
@@ -138,7 +59,7 @@ impl Operator {
             Request::UsersDelete { user } => self.delete(&user).await,
             Request::SessionsList { user, limit } => self.sessions(user, limit).await,
             Request::SessionsEnd(which) => self.end(which).await,
-            Request::KeysList => Ok(Reply::Keys(self.key_views())),
+            Request::KeysList => Ok(Reply::Keys(self.keys())),
             Request::KeysRotate => self.rotate(),
             Request::AuditList { user, limit } => self.audit(user, limit).await,
         };
@@ -214,7 +135,7 @@ impl Operator {
             .operator_add(request, roles)
             .await
             .map_err(words)?;
-        Ok(Reply::User(Box::new(self.view(&user).await?)))
+        Ok(Reply::User(Box::new(self.view_of(&user).await?)))
     }
 
     async fn list(&self, after: Option<String>, limit: u32) -> Result<Reply, String> {
@@ -234,14 +155,14 @@ impl Operator {
             .map(|user| user.key.user.to_string());
         let mut views = Vec::with_capacity(users.len());
         for user in &users {
-            views.push(self.view(user).await?);
+            views.push(self.view_of(user).await?);
         }
         Ok(Reply::Users { users: views, next })
     }
 
     async fn show(&self, user: &UserRef) -> Result<Reply, String> {
         let found = self.find(user).await?;
-        Ok(Reply::User(Box::new(self.view(&found).await?)))
+        Ok(Reply::User(Box::new(self.view_of(&found).await?)))
     }
 
     async fn set_password(&self, user: &UserRef, password: SecretText) -> Result<Reply, String> {
@@ -310,7 +231,7 @@ impl Operator {
         for session in &sessions {
             let owner = Named::Id(session.key.owner.user);
             let user = self.service().operator_find(&owner).await.map_err(words)?;
-            views.push(session_view(session, user.as_ref()));
+            views.push(view::session(session, user.as_ref()));
         }
         Ok(Reply::Sessions {
             sessions: views,
@@ -332,7 +253,7 @@ impl Operator {
 
     fn rotate(&self) -> Result<Reply, String> {
         self.service().operator_rotate_keys().map_err(words)?;
-        Ok(Reply::Keys(self.key_views()))
+        Ok(Reply::Keys(self.keys()))
     }
 
     async fn audit(&self, user: Option<UserRef>, limit: u32) -> Result<Reply, String> {
@@ -345,7 +266,7 @@ impl Operator {
             .operator_audit(key.as_ref(), page(limit))
             .await;
         Ok(Reply::Audit(
-            records.map_err(words)?.iter().map(audit_view).collect(),
+            records.map_err(words)?.iter().map(view::audit).collect(),
         ))
     }
 
@@ -364,46 +285,16 @@ impl Operator {
         outcome: Result<Option<User>, AuthError>,
     ) -> Result<Reply, String> {
         let changed = outcome.map_err(words)?.ok_or_else(|| nobody(user))?;
-        Ok(Reply::User(Box::new(self.view(&changed).await?)))
+        Ok(Reply::User(Box::new(self.view_of(&changed).await?)))
     }
 
-    async fn view(&self, user: &User) -> Result<UserView, String> {
-        let locked = self
-            .service()
-            .operator_locked_until(user)
-            .await
-            .map_err(words)?;
-        Ok(UserView {
-            id: user.key.user.to_string(),
-            tenant: user.key.tenant.to_string(),
-            username: user.username.as_ref().map(ToString::to_string),
-            email: user.email.as_ref().map(ToString::to_string),
-            mobile: user.mobile.as_ref().map(ToString::to_string),
-            name: user.name.clone(),
-            roles: user.roles.iter().map(ToString::to_string).collect(),
-            status: match user.status {
-                UserStatus::Enabled => "enabled".to_owned(),
-                UserStatus::Disabled => "disabled".to_owned(),
-            },
-            locked_until: locked.map(|until| until.to_string()),
-            created_at: user.created_at.to_string(),
-            updated_at: user.updated_at.to_string(),
-        })
+    async fn view_of(&self, user: &User) -> Result<UserView, String> {
+        let locked = self.service().operator_locked_until(user).await;
+        Ok(view::user(user, locked.map_err(words)?))
     }
 
-    fn key_views(&self) -> Vec<KeyView> {
-        let now = self.service().now();
-        let ring = self.keys.ring();
-        let signer = ring.signer(now).map(RingKey::id);
-        ring.iter()
-            .map(|key| KeyView {
-                id: key.id().to_owned(),
-                purpose: "access".to_owned(),
-                algorithm: key.algorithm().as_str().to_owned(),
-                state: state(key, signer, now).to_owned(),
-                created_at: key.validity().created_at.to_string(),
-            })
-            .collect()
+    fn keys(&self) -> Vec<KeyView> {
+        view::keys(&self.keys, self.service().now())
     }
 }
 
@@ -412,17 +303,6 @@ struct Logins {
     username: String,
     email: Option<String>,
     mobile: Option<String>,
-}
-
-/// What a key does at the moment.
-fn state(key: &RingKey, signer: Option<&str>, now: Timestamp) -> &'static str {
-    if signer == Some(key.id()) {
-        "active"
-    } else if now < key.validity().signs_from {
-        "next"
-    } else {
-        "old"
-    }
 }
 
 fn named(user: &UserRef) -> Named {
@@ -456,40 +336,4 @@ fn page(limit: u32) -> usize {
     usize::try_from(limit)
         .unwrap_or(MAX_PAGE)
         .clamp(1, MAX_PAGE)
-}
-
-fn session_view(session: &Session, user: Option<&User>) -> SessionView {
-    SessionView {
-        id: session.key.id.to_string(),
-        user_id: session.key.owner.user.to_string(),
-        username: user.map(|user| user.handle().to_owned()),
-        device_type: session.device.kind.as_str().to_owned(),
-        device_name: session
-            .device_label
-            .clone()
-            .or_else(|| session.device.label()),
-        ip_address: session.last_address.map(|address| address.to_string()),
-        auth_method: session.proof.method.clone(),
-        remembered: session.remembered,
-        created_at: session.created_at.to_string(),
-        last_active_at: session.last_active_at.to_string(),
-        expires_at: session.ends_at().to_string(),
-    }
-}
-
-fn audit_view(record: &AuditRecord) -> AuditView {
-    AuditView {
-        at: record.at.to_string(),
-        action: record.action.as_str().to_owned(),
-        outcome: record.outcome.clone(),
-        user_id: record.user.map(|user| user.to_string()),
-        session_id: record.session.map(|session| session.to_string()),
-        actor: match record.actor {
-            Actor::Caller => "caller".to_owned(),
-            Actor::Operator => "operator".to_owned(),
-            Actor::System => "system".to_owned(),
-        },
-        ip_address: record.address.map(|address| address.to_string()),
-        request_id: record.request_id.clone(),
-    }
 }

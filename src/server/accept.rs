@@ -1,0 +1,74 @@
+//! Taking connections from the kernel, for every listener.
+//!
+//! What always holds: a client that is gone before it is accepted costs nobody else anything, and a
+//! machine that has run out of descriptors or memory is not asked again at once.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+use crate::server::tasks;
+
+/// How long accepting rests after the machine ran out of descriptors or memory.
+pub(super) const REST: Duration = Duration::from_millis(100);
+
+/// Binds a listener that has its address for itself.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The next connection, however long it takes to come. `listener` says in the log which one it is.
+pub(super) async fn next<S, A>(listener: &'static str, mut accept: impl FnMut() -> A) -> S
+where
+    A: Future<Output = io::Result<S>>,
+{
+    loop {
+        match accept().await {
+            Ok(stream) => return stream,
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                tracing::warn!(listener, %error, "cannot accept connections; resting");
+                sleep(REST).await;
+            }
+        }
+    }
+}
+
+/// Serves connections, each in a task of its own and at most `places` at once, until dropped. Those
+/// above wait in the kernel.
+pub(super) async fn each<S, A, F>(
+    listener: &'static str,
+    places: usize,
+    mut accept: impl FnMut() -> A,
+    serve: impl Fn(S) -> F,
+) where
+    A: Future<Output = io::Result<S>>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(places));
+    // It ends only with a closed semaphore, and nobody closes this one.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let serving = serve(next(listener, &mut accept).await);
+        tasks::spawn(async move {
+            serving.await;
+            drop(place);
+        });
+    }
+}
+
+/// Whether accepting failed because the client was gone already.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
