@@ -1,11 +1,12 @@
 //! The one place where a refusal becomes HTTP: status, code, words. The match is exhaustive and has
 //! no wildcard, so a new refusal cannot be forgotten here.
 //!
-//! Callers that speak gRPC get its status. Callers that read JSON get RFC 9457 `application/problem+json`; a caller that asks for HTML or
-//! plain text gets one plain sentence. Neither learns more than the code says.
+//! This is the table; in which form a caller reads the answer is `answer`'s business.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod answer;
+mod code;
 mod grpc;
 #[cfg(test)]
 mod tests;
@@ -13,19 +14,18 @@ mod tests;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use serde::Serialize;
+use http::StatusCode;
 
 use crate::api::ApiError;
 use crate::guard::{Denial, Reason};
 use crate::limits::Exceeded;
-use crate::proxy::grpc::is_call;
 use crate::proxy::{ClientFault, UpstreamError};
 use crate::server::connection::TooSlow;
 use crate::server::intake::BadRequest;
 use crate::service::AuthError;
+
+pub use answer::Asked;
+pub use code::Code;
 
 /// Any refusal.
 #[derive(Debug)]
@@ -93,86 +93,6 @@ impl From<UpstreamError> for Fault {
     }
 }
 
-macro_rules! codes {
-    ($($variant:ident $text:literal),+ $(,)?) => {
-        /// The stable word for a refusal.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "each is its own text; docs/api.md explains them")]
-        pub enum Code { $($variant),+ }
-
-        impl Code {
-            /// All codes as text, by index.
-            pub const ALL: &'static [&'static str] = &[$($text),+];
-
-            /// The code as text.
-            pub fn as_str(self) -> &'static str {
-                Self::ALL.get(self as usize).copied().unwrap_or("internal")
-            }
-        }
-    };
-}
-
-codes! {
-    BadRequest "bad_request",
-    MethodNotAllowed "method_not_allowed",
-    UriTooLong "uri_too_long",
-    ExpectationFailed "expectation_failed",
-    MissingToken "missing_token",
-    InvalidToken "invalid_token",
-    TokenExpired "token_expired",
-    SessionEnded "session_ended",
-    TokenStale "token_stale",
-    TwoCredentials "two_credentials",
-    MissingRole "missing_role",
-    Forbidden "forbidden",
-    NotFound "not_found",
-    UnsupportedMediaType "unsupported_media_type",
-    BodyTooLarge "body_too_large",
-    RequestTimeout "request_timeout",
-    MalformedBody "malformed_body",
-    UnknownField "unknown_field",
-    MissingField "missing_field",
-    InvalidField "invalid_field",
-    CrossSite "cross_site",
-    InvalidCredentials "invalid_credentials",
-    InvalidRefreshToken "invalid_refresh_token",
-    SignupClosed "signup_closed",
-    LoginTaken "login_taken",
-    WeakPassword "weak_password",
-    TooManySessions "too_many_sessions",
-    SessionNotFound "session_not_found",
-    RateLimited "rate_limited",
-    Busy "busy",
-    StoreUnavailable "store_unavailable",
-    Internal "internal",
-    UpstreamUnreachable "upstream_unreachable",
-    UpstreamBadResponse "upstream_bad_response",
-    UpstreamTimeout "upstream_timeout",
-    UpstreamOverloaded "upstream_overloaded",
-}
-
-/// In which form a caller reads a refusal, kept for the case that there is one.
-#[derive(Debug, Default)]
-pub struct Asked {
-    accept: Vec<HeaderValue>,
-    grpc: bool,
-}
-
-impl Asked {
-    /// From the head of a request. A gRPC call is always a POST, and never one of our own routes: a
-    /// gateway that asks there would take the 200 of a refusal in gRPC's words for leave to pass.
-    pub fn of<B>(request: &Request<B>, is_ours: impl FnOnce(&str) -> bool) -> Self {
-        let headers = request.headers();
-        let lines = headers.get_all(header::ACCEPT).iter();
-        Self {
-            accept: lines.take(4).cloned().collect(),
-            grpc: *request.method() == Method::POST
-                && is_call(headers)
-                && !is_ours(request.uri().path()),
-        }
-    }
-}
-
 /// A refusal as it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -203,19 +123,6 @@ pub enum Extra {
     RetryAfter(Duration),
     /// When to try again, and under which quota.
     Limited(Exceeded),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Document<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
-    request_id: &'a str,
 }
 
 /// The table.
@@ -413,111 +320,4 @@ impl Problem {
         }
         self
     }
-
-    /// The answer, in the form the caller reads.
-    pub fn respond(&self, asked: &Asked, request_id: &HeaderValue) -> Response<Full<Bytes>> {
-        if asked.grpc {
-            return grpc::respond(self, request_id);
-        }
-        let id = request_id.to_str().unwrap_or_default();
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        let (kind, body) = if wants_text(&asked.accept) {
-            let text = format!(
-                "{} {title}: {}\n(request {id})\n",
-                self.status.as_u16(),
-                self.detail
-            );
-            ("text/plain; charset=utf-8", text.into_bytes())
-        } else {
-            let document = Document {
-                r#type: "about:blank",
-                title,
-                status: self.status.as_u16(),
-                detail: &self.detail,
-                code: self.code.as_str(),
-                field: self.field.as_deref(),
-                request_id: id,
-            };
-            ("application/problem+json", lined(&document))
-        };
-        let mut answer = Response::new(Full::new(Bytes::from(body)));
-        *answer.status_mut() = self.status;
-        let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert("x-request-id", request_id.clone());
-        self.write_extra(headers);
-        answer
-    }
-
-    fn write_extra(&self, headers: &mut HeaderMap) {
-        match &self.extra {
-            Extra::None => {}
-            Extra::Close => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Extra::Allow(methods) => put(headers, header::ALLOW, methods),
-            Extra::Authenticate(challenge) => {
-                headers.insert(
-                    header::WWW_AUTHENTICATE,
-                    HeaderValue::from_static(challenge),
-                );
-            }
-            Extra::RetryAfter(wait) => put(headers, header::RETRY_AFTER, &up(*wait)),
-            Extra::Limited(exceeded) => {
-                let wait = up(exceeded.retry_after);
-                put(headers, header::RETRY_AFTER, &wait);
-                let limit = exceeded.quota.count.to_string();
-                put(
-                    headers,
-                    http::HeaderName::from_static("ratelimit-limit"),
-                    &limit,
-                );
-                put(
-                    headers,
-                    http::HeaderName::from_static("ratelimit-remaining"),
-                    "0",
-                );
-                put(
-                    headers,
-                    http::HeaderName::from_static("ratelimit-reset"),
-                    &wait,
-                );
-            }
-        }
-    }
-}
-
-/// Room for an ordinary document.
-const DOCUMENT: usize = 256;
-
-/// The document and a line end, for people at a terminal.
-fn lined(document: &Document<'_>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(DOCUMENT);
-    // Writing to a vector cannot fail.
-    serde_json::to_writer(&mut bytes, document).ok();
-    bytes.push(b'\n');
-    bytes
-}
-
-fn put(headers: &mut HeaderMap, name: http::HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(name, value);
-    }
-}
-
-/// Whole seconds, rounded up, at least one.
-fn up(wait: Duration) -> String {
-    wait.as_millis().div_ceil(1000).max(1).to_string()
-}
-
-/// Whether the caller asks for text rather than JSON: a browser's navigation, a person's terminal.
-fn wants_text(asked: &[HeaderValue]) -> bool {
-    let accepts = |kind: &str| {
-        asked
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|value| value.to_ascii_lowercase().contains(kind))
-    };
-    !accepts("json") && (accepts("text/html") || accepts("text/plain"))
 }

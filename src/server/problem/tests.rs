@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use http::{HeaderValue, Method, Request, header};
+
 use super::*;
 use crate::limits::Quota;
 use crate::rules::password::Weakness;
