@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use crate::server::accept;
-use crate::server::connection::{self, Deadlines, TURNS, Vigil};
+use crate::server::connection::{self, Deadlines, HANDSHAKES, Vigil};
 use crate::server::doorman::{Admitted, Doorman, Full};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::listener::{BoundSocket, Listener};
@@ -54,7 +54,7 @@ pub struct Entrance {
     /// TLS, if it is spoken.
     pub door: Option<Arc<Door>>,
     /// Handshakes that may do their sums.
-    pub(super) turns: Semaphore,
+    pub(super) handshakes: Semaphore,
 }
 
 impl Entrance {
@@ -63,7 +63,7 @@ impl Entrance {
         Self {
             proxy_protocol,
             door,
-            turns: Semaphore::new(TURNS),
+            handshakes: Semaphore::new(HANDSHAKES),
         }
     }
 }

@@ -13,7 +13,7 @@ const END_HEADERS: u8 = 0x4;
 
 /// The place in a client's stream of frames.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(super) struct FrameWatch {
     /// Bytes of the preface, and then of the present frame's payload, that have not come.
     left: usize,
     header: [u8; HEADER],
@@ -32,7 +32,7 @@ pub(super) struct Seen {
     pub(super) progress: bool,
 }
 
-impl Frames {
+impl FrameWatch {
     /// From the client's first byte.
     pub(super) fn new() -> Self {
         Self {
@@ -98,8 +98,8 @@ mod tests {
         frame
     }
 
-    fn begun() -> Frames {
-        let mut frames = Frames::new();
+    fn begun() -> FrameWatch {
+        let mut frames = FrameWatch::new();
         frames.see(&[b'x'; PREFACE]);
         frames
     }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_preface_that_is_cut_is_partial() {
-        let mut frames = Frames::new();
+        let mut frames = FrameWatch::new();
         assert!(frames.see(b"PRI * HTTP").partial);
     }
 

@@ -60,7 +60,7 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
     let mut is_leaving = false;
     poll_fn(|task| {
         // While a head is on its way hyper would drop it.
-        if !is_leaving && vigil.is_told(Order::Leave) && vigil.has_heard() {
+        if !is_leaving && vigil.is_told(Order::Leave) && vigil.is_between_heads() {
             is_leaving = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -144,7 +144,7 @@ impl<B> Drop for Sent<B> {
         if self.is_tied {
             open.vigil.tie(None);
         }
-        let has_begun = self.next == Next::BehindAnEmptyLine && !open.vigil.has_heard_an_end();
+        let has_begun = self.next == Next::BehindAnEmptyLine && !open.vigil.ends_in_empty_line();
         let state = if has_begun {
             State::Head
         } else {

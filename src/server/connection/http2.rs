@@ -141,14 +141,16 @@ where
 }
 
 /// A stream that counts as open.
-struct OpenStream {
+#[derive(Debug)]
+pub(super) struct OpenStream {
     peer: Arc<Peer>,
     turn: Arc<Turn>,
-    answered: bool,
+    /// Whether it came to its end, or the client hung up.
+    pub(super) answered: bool,
 }
 
 impl OpenStream {
-    fn begin(peer: &Arc<Peer>) -> Self {
+    pub(super) fn begin(peer: &Arc<Peer>) -> Self {
         let open = &peer.open;
         open.vigil.enter(State::Busy, open.worker.tick());
         Self {

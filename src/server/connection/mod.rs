@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::server::connection::opening::{Opened, Protocol};
+use crate::server::connection::opening::{HttpVersion, Opened};
 use crate::server::connection::vigil::Order;
 use crate::server::peer::Peer;
 use crate::server::stream::Stream;
@@ -31,7 +31,7 @@ use crate::server::worker::{Open, Worker};
 
 pub use occupied::Occupied;
 pub use pace::{Paced, TooSlow};
-pub(super) use secure::TURNS;
+pub(super) use secure::HANDSHAKES;
 pub use vigil::Deadlines;
 pub(super) use vigil::Vigil;
 
@@ -65,8 +65,8 @@ async fn live(stream: Stream, address: IpAddr, open: Open) {
         peer,
     } = opened;
     match protocol {
-        Protocol::Http1 => http1::serve(transport, peer).await,
-        Protocol::Http2 => Box::pin(http2::serve(transport, peer)).await,
+        HttpVersion::Http1 => http1::serve(transport, peer).await,
+        HttpVersion::Http2 => Box::pin(http2::serve(transport, peer)).await,
     }
 }
 

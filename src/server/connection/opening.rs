@@ -28,7 +28,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Which HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(super) enum HttpVersion {
     /// 1.1 and 1.0.
     Http1,
     /// 2.
@@ -39,7 +39,7 @@ pub(super) enum Protocol {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) transport: Transport,
-    pub(super) protocol: Protocol,
+    pub(super) protocol: HttpVersion,
     pub(super) peer: Arc<Peer>,
 }
 
@@ -130,14 +130,14 @@ async fn behind(stream: &mut Replayed<Stream>) -> io::Result<Option<IpAddr>> {
 }
 
 /// Which HTTP a client speaks that cannot say so beforehand. What it sent is left to be read.
-async fn plain(stream: &mut Replayed<Stream>) -> io::Result<Protocol> {
+async fn plain(stream: &mut Replayed<Stream>) -> io::Result<HttpVersion> {
     loop {
         let seen = stream.seen();
         let common = seen.iter().zip(PREFACE).take_while(|(a, b)| a == b);
         match common.count() {
-            all if all == PREFACE.len() => return Ok(Protocol::Http2),
-            some if some < seen.len() => return Ok(Protocol::Http1),
-            _ if !stream.more().await? => return Ok(Protocol::Http1),
+            all if all == PREFACE.len() => return Ok(HttpVersion::Http2),
+            some if some < seen.len() => return Ok(HttpVersion::Http1),
+            _ if !stream.more().await? => return Ok(HttpVersion::Http1),
             _ => {}
         }
     }

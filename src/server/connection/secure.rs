@@ -15,15 +15,15 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::server::connection::opening::Protocol;
+use crate::server::connection::opening::HttpVersion;
 use crate::server::connection::transport::Replayed;
 use crate::server::connection::vigil::State;
 use crate::server::stream::Stream;
 use crate::server::worker::Open;
 use crate::tls::{self, Door};
 
-/// How many handshakes may do their sums in one turn of a worker.
-pub(in crate::server) const TURNS: usize = 8;
+/// How many handshakes may do their sums between two looks of a worker at its connections.
+pub(in crate::server) const HANDSHAKES: usize = 8;
 
 /// What a client is told that does not speak TLS.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
@@ -36,7 +36,7 @@ const HANDSHAKE: u8 = 22;
 #[derive(Debug)]
 pub(super) struct Secured {
     pub(super) stream: Box<TlsStream<Replayed<Stream>>>,
-    pub(super) protocol: Protocol,
+    pub(super) protocol: HttpVersion,
     /// The subject of the client's certificate.
     pub(super) subject: Option<HeaderValue>,
 }
@@ -84,13 +84,13 @@ pub(super) async fn shake(
     // It reads the whole of the client's first message; nothing is reckoned yet.
     let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let mut handshake = pin!(begun.into_stream(door.config()));
-    let turn = worker.entrance().turns.acquire().await;
+    let place = worker.entrance().handshakes.acquire().await;
     let first = poll_fn(|task| Poll::Ready(handshake.as_mut().poll(task))).await;
     if first.is_pending() {
         // Whoever is ready goes first; then the next handshake may.
         tokio::task::yield_now().await;
     }
-    drop(turn);
+    drop(place);
     let stream = match first {
         Poll::Ready(done) => done?,
         Poll::Pending => handshake.await?,
@@ -98,8 +98,8 @@ pub(super) async fn shake(
     attempt.stands = true;
     let (_, session) = stream.get_ref();
     let protocol = match session.alpn_protocol() {
-        Some(b"h2") => Protocol::Http2,
-        _ => Protocol::Http1,
+        Some(b"h2") => HttpVersion::Http2,
+        _ => HttpVersion::Http1,
     };
     let certificate = session.peer_certificates().and_then(<[_]>::first);
     let subject = certificate

@@ -1,8 +1,8 @@
 //! The streams of one HTTP/2 connection, as the connection's watch sees them: how many there are, which
 //! one's client takes nothing of its answer, and how often the client hung up.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -18,11 +18,17 @@ const MAX_HUNG_UP: u32 = 100;
 /// All streams of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    open: Mutex<Vec<Arc<Turn>>>,
-    hung_up: AtomicU32,
+    books: Mutex<Books>,
 }
 
-/// One stream.
+#[derive(Debug, Default)]
+struct Books {
+    open: Vec<Arc<Turn>>,
+    /// How many more streams the client has hung up on than it has let end.
+    hung_up: u32,
+}
+
+/// One stream, as its connection's watch sees it.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     /// When the last piece of its answer was handed over; zero once the client has room for more.
@@ -46,23 +52,21 @@ pub(super) enum Left {
 impl Turns {
     pub(super) fn begin(&self) -> Arc<Turn> {
         let turn = Arc::new(Turn::default());
-        self.lock().push(Arc::clone(&turn));
+        self.lock().open.push(Arc::clone(&turn));
         turn
     }
 
     /// A stream is over: answered, or not.
     pub(super) fn end(&self, turn: &Arc<Turn>, answered: bool) -> Left {
-        let mut open = self.lock();
-        open.retain(|other| !Arc::ptr_eq(other, turn));
-        let hung_up = self.hung_up.load(Ordering::Relaxed);
-        let hung_up = if answered {
-            hung_up.saturating_sub(1)
+        let mut books = self.lock();
+        books.open.retain(|other| !Arc::ptr_eq(other, turn));
+        books.hung_up = if answered {
+            books.hung_up.saturating_sub(1)
         } else {
-            hung_up + 1
+            books.hung_up.saturating_add(1)
         };
-        self.hung_up.store(hung_up, Ordering::Relaxed);
-        match open.is_empty() {
-            _ if hung_up > MAX_HUNG_UP => Left::TooFickle,
+        match books.open.is_empty() {
+            _ if books.hung_up > MAX_HUNG_UP => Left::TooFickle,
             true => Left::Nothing,
             false => Left::Some,
         }
@@ -71,7 +75,7 @@ impl Turns {
     /// Ends the streams whose clients take nothing: after a while, or soon when their session is over.
     /// The others of the connection go on: a browser that has paused a film still asks for pages.
     pub(super) fn sweep(&self, tick: u64, note: impl Fn(Dropped)) {
-        for turn in self.lock().iter() {
+        for turn in &self.lock().open {
             let handed = turn.handed.load(Ordering::Relaxed);
             let waited = Duration::from_millis(tick.saturating_sub(handed));
             let is_over = || turn.tie.get().is_some_and(|tie| tie.is_over());
@@ -89,13 +93,13 @@ impl Turns {
     /// Ends all streams.
     pub(super) fn cut(&self) {
         // Ending a stream calls `end`, later, from the runtime: never inside this lock.
-        for turn in self.lock().iter() {
+        for turn in &self.lock().open {
             turn.cut();
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Turn>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

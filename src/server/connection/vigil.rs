@@ -209,7 +209,7 @@ impl Vigil {
     }
 
     /// Whether the connection is between the end of one head and the beginning of the next.
-    pub(super) fn has_heard(&self) -> bool {
+    pub(super) fn is_between_heads(&self) -> bool {
         self.is(State::Busy) || self.is(State::Waiting)
     }
 
@@ -220,7 +220,7 @@ impl Vigil {
     }
 
     /// Bytes came; the last of them are remembered.
-    pub(super) fn heard(&self, bytes: &[u8]) {
+    pub(super) fn note_tail(&self, bytes: &[u8]) {
         let last = match bytes {
             [.., a, b, c, d] => u32::from_be_bytes([*a, *b, *c, *d]),
             few => few
@@ -234,7 +234,7 @@ impl Vigil {
 
     /// Whether what came last was the empty line that ends a head or a chunked body. If it was not,
     /// the beginning of another request has come with it.
-    pub(super) fn has_heard_an_end(&self) -> bool {
+    pub(super) fn ends_in_empty_line(&self) -> bool {
         let [_, a, b, c] = self.tail.load(Ordering::Relaxed).to_be_bytes();
         matches!([a, b, c], [b'\n', b'\r', b'\n'] | [_, b'\n', b'\n'])
     }
@@ -387,13 +387,13 @@ mod tests {
             &["\n", "\r", "\n"],
             &["GET / HTTP/1.1\n\n"],
         ] {
-            vigil.heard(b"xxxx");
+            vigil.note_tail(b"xxxx");
             for piece in pieces {
-                vigil.heard(piece.as_bytes());
+                vigil.note_tail(piece.as_bytes());
             }
-            assert!(vigil.has_heard_an_end(), "{pieces:?}");
+            assert!(vigil.ends_in_empty_line(), "{pieces:?}");
         }
-        vigil.heard(b"\r\n\r\nGET / HT");
-        assert!(!vigil.has_heard_an_end());
+        vigil.note_tail(b"\r\n\r\nGET / HT");
+        assert!(!vigil.ends_in_empty_line());
     }
 }

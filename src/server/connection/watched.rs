@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::server::connection::frames::Frames;
+use crate::server::connection::frames::FrameWatch;
 use crate::server::connection::transport::Transport;
 use crate::server::connection::vigil::{State, Vigil};
 use crate::server::peer::Peer;
@@ -18,7 +18,7 @@ pub(super) struct Watched {
     transport: Transport,
     peer: Arc<Peer>,
     /// The place in the frames, when HTTP/2 is spoken.
-    frames: Option<Frames>,
+    frames: Option<FrameWatch>,
     /// Whether the client has said that nothing more will come.
     ended: bool,
 }
@@ -37,7 +37,7 @@ impl Watched {
         Self {
             transport,
             peer,
-            frames: Some(Frames::new()),
+            frames: Some(FrameWatch::new()),
             ended: false,
         }
     }
@@ -65,7 +65,7 @@ impl Watched {
             }
             return;
         }
-        vigil.heard(bytes);
+        vigil.note_tail(bytes);
         if vigil.is(State::Waiting) || vigil.is(State::New) {
             vigil.enter(State::Head, open.worker.tick());
         }
