@@ -3,25 +3,25 @@
 use http::HeaderName;
 
 use crate::api::settings::Cookies;
-use crate::config::build::desk::Desk;
+use crate::config::build::reader::Reader;
 use crate::config::raw::Headers;
 use crate::guard::settings::{CLAIMS, PRESETS, Preset, RESERVED, Settings};
 
 /// The guard's settings.
-pub(super) fn build(desk: &mut Desk<'_>, headers: &Headers, cookies: &Cookies) -> Settings {
+pub(super) fn build(reader: &mut Reader<'_>, headers: &Headers, cookies: &Cookies) -> Settings {
     Settings {
         access_cookie: cookies.access.clone(),
-        headers: preset(desk, headers),
+        headers: preset(reader, headers),
         cache_bytes: CACHE_BYTES,
     }
 }
 
-fn preset(desk: &mut Desk<'_>, headers: &Headers) -> Preset {
+fn preset(reader: &mut Reader<'_>, headers: &Headers) -> Preset {
     if headers.preset == "custom" {
-        return custom(desk, headers);
+        return custom(reader, headers);
     }
     if !headers.custom.is_empty() {
-        desk.refuse_with(
+        reader.refuse_with(
             "headers.custom",
             format!("is not used with preset = {:?}", headers.preset),
             "set preset = \"custom\", or remove it",
@@ -32,33 +32,33 @@ fn preset(desk: &mut Desk<'_>, headers: &Headers) -> Preset {
         .chain(&["custom"])
         .map(|name| (*name, ()))
         .collect();
-    desk.word("headers.preset", &headers.preset, &names);
+    reader.word("headers.preset", &headers.preset, &names);
     Preset::Named(headers.preset.clone())
 }
 
-fn custom(desk: &mut Desk<'_>, headers: &Headers) -> Preset {
+fn custom(reader: &mut Reader<'_>, headers: &Headers) -> Preset {
     let claims: Vec<(&str, ())> = CLAIMS.iter().map(|name| (*name, ())).collect();
     let mut map: Vec<(String, HeaderName)> = Vec::new();
     for (claim, header) in &headers.custom {
         let key = format!("headers.custom.{claim}");
-        desk.word(&key, claim, &claims);
+        reader.word(&key, claim, &claims);
         let Ok(name) = HeaderName::try_from(header.as_str()) else {
-            desk.refuse(&key, format!("{header:?} is no header name"));
+            reader.refuse(&key, format!("{header:?} is no header name"));
             continue;
         };
         if RESERVED.contains(&name.as_str()) {
-            desk.refuse(
+            reader.refuse(
                 &key,
                 format!("{name} has its own meaning and cannot carry a claim"),
             );
         }
         if map.iter().any(|(_, other)| normal(other) == normal(&name)) {
-            desk.refuse(&key, format!("{name} is used for two claims"));
+            reader.refuse(&key, format!("{name} is used for two claims"));
         }
         map.push((claim.clone(), name));
     }
     if map.is_empty() {
-        desk.refuse_with(
+        reader.refuse_with(
             "headers.custom",
             "preset = \"custom\" needs at least one claim",
             "write sub = \"X-User-Id\" under [headers.custom]",

@@ -3,27 +3,27 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::build::desk::{DAY, Desk, HOUR, MINUTE, secs};
+use crate::config::build::reader::{DAY, HOUR, MINUTE, Reader, secs};
 use crate::config::raw::Limits;
 use crate::limits::{Quota, Settings};
 
 /// The limits' settings.
-pub(super) fn build(desk: &mut Desk<'_>, limits: &Limits) -> Settings {
+pub(super) fn build(reader: &mut Reader<'_>, limits: &Limits) -> Settings {
     // Read for its mistakes; it has no effect without the dialect it is for.
-    quota(desk, "limits.sessions", &limits.sessions);
+    quota(reader, "limits.sessions", &limits.sessions);
     Settings {
-        login: quota(desk, "limits.login", &limits.login),
-        signup: quota(desk, "limits.signup", &limits.signup),
-        refresh: quota(desk, "limits.refresh", &limits.refresh),
-        lists: quota(desk, "limits.lists", &limits.lists),
+        login: quota(reader, "limits.login", &limits.login),
+        signup: quota(reader, "limits.signup", &limits.signup),
+        refresh: quota(reader, "limits.refresh", &limits.refresh),
+        lists: quota(reader, "limits.lists", &limits.lists),
     }
 }
 
-fn quota(desk: &mut Desk<'_>, key: &str, text: &str) -> Quota {
+fn quota(reader: &mut Reader<'_>, key: &str, text: &str) -> Quota {
     if let Some(quota) = parse(text) {
         return quota;
     }
-    desk.refuse_with(
+    reader.refuse_with(
         key,
         "is no limit",
         "write a number and a period, such as \"20/h\", \"60/m\", \"5/s\" or \"100/d\"",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
-use crate::config::build::desk::{Desk, HOUR, MINUTE, secs};
+use crate::config::build::reader::{HOUR, MINUTE, Reader, secs};
 use crate::config::build::{names, tls};
 use crate::config::hint::nearest;
 use crate::config::raw::{Log, Paths, Raw, Server};
@@ -21,68 +21,68 @@ use crate::types::path::{Allow, Allowances};
 
 /// The server's settings, and the trusted networks as they were stated.
 pub(super) fn build(
-    desk: &mut Desk<'_>,
+    reader: &mut Reader<'_>,
     raw: &Raw,
     cores: NonZeroUsize,
     store: &StoreSettings,
     keys_dir: &Path,
 ) -> (Settings, Vec<IpNet>) {
     let server = &raw.server;
-    let networks = trusted(desk, server);
-    let listen = listen(desk, server);
-    let admin = admin(desk, &raw.admin.listen, &listen);
-    let redirect_listen = redirect(desk, server, &listen);
+    let networks = trusted(reader, server);
+    let listen = listen(reader, server);
+    let admin = admin(reader, &raw.admin.listen, &listen);
+    let redirect_listen = redirect(reader, server, &listen);
     if server.proxy_protocol && networks.is_empty() {
-        desk.refuse_with(
+        reader.refuse_with(
             "server.proxy_protocol",
             "nobody is trusted to send the header",
             "list the balancer's addresses in server.trusted_proxies",
         );
     }
-    let threads = match desk.number("server.threads", server.threads, 0..=1_024) {
+    let threads = match reader.number("server.threads", server.threads, 0..=1_024) {
         0 => cores.get(),
         some => some as usize,
     };
     let settings = Settings {
         listen,
         admin,
-        control: control(desk, &server.control, store, keys_dir),
+        control: control(reader, &server.control, store, keys_dir),
         threads,
         trusted_proxies: TrustedProxies::try_new(networks.clone()).unwrap_or_default(),
-        max_connections: desk.number(
+        max_connections: reader.number(
             "server.max_connections",
             server.max_connections,
             1..=1_000_000,
         ) as usize,
-        max_connections_per_address: desk.number(
+        max_connections_per_address: reader.number(
             "server.max_connections_per_address",
             server.max_connections_per_address,
             1..=1_000_000,
         ) as usize,
-        header_timeout: desk.duration(
+        header_timeout: reader.duration(
             "server.header_timeout",
             &server.header_timeout,
             secs(1)..=secs(5 * MINUTE),
         ),
-        body_rate: u64::from(desk.number("server.body_rate", server.body_rate, 0..=1_000_000)),
-        handshake_timeout: tls::handshake_timeout(desk, &server.tls),
-        tls_reload_interval: tls::reload_interval(desk, &server.tls),
+        body_rate: u64::from(reader.number("server.body_rate", server.body_rate, 0..=1_000_000)),
+        handshake_timeout: tls::handshake_timeout(reader, &server.tls),
+        tls_reload_interval: tls::reload_interval(reader, &server.tls),
         proxy_protocol: server.proxy_protocol,
-        tls: tls::build(desk, server),
-        client_subject_header: tls::subject_header(desk, &server.tls),
+        tls: tls::build(reader, server),
+        client_subject_header: tls::subject_header(reader, &server.tls),
         redirect_listen,
-        drain_delay: desk.duration(
+        drain_delay: reader.duration(
             "server.drain_delay",
             &server.drain_delay,
             Duration::ZERO..=secs(10 * MINUTE),
         ),
-        drain_timeout: desk.duration(
+        drain_timeout: reader.duration(
             "server.drain_timeout",
             &server.drain_timeout,
             Duration::ZERO..=secs(HOUR),
         ),
-        hosts: hosts(desk, server),
-        paths: paths(desk, &raw.paths),
+        hosts: hosts(reader, server),
+        paths: paths(reader, &raw.paths),
         access_log: raw.log.access,
         json_logs: raw.log.format == "json",
         access_log_target: if raw.log.access_file.is_empty() {
@@ -95,13 +95,13 @@ pub(super) fn build(
 }
 
 /// `server.public_url` as an origin.
-pub(super) fn public_origin(desk: &mut Desk<'_>, server: &Server) -> Option<String> {
+pub(super) fn public_origin(reader: &mut Reader<'_>, server: &Server) -> Option<String> {
     if server.public_url.is_empty() {
         return None;
     }
     let origin = names::origin(&server.public_url);
     if origin.is_none() {
-        desk.refuse_with(
+        reader.refuse_with(
             "server.public_url",
             "is no origin",
             "write scheme, host and port only, such as \"https://app.example.org\"",
@@ -111,7 +111,7 @@ pub(super) fn public_origin(desk: &mut Desk<'_>, server: &Server) -> Option<Stri
 }
 
 /// `[log]`.
-pub(super) fn log(desk: &mut Desk<'_>, log: &Log) -> LogSettings {
+pub(super) fn log(reader: &mut Reader<'_>, log: &Log) -> LogSettings {
     let levels = [
         ("error", LevelFilter::ERROR),
         ("warn", LevelFilter::WARN),
@@ -122,27 +122,27 @@ pub(super) fn log(desk: &mut Desk<'_>, log: &Log) -> LogSettings {
     ];
     let json = [("text", false), ("json", true)];
     LogSettings {
-        level: desk
+        level: reader
             .word("log.level", &log.level, &levels)
             .unwrap_or(LevelFilter::INFO),
-        json: desk
+        json: reader
             .word("log.format", &log.format, &json)
             .unwrap_or_default(),
     }
 }
 
-fn listen(desk: &mut Desk<'_>, server: &Server) -> Listen {
+fn listen(reader: &mut Reader<'_>, server: &Server) -> Listen {
     if let Some(path) = server.listen.strip_prefix("unix:") {
         let path = PathBuf::from(path);
         if !names::fits_socket(&path) {
-            desk.refuse("server.listen", "a socket path is 1 to 107 bytes long");
+            reader.refuse("server.listen", "a socket path is 1 to 107 bytes long");
         }
         return Listen::Unix(path);
     }
     if let Ok(address) = server.listen.parse() {
         Listen::Tcp(address)
     } else {
-        desk.refuse_with(
+        reader.refuse_with(
             "server.listen",
             "is no address",
             "write \"127.0.0.1:8080\", \"0.0.0.0:8080\", \"[::1]:8080\" or \
@@ -153,13 +153,13 @@ fn listen(desk: &mut Desk<'_>, server: &Server) -> Listen {
 }
 
 /// The listener that only sends clients to https. Its port is no business of the public one's.
-fn redirect(desk: &mut Desk<'_>, server: &Server, listen: &Listen) -> Option<SocketAddr> {
+fn redirect(reader: &mut Reader<'_>, server: &Server, listen: &Listen) -> Option<SocketAddr> {
     const KEY: &str = "server.redirect_listen";
     if server.redirect_listen.is_empty() {
         return None;
     }
     let Ok(address) = server.redirect_listen.parse::<SocketAddr>() else {
-        desk.refuse_with(
+        reader.refuse_with(
             KEY,
             "is no address",
             "write \"0.0.0.0:80\", or \"\" to turn it off",
@@ -167,10 +167,10 @@ fn redirect(desk: &mut Desk<'_>, server: &Server, listen: &Listen) -> Option<Soc
         return None;
     };
     if *listen == Listen::Tcp(address) && address.port() != 0 {
-        desk.refuse(KEY, "is the same address as server.listen");
+        reader.refuse(KEY, "is the same address as server.listen");
     }
     if !tls::is_on(server) && !server.public_url.starts_with("https://") {
-        desk.refuse_with(
+        reader.refuse_with(
             KEY,
             "there is no https to send clients to",
             "set [server.tls], or server.public_url to an https origin",
@@ -179,12 +179,12 @@ fn redirect(desk: &mut Desk<'_>, server: &Server, listen: &Listen) -> Option<Soc
     Some(address)
 }
 
-fn admin(desk: &mut Desk<'_>, text: &str, listen: &Listen) -> Option<SocketAddr> {
+fn admin(reader: &mut Reader<'_>, text: &str, listen: &Listen) -> Option<SocketAddr> {
     if text.is_empty() {
         return None;
     }
     let Ok(address) = text.parse::<SocketAddr>() else {
-        desk.refuse_with(
+        reader.refuse_with(
             "admin.listen",
             "is no address",
             "write \"127.0.0.1:9180\", or \"\" to turn the admin port off",
@@ -192,10 +192,10 @@ fn admin(desk: &mut Desk<'_>, text: &str, listen: &Listen) -> Option<SocketAddr>
         return None;
     };
     if *listen == Listen::Tcp(address) && address.port() != 0 {
-        desk.refuse("admin.listen", "is the same address as server.listen");
+        reader.refuse("admin.listen", "is the same address as server.listen");
     }
     if !address.ip().is_loopback() {
-        desk.warn(format!(
+        reader.warn(format!(
             "admin.listen = \"{address}\" shows health and numbers to whoever can reach it"
         ));
     }
@@ -207,7 +207,7 @@ fn admin(desk: &mut Desk<'_>, text: &str, listen: &Listen) -> Option<SocketAddr>
 /// which is private as well; never in a shared temporary folder, where another user could wait in
 /// its place for passwords.
 fn control(
-    desk: &mut Desk<'_>,
+    reader: &mut Reader<'_>,
     text: &str,
     store: &StoreSettings,
     keys_dir: &Path,
@@ -222,7 +222,7 @@ fn control(
         (path, _) => PathBuf::from(path.strip_prefix("unix:").unwrap_or(path)),
     };
     if !names::fits_socket(&path) {
-        desk.refuse_with(
+        reader.refuse_with(
             "server.control",
             format!("{} is too long for a socket", path.display()),
             "name a path of at most 107 bytes",
@@ -231,7 +231,7 @@ fn control(
     Some(path)
 }
 
-fn trusted(desk: &mut Desk<'_>, server: &Server) -> Vec<IpNet> {
+fn trusted(reader: &mut Reader<'_>, server: &Server) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for (index, text) in server.trusted_proxies.iter().enumerate() {
         let key = format!("server.trusted_proxies[{}]", index + 1);
@@ -239,13 +239,13 @@ fn trusted(desk: &mut Desk<'_>, server: &Server) -> Vec<IpNet> {
             .parse::<IpNet>()
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         match network {
-            Ok(network) if network.prefix_len() == 0 => desk.refuse_with(
+            Ok(network) if network.prefix_len() == 0 => reader.refuse_with(
                 &key,
                 format!("{text} is the whole world: anybody could claim any address"),
                 "name the networks of your proxies",
             ),
             Ok(network) => networks.push(network),
-            Err(_) => desk.refuse_with(
+            Err(_) => reader.refuse_with(
                 &key,
                 "is no network",
                 "write \"10.0.0.0/8\" or \"2001:db8::/32\"",
@@ -255,10 +255,10 @@ fn trusted(desk: &mut Desk<'_>, server: &Server) -> Vec<IpNet> {
     networks
 }
 
-fn hosts(desk: &mut Desk<'_>, server: &Server) -> Vec<String> {
+fn hosts(reader: &mut Reader<'_>, server: &Server) -> Vec<String> {
     for (index, host) in server.hosts.iter().enumerate() {
         if !names::is_host(host) {
-            desk.refuse_with(
+            reader.refuse_with(
                 &format!("server.hosts[{}]", index + 1),
                 "is no host name",
                 "write a name without scheme, port and path, such as \"app.example.org\"",
@@ -272,21 +272,21 @@ fn hosts(desk: &mut Desk<'_>, server: &Server) -> Vec<String> {
         .collect()
 }
 
-fn paths(desk: &mut Desk<'_>, paths: &Paths) -> Allowances {
-    let everywhere = allow(desk, "paths.allow", &paths.allow);
+fn paths(reader: &mut Reader<'_>, paths: &Paths) -> Allowances {
+    let everywhere = allow(reader, "paths.allow", &paths.allow);
     let mut by_prefix: Vec<(String, Allow)> = Vec::new();
     for (index, entry) in paths.prefix.iter().enumerate() {
         let key = format!("paths.prefix[{}]", index + 1);
         if !names::is_prefix(&entry.path) {
-            desk.refuse_with(
+            reader.refuse_with(
                 &format!("{key}.path"),
                 "is no path prefix",
                 "begin with \"/\" and leave out the slash at the end",
             );
         } else if by_prefix.iter().any(|(path, _)| *path == entry.path) {
-            desk.refuse(&format!("{key}.path"), "is listed twice");
+            reader.refuse(&format!("{key}.path"), "is listed twice");
         }
-        let admitted = allow(desk, &format!("{key}.allow"), &entry.allow);
+        let admitted = allow(reader, &format!("{key}.allow"), &entry.allow);
         by_prefix.push((entry.path.clone(), admitted));
     }
     Allowances {
@@ -295,7 +295,7 @@ fn paths(desk: &mut Desk<'_>, paths: &Paths) -> Allowances {
     }
 }
 
-fn allow(desk: &mut Desk<'_>, key: &str, words: &[String]) -> Allow {
+fn allow(reader: &mut Reader<'_>, key: &str, words: &[String]) -> Allow {
     let mut allow = Allow::default();
     for (index, word) in words.iter().enumerate() {
         match word.as_str() {
@@ -309,7 +309,7 @@ fn allow(desk: &mut Desk<'_>, key: &str, words: &[String]) -> Allow {
                     None => format!("write one of {}", ODDITIES.join(", ")),
                 };
                 let key = format!("{key}[{}]", index + 1);
-                desk.refuse_with(&key, format!("{word:?} cannot be admitted"), hint);
+                reader.refuse_with(&key, format!("{word:?} cannot be admitted"), hint);
             }
         }
     }

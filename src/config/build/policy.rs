@@ -1,34 +1,34 @@
 //! `[policy]` and `[[rule]]`: who may pass where.
 
-use crate::config::build::desk::Desk;
 use crate::config::build::names;
+use crate::config::build::reader::Reader;
 use crate::config::raw::{Raw, Rule};
 use crate::policy::settings::{Access, Rule as RuleSettings, Settings};
 use crate::types::role::Role;
 
 /// The rules' settings.
-pub(super) fn build(desk: &mut Desk<'_>, raw: &Raw) -> Settings {
-    let default = desk
+pub(super) fn build(reader: &mut Reader<'_>, raw: &Raw) -> Settings {
+    let default = reader
         .word("policy.default", &raw.policy.default, &ACCESS)
         .unwrap_or(Access::Deny);
     if default == Access::Public {
-        desk.warn("policy.default = \"public\": whatever no rule speaks of is open to everybody");
+        reader.warn("policy.default = \"public\": whatever no rule speaks of is open to everybody");
     }
     let rules: Vec<RuleSettings> = raw
         .rule
         .iter()
         .enumerate()
-        .map(|(index, rule)| self::rule(desk, &format!("rule[{}]", index + 1), rule))
+        .map(|(index, rule)| self::rule(reader, &format!("rule[{}]", index + 1), rule))
         .collect();
-    warn_unreachable(desk, &rules);
+    warn_unreachable(reader, &rules);
     Settings { rules, default }
 }
 
-fn rule(desk: &mut Desk<'_>, key: &str, rule: &Rule) -> RuleSettings {
-    pattern(desk, &format!("{key}.path"), &rule.path);
-    methods(desk, key, rule);
+fn rule(reader: &mut Reader<'_>, key: &str, rule: &Rule) -> RuleSettings {
+    pattern(reader, &format!("{key}.path"), &rule.path);
+    methods(reader, key, rule);
     if !rule.host.is_empty() && !names::is_host(&rule.host) {
-        desk.refuse_with(
+        reader.refuse_with(
             &format!("{key}.host"),
             "is no host name",
             "write a name without scheme, port and path, such as \"app.example.org\"",
@@ -38,15 +38,15 @@ fn rule(desk: &mut Desk<'_>, key: &str, rule: &Rule) -> RuleSettings {
         path: rule.path.clone(),
         methods: rule.methods.clone(),
         host: rule.host.to_ascii_lowercase(),
-        access: access(desk, key, rule),
-        roles: roles(desk, key, rule),
+        access: access(reader, key, rule),
+        roles: roles(reader, key, rule),
     }
 }
 
 /// `/a/*/b`, `/a/**`. A star that is only a part of a segment would look like it matched and not.
-fn pattern(desk: &mut Desk<'_>, key: &str, path: &str) {
+fn pattern(reader: &mut Reader<'_>, key: &str, path: &str) {
     let Some(rest) = path.strip_prefix('/') else {
-        desk.refuse_with(
+        reader.refuse_with(
             key,
             "a path pattern begins with \"/\"",
             "write \"/public/**\"",
@@ -68,29 +68,29 @@ fn pattern(desk: &mut Desk<'_>, key: &str, path: &str) {
             }
             _ => continue,
         };
-        desk.refuse(key, complaint);
+        reader.refuse(key, complaint);
         return;
     }
 }
 
-fn methods(desk: &mut Desk<'_>, key: &str, rule: &Rule) {
+fn methods(reader: &mut Reader<'_>, key: &str, rule: &Rule) {
     for (index, method) in rule.methods.iter().enumerate() {
         let key = format!("{key}.methods[{}]", index + 1);
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if method.is_empty() || !method.bytes().all(token) {
-            desk.refuse(&key, format!("{method:?} is no method"));
+            reader.refuse(&key, format!("{method:?} is no method"));
         } else if method.bytes().any(|b| b.is_ascii_lowercase()) {
             let hint = format!("write {:?}", method.to_ascii_uppercase());
-            desk.refuse_with(&key, "methods are written in capitals", hint);
+            reader.refuse_with(&key, "methods are written in capitals", hint);
         }
     }
 }
 
-fn access(desk: &mut Desk<'_>, key: &str, rule: &Rule) -> Access {
+fn access(reader: &mut Reader<'_>, key: &str, rule: &Rule) -> Access {
     let at = format!("{key}.access");
     if rule.access.is_empty() {
         if rule.roles.is_empty() {
-            desk.refuse_with(
+            reader.refuse_with(
                 &at,
                 "the rule does not say who may pass",
                 "write access = \"public\", \"optional\", \"user\" or \"deny\"",
@@ -99,11 +99,11 @@ fn access(desk: &mut Desk<'_>, key: &str, rule: &Rule) -> Access {
         }
         return Access::User;
     }
-    let access = desk
+    let access = reader
         .word(&at, &rule.access, &ACCESS)
         .unwrap_or(Access::Deny);
     if access != Access::User && !rule.roles.is_empty() {
-        desk.refuse_with(
+        reader.refuse_with(
             &format!("{key}.roles"),
             format!("roles have no meaning with access = {:?}", rule.access),
             "use access = \"user\"",
@@ -112,12 +112,12 @@ fn access(desk: &mut Desk<'_>, key: &str, rule: &Rule) -> Access {
     access
 }
 
-fn roles(desk: &mut Desk<'_>, key: &str, rule: &Rule) -> Vec<Role> {
+fn roles(reader: &mut Reader<'_>, key: &str, rule: &Rule) -> Vec<Role> {
     let mut roles = Vec::new();
     for (index, role) in rule.roles.iter().enumerate() {
         match role.parse() {
             Ok(role) => roles.push(role),
-            Err(error) => desk.refuse(
+            Err(error) => reader.refuse(
                 &format!("{key}.roles[{}]", index + 1),
                 format!("{role:?} is no role: {error}"),
             ),
@@ -127,13 +127,13 @@ fn roles(desk: &mut Desk<'_>, key: &str, rule: &Rule) -> Vec<Role> {
 }
 
 /// A rule below one that matches everything is most likely in the wrong place.
-fn warn_unreachable(desk: &mut Desk<'_>, rules: &[RuleSettings]) {
+fn warn_unreachable(reader: &mut Reader<'_>, rules: &[RuleSettings]) {
     let catches_all =
         |r: &RuleSettings| r.path == "/**" && r.methods.is_empty() && r.host.is_empty();
     if let Some(at) = rules.iter().position(catches_all)
         && at + 1 < rules.len()
     {
-        desk.warn(format!(
+        reader.warn(format!(
             "rules after rule {} are never reached: it matches every request",
             at + 1
         ));

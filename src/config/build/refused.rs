@@ -1,17 +1,17 @@
 //! Settings of features that this version does not have. What would change safety or meaning is
 //! refused; what changes nothing is accepted with a warning when somebody took the trouble to set it.
 
-use crate::config::build::desk::Desk;
+use crate::config::build::reader::Reader;
 use crate::config::raw::Raw;
 
 /// Notes every such setting.
-pub(super) fn refuse(desk: &mut Desk<'_>, raw: &Raw) {
-    features(desk, raw);
-    entries(desk, raw);
-    harmless(desk, raw);
+pub(super) fn refuse(reader: &mut Reader<'_>, raw: &Raw) {
+    features(reader, raw);
+    entries(reader, raw);
+    harmless(reader, raw);
 }
 
-fn features(desk: &mut Desk<'_>, raw: &Raw) {
+fn features(reader: &mut Reader<'_>, raw: &Raw) {
     let refusals: [(&str, bool, &str); 7] = [
         (
             "login.second_factor",
@@ -53,38 +53,38 @@ fn features(desk: &mut Desk<'_>, raw: &Raw) {
     ];
     for (key, wanted, why) in refusals {
         if wanted {
-            desk.refuse(key, why);
+            reader.refuse(key, why);
         }
     }
     if raw.policy.stale != "strict" {
-        desk.word("policy.stale", &raw.policy.stale, &[("bounded", ())]);
+        reader.word("policy.stale", &raw.policy.stale, &[("bounded", ())]);
     }
 }
 
-fn entries(desk: &mut Desk<'_>, raw: &Raw) {
+fn entries(reader: &mut Reader<'_>, raw: &Raw) {
     for (index, rule) in raw.rule.iter().enumerate() {
         if rule.stale == "strict" {
-            desk.refuse(
+            reader.refuse(
                 &format!("rule[{}].stale", index + 1),
                 "\"strict\" needs a store shared by several replicas, which this version does not \
                  have",
             );
         } else if !rule.stale.is_empty() {
             let key = format!("rule[{}].stale", index + 1);
-            desk.word(&key, &rule.stale, &[("bounded", ())]);
+            reader.word(&key, &rule.stale, &[("bounded", ())]);
         }
     }
     for (index, mount) in raw.mount.iter().enumerate() {
         let key = format!("mount[{}].dialect", index + 1);
         if LATER_DIALECTS.contains(&mount.dialect.as_str()) {
-            desk.refuse(&key, "this version speaks the dialect \"sidegate\" only");
+            reader.refuse(&key, "this version speaks the dialect \"sidegate\" only");
         } else {
-            desk.word(&key, &mount.dialect, &[("sidegate", ())]);
+            reader.word(&key, &mount.dialect, &[("sidegate", ())]);
         }
     }
 }
 
-fn harmless(desk: &mut Desk<'_>, raw: &Raw) {
+fn harmless(reader: &mut Reader<'_>, raw: &Raw) {
     let unused = [
         ("mail", "this version sends no mail"),
         ("login.otp_ttl", "this version has no one-time codes"),
@@ -97,24 +97,24 @@ fn harmless(desk: &mut Desk<'_>, raw: &Raw) {
         ),
     ];
     for (key, why) in unused {
-        if desk.is_set(key) {
-            desk.warn(format!("{key} has no effect: {why}"));
+        if reader.is_set(key) {
+            reader.warn(format!("{key} has no effect: {why}"));
         }
     }
     if !raw.upstream.health_path.is_empty() {
-        desk.warn("upstream.health_path has no effect: this version does not probe the upstream");
+        reader.warn("upstream.health_path has no effect: this version does not probe the upstream");
     }
     for (index, mount) in raw.mount.iter().enumerate() {
         let index = index + 1;
         let pages = format!("mount[{index}].pages");
-        if mount.pages && desk.is_set(&pages) {
-            desk.warn(format!(
+        if mount.pages && reader.is_set(&pages) {
+            reader.warn(format!(
                 "{pages} has no effect: this version has no browser pages"
             ));
         }
         let status = format!("mount[{index}].status_mode");
-        if desk.is_set(&status) {
-            desk.warn(format!(
+        if reader.is_set(&status) {
+            reader.warn(format!(
                 "{status} has no effect: it is for the nest dialect"
             ));
         }

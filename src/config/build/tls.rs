@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use http::HeaderName;
 
-use crate::config::build::desk::{DAY, Desk, MINUTE, secs};
+use crate::config::build::reader::{DAY, MINUTE, Reader, secs};
 use crate::config::raw::{Server, Tls};
 use crate::guard::settings::RESERVED;
 use crate::tls::settings::{ClientAuth, Pair, Settings};
@@ -15,13 +15,13 @@ pub(super) fn is_on(server: &Server) -> bool {
 }
 
 /// The listener's TLS; `None` when it speaks none.
-pub(super) fn build(desk: &mut Desk<'_>, server: &Server) -> Option<Settings> {
+pub(super) fn build(reader: &mut Reader<'_>, server: &Server) -> Option<Settings> {
     let tls = &server.tls;
-    let client_auth = client_auth(desk, tls);
-    let pairs = pairs(desk, tls);
+    let client_auth = client_auth(reader, tls);
+    let pairs = pairs(reader, tls);
     if !is_on(server) {
         if !tls.certificate.is_empty() || client_auth != ClientAuth::Off {
-            desk.refuse_with(
+            reader.refuse_with(
                 "server.tls",
                 "has no effect without a certificate",
                 "set server.tls.cert and server.tls.key",
@@ -33,23 +33,23 @@ pub(super) fn build(desk: &mut Desk<'_>, server: &Server) -> Option<Settings> {
 }
 
 /// The header that tells the application the subject of a client's certificate.
-pub(super) fn subject_header(desk: &mut Desk<'_>, tls: &Tls) -> Option<HeaderName> {
+pub(super) fn subject_header(reader: &mut Reader<'_>, tls: &Tls) -> Option<HeaderName> {
     const KEY: &str = "server.tls.client_subject_header";
     if tls.client_subject_header.is_empty() {
         return None;
     }
     let Ok(name) = HeaderName::try_from(tls.client_subject_header.as_str()) else {
-        desk.refuse(KEY, "is no header name");
+        reader.refuse(KEY, "is no header name");
         return None;
     };
     if RESERVED.contains(&name.as_str()) {
-        desk.refuse(
+        reader.refuse(
             KEY,
             format!("{name} has its own meaning and cannot carry a subject"),
         );
     }
     if tls.client_auth == "off" {
-        desk.refuse_with(
+        reader.refuse_with(
             KEY,
             "has no effect while no client is asked for a certificate",
             "set client_auth = \"optional\" or \"required\"",
@@ -59,8 +59,8 @@ pub(super) fn subject_header(desk: &mut Desk<'_>, tls: &Tls) -> Option<HeaderNam
 }
 
 /// How often files are looked at: also those of the upstream, so it counts without a certificate.
-pub(super) fn reload_interval(desk: &mut Desk<'_>, tls: &Tls) -> std::time::Duration {
-    desk.duration(
+pub(super) fn reload_interval(reader: &mut Reader<'_>, tls: &Tls) -> std::time::Duration {
+    reader.duration(
         "server.tls.reload_interval",
         &tls.reload_interval,
         secs(1)..=secs(DAY),
@@ -68,15 +68,15 @@ pub(super) fn reload_interval(desk: &mut Desk<'_>, tls: &Tls) -> std::time::Dura
 }
 
 /// Time for a handshake.
-pub(super) fn handshake_timeout(desk: &mut Desk<'_>, tls: &Tls) -> std::time::Duration {
-    desk.duration(
+pub(super) fn handshake_timeout(reader: &mut Reader<'_>, tls: &Tls) -> std::time::Duration {
+    reader.duration(
         "server.tls.handshake_timeout",
         &tls.handshake_timeout,
         secs(1)..=secs(MINUTE),
     )
 }
 
-fn pairs(desk: &mut Desk<'_>, tls: &Tls) -> Vec<Pair> {
+fn pairs(reader: &mut Reader<'_>, tls: &Tls) -> Vec<Pair> {
     let first = ("server.tls".to_owned(), &tls.cert, &tls.key);
     let others = tls.certificate.iter().enumerate().map(|(index, pair)| {
         let key = format!("server.tls.certificate[{}]", index + 1);
@@ -96,7 +96,7 @@ fn pairs(desk: &mut Desk<'_>, tls: &Tls) -> Vec<Pair> {
                 } else {
                     ("key", "private key")
                 };
-                desk.refuse_with(
+                reader.refuse_with(
                     &format!("{at}.{missing}"),
                     "is not set",
                     format!("name the PEM file of the {what}"),
@@ -107,18 +107,18 @@ fn pairs(desk: &mut Desk<'_>, tls: &Tls) -> Vec<Pair> {
     pairs
 }
 
-fn client_auth(desk: &mut Desk<'_>, tls: &Tls) -> ClientAuth {
+fn client_auth(reader: &mut Reader<'_>, tls: &Tls) -> ClientAuth {
     let words = [
         ("off", Asked::No),
         ("optional", Asked::Politely),
         ("required", Asked::Firmly),
     ];
-    let asked = desk.word("server.tls.client_auth", &tls.client_auth, &words);
+    let asked = reader.word("server.tls.client_auth", &tls.client_auth, &words);
     let ca = PathBuf::from(&tls.client_ca);
     match (asked.unwrap_or(Asked::No), tls.client_ca.is_empty()) {
         (Asked::No, true) => ClientAuth::Off,
         (Asked::No, false) => {
-            desk.refuse_with(
+            reader.refuse_with(
                 "server.tls.client_ca",
                 "has no effect while no client is asked for a certificate",
                 "set client_auth = \"optional\" or \"required\"",
@@ -126,7 +126,7 @@ fn client_auth(desk: &mut Desk<'_>, tls: &Tls) -> ClientAuth {
             ClientAuth::Off
         }
         (_, true) => {
-            desk.refuse_with(
+            reader.refuse_with(
                 "server.tls.client_ca",
                 "is not set",
                 "name the PEM file of the authorities whose certificates are good",

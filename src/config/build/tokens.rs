@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::build::desk::{Desk, HOUR, MINUTE, secs};
+use crate::config::build::reader::{HOUR, MINUTE, Reader, secs};
 use crate::config::raw::Tokens;
 use crate::tokens::settings::{Algorithm, Settings};
 use crate::types::secret::SecretBytes;
 
 /// The tokens' settings.
 pub(super) fn build(
-    desk: &mut Desk<'_>,
+    reader: &mut Reader<'_>,
     tokens: &Tokens,
     read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Settings {
@@ -23,49 +23,49 @@ pub(super) fn build(
         Algorithm::HS256,
     ]
     .map(|a| (a.as_str(), a));
-    let algorithm = desk.word("tokens.algorithm", &tokens.algorithm, &algorithms);
+    let algorithm = reader.word("tokens.algorithm", &tokens.algorithm, &algorithms);
     if tokens.keys_dir.is_empty() {
-        desk.refuse("tokens.keys_dir", "must name a directory");
+        reader.refuse("tokens.keys_dir", "must name a directory");
     }
-    let secret = secret(desk, tokens, algorithm, read);
+    let secret = secret(reader, tokens, algorithm, read);
     Settings {
-        issuer: claim_text(desk, "tokens.issuer", &tokens.issuer),
+        issuer: claim_text(reader, "tokens.issuer", &tokens.issuer),
         audience: tokens
             .audience
             .iter()
             .enumerate()
-            .map(|(i, a)| claim_text(desk, &format!("tokens.audience[{}]", i + 1), a))
+            .map(|(i, a)| claim_text(reader, &format!("tokens.audience[{}]", i + 1), a))
             .collect(),
         algorithm: algorithm.unwrap_or(Algorithm::EdDSA),
         keys_dir: PathBuf::from(&tokens.keys_dir),
         secret,
-        access_ttl: desk.duration(
+        access_ttl: reader.duration(
             "tokens.access_ttl",
             &tokens.access_ttl,
             secs(10)..=secs(HOUR),
         ),
-        leeway: desk.duration("tokens.leeway", &tokens.leeway, secs(0)..=secs(30)),
+        leeway: reader.duration("tokens.leeway", &tokens.leeway, secs(0)..=secs(30)),
     }
 }
 
 /// `tokens.rotation_grace`.
-pub(super) fn rotation_grace(desk: &mut Desk<'_>, tokens: &Tokens) -> std::time::Duration {
-    desk.duration_or_none(
+pub(super) fn rotation_grace(reader: &mut Reader<'_>, tokens: &Tokens) -> std::time::Duration {
+    reader.duration_or_none(
         "tokens.rotation_grace",
         &tokens.rotation_grace,
         secs(0)..=secs(5 * MINUTE),
     )
 }
 
-fn claim_text(desk: &mut Desk<'_>, key: &str, text: &str) -> String {
+fn claim_text(reader: &mut Reader<'_>, key: &str, text: &str) -> String {
     if text.trim().is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
-        desk.refuse(key, "must be 1 to 256 printable characters");
+        reader.refuse(key, "must be 1 to 256 printable characters");
     }
     text.to_owned()
 }
 
 fn secret(
-    desk: &mut Desk<'_>,
+    reader: &mut Reader<'_>,
     tokens: &Tokens,
     algorithm: Option<Algorithm>,
     read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
@@ -73,7 +73,7 @@ fn secret(
     let inline = tokens.secret.0.expose();
     let (key, secret) = match (inline.is_empty(), tokens.secret_file.is_empty()) {
         (false, false) => {
-            desk.refuse(
+            reader.refuse(
                 "tokens.secret_file",
                 "is given beside tokens.secret; keep one of them",
             );
@@ -81,7 +81,7 @@ fn secret(
         }
         (true, true) => {
             if algorithm == Some(Algorithm::HS256) {
-                desk.refuse_with(
+                reader.refuse_with(
                     "tokens.secret",
                     "HS256 needs a secret",
                     "set tokens.secret_file to a file made with `openssl rand -base64 48`",
@@ -92,11 +92,11 @@ fn secret(
         (false, true) => ("tokens.secret", SecretBytes::new(inline.as_bytes())),
         (true, false) => (
             "tokens.secret_file",
-            from_file(desk, &tokens.secret_file, read)?,
+            from_file(reader, &tokens.secret_file, read)?,
         ),
     };
     if let Some(algorithm) = algorithm.filter(|a| *a != Algorithm::HS256) {
-        desk.refuse_with(
+        reader.refuse_with(
             key,
             format!("a secret is for HS256, not for {}", algorithm.as_str()),
             "remove it, or set algorithm = \"HS256\"",
@@ -105,7 +105,7 @@ fn secret(
     }
     if let Some(why) = weakness(secret.expose()) {
         let hint = "make one with `openssl rand -base64 48`";
-        desk.refuse_with(key, why, hint);
+        reader.refuse_with(key, why, hint);
         return None;
     }
     Some(secret)
@@ -113,14 +113,14 @@ fn secret(
 
 /// The file's bytes without the line end that editors and `echo` leave behind.
 fn from_file(
-    desk: &mut Desk<'_>,
+    reader: &mut Reader<'_>,
     path: &str,
     read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Option<SecretBytes> {
     let bytes = match read(Path::new(path)) {
         Ok(bytes) => SecretBytes::new(bytes),
         Err(error) => {
-            desk.refuse(
+            reader.refuse(
                 "tokens.secret_file",
                 format!("{path} cannot be read: {error}"),
             );
@@ -131,7 +131,7 @@ fn from_file(
     let trimmed = trimmed.strip_suffix(b"\n").unwrap_or(trimmed);
     let trimmed = trimmed.strip_suffix(b"\r").unwrap_or(trimmed);
     if trimmed.is_empty() {
-        desk.refuse("tokens.secret_file", format!("{path} is empty"));
+        reader.refuse("tokens.secret_file", format!("{path} is empty"));
         return None;
     }
     Some(SecretBytes::new(trimmed))

@@ -4,57 +4,57 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api::settings::Cookies;
-use crate::config::build::desk::{DAY, Desk, HOUR, MINUTE, secs};
 use crate::config::build::names;
+use crate::config::build::reader::{DAY, HOUR, MINUTE, Reader, secs};
 use crate::config::raw::{Raw, Upstream, UpstreamTls};
 use crate::proxy::settings::{Address, Settings, Tls};
 
-/// The proxy's settings; `None` without a usable address, which is then on the desk.
-pub(super) fn build(desk: &mut Desk<'_>, raw: &Raw, cookies: &Cookies) -> Option<Settings> {
+/// The proxy's settings; `None` without a usable address, which is then on the reader.
+pub(super) fn build(reader: &mut Reader<'_>, raw: &Raw, cookies: &Cookies) -> Option<Settings> {
     let upstream = &raw.upstream;
     let least = Duration::from_millis(10);
-    let connect_timeout = desk.duration(
+    let connect_timeout = reader.duration(
         "upstream.connect_timeout",
         &upstream.connect_timeout,
         least..=secs(5 * MINUTE),
     );
-    let response_timeout = desk.duration_or_none(
+    let response_timeout = reader.duration_or_none(
         "upstream.response_timeout",
         &upstream.response_timeout,
         least..=secs(DAY),
     );
-    let idle_timeout = desk.duration_or_none(
+    let idle_timeout = reader.duration_or_none(
         "upstream.idle_timeout",
         &upstream.idle_timeout,
         least..=secs(HOUR),
     );
-    let queue_timeout = desk.duration(
+    let queue_timeout = reader.duration(
         "upstream.queue_timeout",
         &upstream.queue_timeout,
         least..=secs(5 * MINUTE),
     );
-    let stream_idle_timeout = desk.duration_or_none(
+    let stream_idle_timeout = reader.duration_or_none(
         "upstream.stream_idle_timeout",
         &upstream.stream_idle_timeout,
         least..=secs(7 * DAY),
     );
-    let max_age = desk.duration_or_none(
+    let max_age = reader.duration_or_none(
         "upstream.max_age",
         &upstream.max_age,
         secs(1)..=secs(7 * DAY),
     );
-    let max_connections = desk.number(
+    let max_connections = reader.number(
         "upstream.max_connections",
         upstream.max_connections,
         1..=65_536,
     );
-    let max_upgraded = desk.number(
+    let max_upgraded = reader.number(
         "upstream.max_upgraded",
         upstream.max_upgraded,
         0..=1_000_000,
     );
     Some(Settings {
-        upstream: address(desk, upstream)?,
+        upstream: address(reader, upstream)?,
         connect_timeout,
         response_timeout,
         queue_timeout,
@@ -70,22 +70,22 @@ pub(super) fn build(desk: &mut Desk<'_>, raw: &Raw, cookies: &Cookies) -> Option
             cookies.device.clone(),
         ],
         max_connections: max_connections as usize,
-        upgrades: upgrades(desk, &upstream.upgrades),
+        upgrades: upgrades(reader, &upstream.upgrades),
         max_upgraded: max_upgraded as usize,
     })
 }
 
 /// Protocols that requests may switch to. Not HTTP/2: behind a switch nobody would judge what is
 /// asked for.
-fn upgrades(desk: &mut Desk<'_>, names: &[String]) -> Vec<String> {
+fn upgrades(reader: &mut Reader<'_>, names: &[String]) -> Vec<String> {
     for (index, name) in names.iter().enumerate() {
         let key = format!("upstream.upgrades[{}]", index + 1);
         let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b);
         let lower = name.to_ascii_lowercase();
         if name.is_empty() || !name.bytes().all(is_token) {
-            desk.refuse_with(&key, "is no protocol", "write a name such as \"websocket\"");
+            reader.refuse_with(&key, "is no protocol", "write a name such as \"websocket\"");
         } else if lower == "h2c" || lower.starts_with("http/") || lower.starts_with("tls") {
-            desk.refuse_with(
+            reader.refuse_with(
                 &key,
                 "would carry requests that nobody judges",
                 "HTTP/2 needs no upgrade: clients may begin with it",
@@ -95,13 +95,13 @@ fn upgrades(desk: &mut Desk<'_>, names: &[String]) -> Vec<String> {
     names.iter().map(|name| name.to_ascii_lowercase()).collect()
 }
 
-fn address(desk: &mut Desk<'_>, upstream: &Upstream) -> Option<Address> {
+fn address(reader: &mut Reader<'_>, upstream: &Upstream) -> Option<Address> {
     const KEY: &str = "upstream.url";
     let url = upstream.url.as_str();
     let secure = url.strip_prefix("https://");
-    let tls = tls(desk, &upstream.tls, secure.is_some() || url.is_empty());
+    let tls = tls(reader, &upstream.tls, secure.is_some() || url.is_empty());
     if url.is_empty() {
-        desk.refuse_with(
+        reader.refuse_with(
             KEY,
             "is not set, so there is nothing to forward to",
             "write url = \"http://127.0.0.1:3000\" under [upstream], or set SIDEGATE__UPSTREAM__URL",
@@ -111,7 +111,7 @@ fn address(desk: &mut Desk<'_>, upstream: &Upstream) -> Option<Address> {
     if let Some(path) = url.strip_prefix("unix:") {
         let path = PathBuf::from(path);
         if !names::fits_socket(&path) {
-            desk.refuse(KEY, "a socket path is 1 to 107 bytes long");
+            reader.refuse(KEY, "a socket path is 1 to 107 bytes long");
             return None;
         }
         return Some(Address::Unix(path));
@@ -125,7 +125,7 @@ fn address(desk: &mut Desk<'_>, upstream: &Upstream) -> Option<Address> {
         place.map(|(host, port)| Address::Tcp { host, port })
     };
     if address.is_none() {
-        desk.refuse_with(
+        reader.refuse_with(
             KEY,
             "is no address of an upstream",
             "write \"http://host:port\", \"https://host:port\" or \"h2c://host:port\" without a path, \
@@ -147,7 +147,7 @@ fn place(authority: &str, default: u16) -> Option<(String, u16)> {
 
 /// TLS towards the upstream. What is said of it for an upstream without TLS is a mistake: somebody
 /// believes that the way there is protected.
-fn tls(desk: &mut Desk<'_>, raw: &UpstreamTls, secure: bool) -> Tls {
+fn tls(reader: &mut Reader<'_>, raw: &UpstreamTls, secure: bool) -> Tls {
     let keys = [
         ("upstream.tls.ca", &raw.ca),
         ("upstream.tls.cert", &raw.cert),
@@ -156,16 +156,16 @@ fn tls(desk: &mut Desk<'_>, raw: &UpstreamTls, secure: bool) -> Tls {
     ];
     for (key, value) in keys {
         if !secure && !value.is_empty() {
-            desk.refuse(key, "is for an upstream.url that begins with https://");
+            reader.refuse(key, "is for an upstream.url that begins with https://");
         }
     }
     match (raw.cert.is_empty(), raw.key.is_empty()) {
-        (false, true) => desk.refuse("upstream.tls.cert", "needs upstream.tls.key beside it"),
-        (true, false) => desk.refuse("upstream.tls.key", "needs upstream.tls.cert beside it"),
+        (false, true) => reader.refuse("upstream.tls.cert", "needs upstream.tls.key beside it"),
+        (true, false) => reader.refuse("upstream.tls.key", "needs upstream.tls.cert beside it"),
         (true, true) | (false, false) => {}
     }
     if !raw.server_name.is_empty() && !names::is_host(&raw.server_name) {
-        desk.refuse("upstream.tls.server_name", "is no host name and no address");
+        reader.refuse("upstream.tls.server_name", "is no host name and no address");
     }
     let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
     let bare = raw

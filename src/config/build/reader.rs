@@ -9,7 +9,7 @@ use crate::config::tree::Origins;
 use crate::types::duration::{parse_duration, parse_size, show_duration, show_size};
 
 /// Reads values, notes mistakes.
-pub(super) struct Desk<'a> {
+pub(super) struct Reader<'a> {
     origins: &'a Origins,
     problems: &'a mut Vec<Problem>,
     /// Keys that were refused before their meaning was looked at.
@@ -18,7 +18,7 @@ pub(super) struct Desk<'a> {
     dangers: Vec<String>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> Reader<'a> {
     pub(super) fn new(origins: &'a Origins, problems: &'a mut Vec<Problem>) -> Self {
         let misshapen = problems.iter().map(|p| p.key.clone()).collect();
         Self {
@@ -72,19 +72,8 @@ impl<'a> Desk<'a> {
         text: &str,
         bounds: RangeInclusive<Duration>,
     ) -> Duration {
-        match parse_duration(text) {
-            Ok(span) if bounds.contains(&span) => span,
-            Ok(_) => {
-                let low = show_duration(*bounds.start());
-                let high = show_duration(*bounds.end());
-                self.refuse(key, format!("must be between {low} and {high}"));
-                *bounds.start()
-            }
-            Err(error) => {
-                self.refuse_with(key, "is no duration", error.to_string());
-                *bounds.start()
-            }
-        }
+        let read = parse_duration(text).map_err(|error| ("is no duration", error.to_string()));
+        self.bounded(key, read, bounds, show_duration)
     }
 
     /// A duration within bounds, or zero, which means "none".
@@ -104,19 +93,27 @@ impl<'a> Desk<'a> {
 
     /// A size in bytes within bounds.
     pub(super) fn size(&mut self, key: &str, text: &str, bounds: RangeInclusive<u64>) -> u64 {
-        match parse_size(text) {
-            Ok(size) if bounds.contains(&size) => size,
+        let read = parse_size(text).map_err(|error| ("is no size", error.to_string()));
+        self.bounded(key, read, bounds, show_size)
+    }
+
+    /// A value within bounds; where it is none, notes what is wrong and how to mend it.
+    fn bounded<T: Copy + PartialOrd>(
+        &mut self,
+        key: &str,
+        read: Result<T, (&str, String)>,
+        bounds: RangeInclusive<T>,
+        show: impl Fn(T) -> String,
+    ) -> T {
+        match read {
+            Ok(value) if bounds.contains(&value) => return value,
             Ok(_) => {
-                let low = show_size(*bounds.start());
-                let high = show_size(*bounds.end());
+                let (low, high) = (show(*bounds.start()), show(*bounds.end()));
                 self.refuse(key, format!("must be between {low} and {high}"));
-                *bounds.start()
             }
-            Err(error) => {
-                self.refuse_with(key, "is no size", error.to_string());
-                *bounds.start()
-            }
+            Err((message, hint)) => self.refuse_with(key, message, hint),
         }
+        *bounds.start()
     }
 
     /// A whole number within bounds.
