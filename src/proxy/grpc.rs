@@ -5,8 +5,9 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
-/// Whether a request is a gRPC call: its one content type is `application/grpc`, perhaps with a
-/// codec (`+proto`) or parameters behind it. gRPC-Web is plain HTTP and is not meant.
+/// Whether a request is a gRPC call: its content type, the first if it names several, is
+/// `application/grpc`, perhaps with a codec (`+proto`) or parameters behind it. gRPC-Web is plain HTTP
+/// and is not meant.
 pub fn is_call(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(is_grpc)
 }

@@ -102,6 +102,24 @@ struct Limits {
     stream: Option<Duration>,
 }
 
+impl Core {
+    fn new(settings: Settings, idle: Duration) -> Result<Self, BadClient> {
+        let some = |limit: Duration| Some(limit).filter(|limit| !limit.is_zero());
+        let limits = Limits {
+            response: some(settings.response_timeout),
+            idle,
+            stream: some(settings.stream_idle_timeout),
+        };
+        Ok(Self {
+            outbound: Outbound::new(&settings),
+            upgrades: Upgrades::new(&settings),
+            links: Links::of(&settings),
+            pool: Pool::new(settings)?,
+            limits,
+        })
+    }
+}
+
 impl Proxy {
     /// A proxy with an empty pool. Nothing is connected before the first request; the files that TLS
     /// needs are read here. When they change, somebody has to say so ([`Proxy::believe`]).
@@ -120,12 +138,11 @@ impl Proxy {
     ///
     /// As [`Proxy::new`].
     pub fn followed_by(&self, settings: Settings) -> Result<Self, BadClient> {
-        let mut next = Self::with_idle_limit(settings, self.core.limits.idle)?;
-        if let Some(core) = Arc::get_mut(&mut next.core) {
-            core.pool.count_on(&self.core.pool);
-            core.upgrades.count_on(&self.core.upgrades);
-        }
-        Ok(next)
+        let mut core = Core::new(settings, self.core.limits.idle)?;
+        core.pool.count_on(&self.core.pool);
+        core.upgrades.count_on(&self.core.upgrades);
+        let core = Arc::new(core);
+        Ok(Self { core })
     }
 
     /// Makes connections to the upstream, from here on, with what its files hold by now. Connections
@@ -135,21 +152,8 @@ impl Proxy {
     }
 
     fn with_idle_limit(settings: Settings, idle: Duration) -> Result<Self, BadClient> {
-        let some = |limit: Duration| Some(limit).filter(|limit| !limit.is_zero());
-        let limits = Limits {
-            response: some(settings.response_timeout),
-            idle,
-            stream: some(settings.stream_idle_timeout),
-        };
-        Ok(Self {
-            core: Arc::new(Core {
-                outbound: Outbound::new(&settings),
-                upgrades: Upgrades::new(&settings),
-                links: Links::of(&settings),
-                pool: Pool::new(settings)?,
-                limits,
-            }),
-        })
+        let core = Arc::new(Core::new(settings, idle)?);
+        Ok(Self { core })
     }
 
     /// Sends the request and waits for the head of the answer. The body of the answer goes on

@@ -13,16 +13,17 @@ use crate::tls::client::Files;
 pub struct Settings {
     /// Where the application listens.
     pub upstream: Address,
-    /// To an established connection.
+    /// How long making a connection may take: looking up the name, trying all addresses, TLS.
     pub connect_timeout: Duration,
-    /// From the request to the response head; zero = none.
+    /// How long the upstream may take from the last byte of a request to the head of its answer; zero =
+    /// for ever.
     pub response_timeout: Duration,
-    /// In the line for a connection when all are in use.
+    /// How long a request waits in the line for a connection when all are in use.
     pub queue_timeout: Duration,
-    /// Of silence while an answer without a known length is on its way, and in gRPC calls; zero =
-    /// none.
+    /// How long an answer without a known length, a gRPC call and a switched connection may be silent;
+    /// zero = for ever.
     pub stream_idle_timeout: Duration,
-    /// Of a pooled connection.
+    /// How long a connection is kept in the pool without a request.
     pub idle_timeout: Duration,
     /// A connection this old gets no further requests, so that changes behind a name or a balancer
     /// are followed; zero = none.
@@ -105,9 +106,7 @@ impl Address {
             Self::Unix(_) => None,
         }
     }
-}
 
-impl Address {
     /// Whether TLS is spoken.
     pub const fn is_secure(&self) -> bool {
         matches!(self, Self::Tls { .. })

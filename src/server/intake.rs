@@ -65,6 +65,13 @@ pub struct Host {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName(String);
 
+/// The same host, in whatever case and with whatever port it is asked for.
+impl PartialEq for Host {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
 impl HostName {
     /// The name.
     pub fn as_str(&self) -> &str {

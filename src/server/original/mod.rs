@@ -158,27 +158,10 @@ impl<T> Default for Agreed<T> {
     }
 }
 
-/// What must be the same when it is told twice.
-trait Same {
-    fn same(&self, other: &Self) -> bool;
-}
-
-impl Same for &str {
-    fn same(&self, other: &Self) -> bool {
-        self == other
-    }
-}
-
-impl Same for Host {
-    fn same(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl<T: Same> Agreed<T> {
+impl<T: PartialEq> Agreed<T> {
     fn add(&mut self, said: T) -> Result<(), Unclear> {
         match &self.said {
-            Some(before) if !before.same(&said) => Err(Unclear::Disagree),
+            Some(before) if *before != said => Err(Unclear::Disagree),
             Some(_) => Ok(()),
             None => {
                 self.said = Some(said);
