@@ -56,9 +56,18 @@ pub struct Record {
     upstream: Duration,
     status: u16,
     bytes: u64,
-    complete: bool,
-    /// Whether the answer broke off; nothing can make it complete again.
-    broken: bool,
+    sending: Sending,
+}
+
+/// How far the answer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// Some of it is to be sent, or the client did not wait for it.
+    Underway,
+    /// All of it was sent.
+    Complete,
+    /// It broke off, and nothing makes it complete again.
+    Broken,
 }
 
 impl Record {
@@ -82,8 +91,7 @@ impl Record {
             upstream: Duration::ZERO,
             status: 0,
             bytes: 0,
-            complete: false,
-            broken: false,
+            sending: Sending::Underway,
         }
     }
 
@@ -183,7 +191,9 @@ impl Record {
 
     /// All was sent.
     pub(super) fn completed(&mut self) {
-        self.complete = true;
+        if self.sending == Sending::Underway {
+            self.sending = Sending::Complete;
+        }
     }
 
     /// The answer was ended by us.
@@ -220,7 +230,7 @@ impl Record {
             refusal: self.refusal.map(Code::as_str),
             user: self.caller.as_ref().map(|c| c.session.owner.user),
             session: self.caller.as_ref().map(|c| c.session.id),
-            complete: self.complete || self.method == Method::HEAD,
+            complete: self.sending == Sending::Complete || self.method == Method::HEAD,
         });
     }
 }
@@ -286,7 +296,7 @@ impl Outgoing {
         self.body = Body::Whole(Full::default());
         if let Some(record) = &mut self.record {
             record.leash = None;
-            record.broken = true;
+            record.sending = Sending::Broken;
             if over == Over::Session {
                 record.ended_with(Code::SessionEnded);
             }
@@ -351,9 +361,9 @@ impl http_body::Body for Outgoing {
             Poll::Ready(Some(Err(error))) => {
                 let id = record.context.request_id();
                 tracing::warn!(request_id = id, %error, "the answer was cut");
-                record.broken = true;
+                record.sending = Sending::Broken;
             }
-            Poll::Ready(None) => record.complete = true,
+            Poll::Ready(None) => record.completed(),
             Poll::Pending => {}
         }
         polled
@@ -373,9 +383,11 @@ impl http_body::Body for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        let ended = self.ended();
-        if let Some(record) = self.record.as_mut().filter(|record| !record.broken) {
-            record.complete |= ended;
+        // A body without anything in it is not asked for.
+        if self.ended()
+            && let Some(record) = &mut self.record
+        {
+            record.completed();
         }
     }
 }
