@@ -70,7 +70,8 @@ impl Pipeline {
     }
 
     /// Answers a call that changes something, to its end also when the caller hangs up: what is
-    /// durable by then must be in the audit log as well.
+    /// durable by then must be in the audit log as well. Dropping this future leaves the task behind,
+    /// and its answer goes nowhere.
     async fn finish_call(
         &self,
         call: Call,

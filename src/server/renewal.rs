@@ -1,5 +1,6 @@
 //! The judgement of a request, and its second chance: a browser whose access cookie has run out, but
-//! whose refresh cookie is good, is refreshed on the way through: the upstream sees a signed-in request and the answer carries the new cookies.
+//! whose refresh cookie is good, is refreshed on the way through. The upstream sees a signed-in request
+//! and the answer carries the new cookies.
 //!
 //! Parallel requests all succeed, and a slow application or a browser that does not wait costs no
 //! session: nothing is used up before an answer leaves (`service::renewal`). A request that shows its

@@ -1,6 +1,6 @@
 //! One worker: one thread, one runtime, one listener, one pool, one token cache. Workers share what
-//! is rarely written (the service, the rules, the revocations) and no lock that a forwarded request takes:
-//! the doorman's, who counts connections by address, is taken once a connection.
+//! is rarely written (the service, the rules, the revocations), and no lock that a forwarded request
+//! takes; the doorman's, who counts connections by address, is taken once a connection.
 //!
 //! A worker's pipeline can be exchanged while it works: each request is answered to its end by the
 //! pipeline it found when it began.
