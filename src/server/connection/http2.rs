@@ -246,3 +246,70 @@ impl<B: Body> Drop for Sent<B> {
         self.stream.answered |= self.last.is_none() && self.body.is_end_stream();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use http_body_util::{Empty, Full};
+    use hyper::body::Incoming;
+    use hyper_util::rt::TokioExecutor;
+
+    use super::*;
+
+    /// What hyper did, in order.
+    #[derive(Debug, Clone, Default)]
+    struct Story(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Story {
+        fn note(&self, what: &'static str) {
+            self.0.lock().unwrap().push(what);
+        }
+    }
+
+    impl<F> Executor<F> for Story
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        fn execute(&self, future: F) {
+            self.note("task");
+            tasks::spawn(future);
+        }
+    }
+
+    /// [`Spawner`] knows by this alone which task answers which stream.
+    #[tokio::test]
+    async fn hyper_starts_a_streams_task_right_after_the_call_that_it_answers() {
+        let story = Story::default();
+        let answering = service_fn(|_: Request<Incoming>| {
+            story.note("call");
+            async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
+        });
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let serving =
+            http2::Builder::new(story.clone()).serve_connection(TokioIo::new(server), answering);
+        let asking = async {
+            let executor = TokioExecutor::new();
+            let client = hyper::client::conn::http2::handshake(executor, TokioIo::new(client));
+            let (sender, connection) = client.await.unwrap();
+            let all = async {
+                let mut asked = tokio::task::JoinSet::new();
+                for _ in 0..3 {
+                    let request = Request::get("http://a/").body(Empty::<Bytes>::new());
+                    asked.spawn(sender.clone().send_request(request.unwrap()));
+                }
+                drop(sender);
+                for answer in asked.join_all().await {
+                    assert_eq!(answer.unwrap().status(), 200);
+                }
+            };
+            tokio::join!(connection, all).0.unwrap();
+        };
+        let all = async { tokio::join!(serving, asking).0.unwrap() };
+        tokio::time::timeout(Duration::from_secs(30), all)
+            .await
+            .unwrap();
+        let told = ["call", "task", "call", "task", "call", "task"];
+        assert_eq!(*story.0.lock().unwrap(), told);
+    }
+}
