@@ -240,7 +240,7 @@ async fn nothing_is_sent_a_third_time_and_a_fresh_connection_is_never_retried() 
 async fn when_all_connections_are_in_use_a_request_waits_and_is_then_refused() {
     let mut settings = settings(answering(HELLO, Then::GoOn));
     settings.max_connections = 1;
-    settings.connect_timeout = Duration::from_millis(20);
+    settings.queue_timeout = Duration::from_millis(20);
     let proxy = Proxy::new(settings).unwrap();
     let held = send(&proxy, get("/")).await.unwrap();
     let error = send(&proxy, get("/")).await.unwrap_err();
