@@ -7,10 +7,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long any exchange may take before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How soon a client has to ask to be sure that a server on its way out answers. Well below the second
+/// that such a server waits, which it counts on a coarse clock.
+pub(crate) const PROMPT: Duration = Duration::from_millis(500);
 
 /// The manual, whose table of errors every refusal must be in.
 const MANUAL: &str = include_str!("../../docs/api.md");
@@ -168,6 +172,35 @@ impl Ask {
         let mut connection = Connection::open(to).await;
         connection.ask(self).await
     }
+
+    /// The same to a server on its way out.
+    pub(crate) async fn send_to_one_that_goes(&self, to: SocketAddr) -> Answer {
+        let bytes = self.bytes(&to.to_string());
+        let mut connection = begun(|| Connection::open(to), &bytes).await;
+        connection.answer(&self.method).await
+    }
+}
+
+/// Asks a server that may be on its way out on a fresh connection, which has begun to answer. A server
+/// that goes waits a moment for a request, not for ever: a client that was kept from asking in that
+/// moment, as by a machine with too much to do, may find its connection closed, and asks anew. One
+/// that asked in time must be answered.
+pub(crate) async fn begun<F>(open: impl Fn() -> F, bytes: &[u8]) -> Connection
+where
+    F: Future<Output = Connection>,
+{
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let began = Instant::now();
+        let mut connection = open().await;
+        connection.write(bytes).await;
+        let is_prompt = began.elapsed() < PROMPT;
+        if connection.is_answered().await {
+            return connection;
+        }
+        assert!(!is_prompt, "who asked in time is left without an answer");
+        assert!(Instant::now() < deadline, "never as quick as it takes");
+    }
 }
 
 /// What a connection runs over.
@@ -210,6 +243,12 @@ impl Connection {
         // A server may refuse before it has read everything; its answer is what counts.
         let written = timeout(DEADLINE, self.stream.write_all(bytes)).await;
         drop(written.expect("written in time"));
+    }
+
+    /// Whether anything comes before the end.
+    pub(crate) async fn is_answered(&mut self) -> bool {
+        let is_heard = timeout(DEADLINE, self.more()).await;
+        is_heard.expect("an answer or an end in time")
     }
 
     /// Reads one whole answer to a request of this method; interim answers are skipped.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::client::{Ask, Connection};
+use crate::client::{Ask, Connection, begun};
+use crate::h2::{END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame, get};
 use crate::harness::{TestApp, until};
 use crate::live_h2::{Heard, Next, Talk};
 use crate::scripted::{head, serve};
@@ -132,20 +133,36 @@ async fn a_download_is_finished_and_then_the_process_goes() {
 }
 
 #[tokio::test]
-async fn a_call_goes_on_until_it_ends_or_its_time_is_over() {
+async fn a_call_is_cut_when_its_time_is_over() {
+    let app = calling("1s").await;
+    let ann = app.user("ann").await;
+    let mut talk = Talk::open(app.address).await;
+    let (_held, request) = talk.call(&ann, "/svc/Watch");
+    let mut watch = Heard(talk.send(request).await);
+    assert!(matches!(watch.next().await, Next::Data(_)));
+    app.running().stop();
+    assert_eq!(watch.next().await, Next::Cut);
+    app.stop().await;
+}
+
+/// In front of an application of calls.
+async fn calling(drain_timeout: &str) -> TestApp {
     let port = application(None, crate::live_h2::play);
-    let app = TestApp::with(&format!(
-        "[upstream]\nurl = \"h2c://127.0.0.1:{port}\"\n[server]\ndrain_timeout = \"3s\"\n"
+    TestApp::with(&format!(
+        "[upstream]\nurl = \"h2c://127.0.0.1:{port}\"\n\
+         [server]\ndrain_timeout = {drain_timeout:?}\n"
     ))
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn a_call_goes_on_until_it_ends() {
+    let app = calling("10m").await;
     let ann = app.user("ann").await;
     let mut talk = Talk::open(app.address).await;
     let (feeder, request) = talk.call(&ann, "/svc/Chat");
     let mut chat = Heard(talk.send(request).await);
     assert!(matches!(chat.next().await, Next::Data(_)));
-    let (_held, request) = talk.call(&ann, "/svc/Watch");
-    let mut watch = Heard(talk.send(request).await);
-    assert!(matches!(watch.next().await, Next::Data(_)));
     app.running().stop();
     // After GOAWAY what is open is still carried.
     let more = bytes::Bytes::from_static(b"\0\0\0\0\x01!");
@@ -154,8 +171,8 @@ async fn a_call_goes_on_until_it_ends_or_its_time_is_over() {
     assert_eq!(chat.next().await, Next::Data(more));
     drop(feeder);
     assert_eq!(chat.next().await, Next::End);
-    assert_eq!(watch.next().await, Next::Cut);
-    app.stop().await;
+    let took = stopped(app).await;
+    assert!(took < SOON, "{took:?}");
 }
 
 #[tokio::test]
@@ -171,8 +188,15 @@ async fn while_it_drains_streams_go_on_and_are_begun() {
     })
     .await;
     socket.echoes(b"\x82\x80\0\0\0\0").await;
-    let (_fresh, answer) = shake(&ann, handshake()).await;
-    assert_eq!(answer.status, 101);
-    // Its first request is answered; a second one belongs on another connection.
-    drop(Talk::open(app.address).await);
+    let bytes = ann.dress(handshake()).bytes("app");
+    let mut fresh = begun(|| Connection::open(app.address), &bytes).await;
+    assert_eq!(fresh.only_head().await.status, 101);
+    // Of HTTP/2 as well: its first request is answered, a second one belongs on another connection.
+    let mut bytes = PREFACE.to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, b""));
+    let ask = get("/auth/health", &[]);
+    bytes.extend(frame(HEADERS, END_STREAM | END_HEADERS, 1, &ask));
+    let fresh = begun(|| Connection::open(app.address), &bytes).await;
+    let heard = String::from_utf8_lossy(&fresh.rest().await).into_owned();
+    assert!(heard.contains("{\"status\":\"ok\"}"), "{heard:?}");
 }

@@ -103,8 +103,9 @@ async fn a_drain_lets_load_balancers_go_before_the_door_is_closed() {
     assert_eq!(app.admin_get("/livez").await.status, 200);
     // An idle connection is closed, a new one is served once and told to go.
     assert_eq!(kept.rest().await, b"");
+    let ask = ann.dress(Ask::new("GET", "/x"));
     for _ in 0..20 {
-        let answer = ann.get("/x").await;
+        let answer = ask.send_to_one_that_goes(app.address).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("connection"), Some("close"));
     }
@@ -176,12 +177,14 @@ async fn a_request_that_is_on_its_way_in_when_the_end_begins_is_answered() {
 /// Waits until so many connections are open, as the numbers tell it.
 async fn until_open(app: &TestApp, count: u64) {
     let line = format!("sidegate_connections {count}");
+    let deadline = Instant::now() + DEADLINE;
     loop {
         let page = app.admin_get("/metrics").await.text();
         if page.lines().any(|known| known == line) {
             return;
         }
         assert!(page.contains("sidegate_connections "), "{page}");
+        assert!(Instant::now() < deadline, "not in time: {page}");
     }
 }
 

@@ -12,10 +12,10 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, Full};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::actors::Actor;
-use crate::client::{Answer, Ask, Connection, DEADLINE, Wire};
+use crate::client::{Answer, Ask, Connection, DEADLINE, PROMPT, Wire, begun};
 use crate::h2::Client;
 use crate::harness::until;
 use crate::live_h2::Talk;
@@ -63,7 +63,8 @@ impl Way {
 
     /// Asks on a connection of its own.
     pub(crate) async fn ask(&self, ask: &Ask) -> Answer {
-        self.connect().await.ask(ask).await
+        let mut connection = begun(|| self.connect(), &ask.bytes(NAME)).await;
+        connection.answer(&ask.method).await
     }
 
     /// Logs in.
@@ -135,15 +136,25 @@ impl Crowd {
         self.seen.answered();
     }
 
-    /// On one connection, for as long as the server keeps it.
+    /// On one connection, for as long as the server keeps it. One on its way out waits a moment for a
+    /// next request; who has let that moment pass may find the connection closed and asks on another
+    /// (RFC 9112, 9.3.1).
     async fn keep_asking(self) {
         let ask = self.who.dress(Ask::new("GET", "/kept"));
+        let bytes = ask.bytes(NAME);
         while !self.seen.is_over() {
-            let mut connection = self.way.connect().await;
+            let mut connection = begun(|| self.way.connect(), &bytes).await;
             loop {
-                let answer = connection.ask(&ask).await;
+                let asked = Instant::now();
+                let answer = connection.answer("GET").await;
                 self.judged(&answer);
                 if answer.header("connection") == Some("close") || self.seen.is_over() {
+                    break;
+                }
+                connection.write(&bytes).await;
+                let is_prompt = asked.elapsed() < PROMPT;
+                if !connection.is_answered().await {
+                    assert!(!is_prompt, "who asked in time is left without an answer");
                     break;
                 }
             }
@@ -225,7 +236,8 @@ fn plain(answer: Response<Bytes>) -> Answer {
 
 /// A request whose body is half sent.
 pub(crate) enum Upload {
-    Http1(Connection),
+    /// And whether it began as soon as a server on its way out may want it.
+    Http1(Connection, bool),
     Http2(Feeder, JoinSet<Option<Answer>>),
 }
 
@@ -233,12 +245,14 @@ impl Upload {
     /// Sends the head and the first half.
     pub(crate) async fn begin(way: &Way, who: &Actor, path: &str, is_http2: bool) -> Self {
         if !is_http2 {
+            let began = Instant::now();
             let mut connection = way.connect().await;
             let length = (2 * PIECE.len()).to_string();
             let ask = who.dress(Ask::new("PUT", path).with("Content-Length", &length));
             connection.write(&ask.bytes(NAME)).await;
+            let is_prompt = began.elapsed() < PROMPT;
             connection.write(&PIECE).await;
-            return Self::Http1(connection);
+            return Self::Http1(connection, is_prompt);
         }
         let mut talk = Talk::over(way.open(true).await, way.to).await;
         let (feeder, body) = Fed::later();
@@ -268,11 +282,15 @@ impl Upload {
     }
 
     /// Sends the rest and checks that all of it has come; nothing when the server says that it has not
-    /// looked at the request.
+    /// looked at the request, or it began too late for one that goes.
     pub(crate) async fn finish(self) -> Option<Answer> {
         let answer = match self {
-            Self::Http1(mut connection) => {
+            Self::Http1(mut connection, is_prompt) => {
                 connection.write(&PIECE).await;
+                if !connection.is_answered().await {
+                    assert!(!is_prompt, "who asked in time is left without an answer");
+                    return None;
+                }
                 connection.answer("PUT").await
             }
             Self::Http2(feeder, mut answering) => {

@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::actors::Actor;
-use crate::client::{Ask, Connection, DEADLINE};
+use crate::client::{Ask, Connection, DEADLINE, begun};
 use crate::harness::{TestApp, until};
 use crate::program::{PASSWORD, Program, Server};
-use crate::scripted::Held;
+use crate::scripted::{Held, Refusing, in_front_of};
 
 /// How `/open` is answered to a stranger.
 async fn open(server: &Server) -> u16 {
@@ -28,24 +28,33 @@ async fn a_reload_takes_good_rules_and_keeps_the_old_ones_before_bad_ones() {
     assert!(program.done(&["reload"]).contains("reloaded"));
     assert_eq!(open(&server).await, 200);
 
-    for bad in [
+    for (round, bad) in [
         "[[rule]]\npath = \"no slash\"\naccess = \"public\"",
         "[server",
         "[rul]\nx = 1",
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         program.configure(bad);
         let ran = program.run(&["reload"]);
         // The command reads the same file first, to find the server.
         assert_eq!(ran.code, Some(2), "{ran:?}");
         server.signal("HUP");
         server
-            .said("reload refused, the old configuration stays")
+            .said_times("reload refused, the old configuration stays", round + 1)
             .await;
         assert_eq!(open(&server).await, 200);
     }
     program.configure("");
+    let reloads = server
+        .log()
+        .matches("the configuration is reloaded")
+        .count();
     server.signal("HUP");
-    server.said("the configuration is reloaded").await;
+    server
+        .said_times("the configuration is reloaded", reloads + 1)
+        .await;
     let deadline = Instant::now() + DEADLINE;
     while open(&server).await != 401 {
         assert!(Instant::now() < deadline, "the signal had no effect");
@@ -118,9 +127,13 @@ async fn a_server_on_another_socket_is_not_worked_around() {
 #[tokio::test]
 async fn draining_tells_the_health_check_and_goes_on_answering() {
     let program = Program::with_ann();
+    program.configure_server("header_timeout = \"60s\"");
     let server = program.serve().await;
     let ask = Ask::new("GET", "/auth/health");
-    let silent = Connection::open(server.address).await;
+    let bytes = ask.bytes("a");
+    // A request that has begun has its own time, however long the commands take.
+    let mut kept = Connection::open(server.address).await;
+    kept.write(&bytes[..9]).await;
     assert!(program.done(&["healthcheck"]).starts_with("ready"));
     program.done(&["drain"]);
     let ran = program.run(&["healthcheck"]);
@@ -128,16 +141,17 @@ async fn draining_tells_the_health_check_and_goes_on_answering() {
     assert!(ran.err.contains("not ready"), "{}", ran.err);
     // The workers hear of it a moment after the health check does.
     let deadline = Instant::now() + DEADLINE;
-    while ask
-        .send(server.address)
-        .await
-        .header("connection")
-        .is_none()
-    {
+    loop {
+        let answer = ask.send_to_one_that_goes(server.address).await;
+        if answer.header("connection").is_some() {
+            break;
+        }
         assert!(Instant::now() < deadline, "the news never spread");
     }
-    for mut connection in [silent, Connection::open(server.address).await] {
-        let answer = connection.ask(&ask).await;
+    kept.write(&bytes[9..]).await;
+    let fresh = begun(|| Connection::open(server.address), &bytes).await;
+    for mut connection in [kept, fresh] {
+        let answer = connection.answer("GET").await;
         let told = (answer.status, answer.header("connection"));
         assert_eq!(told, (200, Some("close")));
         assert!(connection.rest().await.is_empty());
@@ -147,15 +161,18 @@ async fn draining_tells_the_health_check_and_goes_on_answering() {
 #[tokio::test]
 async fn who_comes_while_the_news_of_the_end_spreads_is_still_answered() {
     let program = Program::with_ann();
-    program.configure_server("drain_delay = \"10m\"");
+    program.configure_server("drain_delay = \"10m\"\nheader_timeout = \"60s\"");
     let server = program.serve().await;
-    let ask = Ask::new("GET", "/auth/health");
-    let silent = Connection::open(server.address).await;
+    let bytes = Ask::new("GET", "/auth/health").bytes("a");
+    let mut kept = Connection::open(server.address).await;
+    kept.write(&bytes[..9]).await;
     server.signal("TERM");
     server.said("stopping").await;
     until(|| (program.run(&["healthcheck"]).code == Some(1)).then_some(())).await;
-    for mut connection in [silent, Connection::open(server.address).await] {
-        let answer = connection.ask(&ask).await;
+    kept.write(&bytes[9..]).await;
+    let fresh = begun(|| Connection::open(server.address), &bytes).await;
+    for mut connection in [kept, fresh] {
+        let answer = connection.answer("GET").await;
         let told = (answer.status, answer.header("connection"));
         assert_eq!(told, (200, Some("close")));
     }
@@ -248,17 +265,19 @@ async fn a_kill_loses_nothing_that_was_answered() {
 
 #[tokio::test]
 async fn an_application_that_ends_before_its_draining_sidecar_is_no_bad_gateway() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = nobody.local_addr().expect("an address");
-    drop(nobody);
-    let app = TestApp::with(&crate::scripted::in_front_of(address)).await;
-    let mut connection = Connection::open(app.address).await;
+    let nobody = Refusing::new();
+    let app = TestApp::with(&in_front_of(nobody.address)).await;
+    let mut kept = Connection::open(app.address).await;
     let ask = Ask::new("GET", "/x");
-    let before = connection.ask(&ask).await;
+    let before = kept.ask(&ask).await;
     assert_eq!(before.verdict(), (502, "upstream_unreachable".into()));
+    let bytes = ask.bytes("a");
+    kept.write(&bytes[..9]).await;
     app.running().lifecycle().advance(Phase::Draining);
-    for mut connection in [connection, Connection::open(app.address).await] {
-        let answer = connection.ask(&ask).await;
+    kept.write(&bytes[9..]).await;
+    let fresh = begun(|| Connection::open(app.address), &bytes).await;
+    for mut connection in [kept, fresh] {
+        let answer = connection.answer("GET").await;
         assert_eq!(answer.verdict(), (503, "upstream_unreachable".into()));
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(answer.header("connection"), Some("close"));
@@ -285,19 +304,24 @@ async fn a_reload_turns_the_level_of_the_log() {
     let server = program.serve().await;
     let text = std::fs::read_to_string(program.config()).expect("a configuration");
     let louder = text.replace("[log]", "[log]\nlevel = \"debug\"");
+    let reload = async |text: &str, times: usize| {
+        std::fs::write(program.config(), text).expect("a configuration");
+        program.done(&["reload"]);
+        // The log is read in order: all that was said before this is there.
+        server.said_times("configuration is reloaded", times).await;
+    };
     assert_eq!(open(&server).await, 401);
+    reload(&text, 1).await;
     assert!(
         !server.log().contains("missing_token"),
         "refusals are for debug"
     );
-    std::fs::write(program.config(), louder).expect("a configuration");
-    program.done(&["reload"]);
+    reload(&louder, 2).await;
     assert_eq!(open(&server).await, 401);
     server.said("missing_token").await;
-    std::fs::write(program.config(), text).expect("a configuration");
-    program.done(&["reload"]);
+    reload(&text, 3).await;
     let so_far = server.log().matches("missing_token").count();
     assert_eq!(open(&server).await, 401);
-    program.done(&["reload"]);
+    reload(&text, 4).await;
     assert_eq!(server.log().matches("missing_token").count(), so_far);
 }

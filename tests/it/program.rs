@@ -290,6 +290,11 @@ impl Server {
         .await
     }
 
+    /// Waits until the log holds this text so many times.
+    pub(crate) async fn said_times(&self, text: &str, times: usize) {
+        until(|| (self.log().matches(text).count() >= times).then_some(())).await;
+    }
+
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
         let order = format!("kill -{name} {}", self.child.id());

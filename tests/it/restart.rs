@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use socket2::SockRef;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::actors::Actor;
-use crate::client::Ask;
+use crate::client::{Ask, DEADLINE};
 use crate::harness::until;
 use crate::pressing::{Crowd, Seen, Upload, Way};
 use crate::program::{PASSWORD, Program, Server};
@@ -166,7 +167,8 @@ async fn the_socket_that_sends_clients_to_https_is_taken_where_there_is_https() 
     waiting.spawn(async move { Ask::new("GET", "/").send(to).await });
     let mut next = program.begin_on(sockets(), "public:redirect", "");
     next.serving().await;
-    let waited = waiting.join_next().await.expect("a client");
+    let waited = timeout(DEADLINE, waiting.join_next()).await;
+    let waited = waited.expect("an answer in time").expect("a client");
     assert_eq!(waited.expect("an answer").status, 308);
 }
 
@@ -198,6 +200,7 @@ async fn a_unix_socket_can_be_handed_over() {
 fn over(path: &Path) -> String {
     use std::io::{Read as _, Write as _};
     let mut stream = UnixStream::connect(path).expect("a connection");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
     let ask = b"GET /auth/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     stream.write_all(ask).expect("a request");
     let mut answer = String::new();

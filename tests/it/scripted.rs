@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use socket2::{Domain, Socket, Type};
 use tokio::time::Duration;
 
 /// Serves each connection on a thread of its own, until the process ends.
@@ -81,6 +82,25 @@ impl Held {
         self.go
             .send(bytes.as_bytes().to_vec())
             .expect("an application");
+    }
+}
+
+/// A port that refuses: bound, so that nobody else can get it, and not listened on.
+pub(crate) struct Refusing {
+    pub(crate) address: SocketAddr,
+    _bound: Socket,
+}
+
+impl Refusing {
+    pub(crate) fn new() -> Self {
+        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        bound.bind(&any.into()).expect("a port");
+        let address = bound.local_addr().expect("an address").as_socket();
+        Self {
+            address: address.expect("an address"),
+            _bound: bound,
+        }
     }
 }
 
