@@ -11,6 +11,10 @@ macro_rules! codes {
             /// All codes as text, by index.
             pub const ALL: &'static [&'static str] = &[$($text),+];
 
+            /// All codes, in the same order.
+            #[cfg(test)]
+            pub(super) const EACH: &'static [Self] = &[$(Self::$variant),+];
+
             /// The code as text.
             pub fn as_str(self) -> &'static str {
                 Self::ALL.get(self as usize).copied().unwrap_or("internal")

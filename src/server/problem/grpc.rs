@@ -99,33 +99,45 @@ mod tests {
     #[test]
     fn every_code_has_a_status_of_grpc() {
         let told = |code: Code| format!("{} {}", status(code), code.as_str());
-        let table = [
-            Code::BadRequest,
-            Code::MissingToken,
-            Code::TwoCredentials,
-            Code::Forbidden,
-            Code::NotFound,
-            Code::RateLimited,
-            Code::UpstreamUnreachable,
-            Code::UpstreamOverloaded,
-            Code::UpstreamTimeout,
-            Code::StoreUnavailable,
-            Code::Internal,
-        ]
-        .map(told)
-        .join("\n");
+        let table: Vec<String> = Code::EACH.iter().map(|code| told(*code)).collect();
+        let table = table.join("\n");
         insta::assert_snapshot!(table, @r"
         13 bad_request
+        12 method_not_allowed
+        13 uri_too_long
+        13 expectation_failed
         16 missing_token
+        16 invalid_token
+        16 token_expired
+        16 session_ended
+        16 token_stale
         3 two_credentials
+        7 missing_role
         7 forbidden
         12 not_found
+        12 unsupported_media_type
+        8 body_too_large
+        4 request_timeout
+        3 malformed_body
+        3 unknown_field
+        3 missing_field
+        3 invalid_field
+        7 cross_site
+        16 invalid_credentials
+        16 invalid_refresh_token
+        7 signup_closed
+        6 login_taken
+        3 weak_password
+        8 too_many_sessions
+        5 session_not_found
         8 rate_limited
-        14 upstream_unreachable
-        14 upstream_overloaded
-        4 upstream_timeout
+        14 busy
         14 store_unavailable
         13 internal
+        14 upstream_unreachable
+        14 upstream_bad_response
+        4 upstream_timeout
+        14 upstream_overloaded
         ");
     }
 
