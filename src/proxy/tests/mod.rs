@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -33,6 +33,9 @@ use crate::types::ids::{SessionId, TenantId, TokenId, UserId};
 use crate::types::net::Scheme;
 use crate::types::role::Roles;
 use crate::types::time::Timestamp;
+
+/// How long any wait may take before the test fails.
+const LIMIT: Duration = Duration::from_secs(60);
 
 const MANAGED: [&str; 4] = ["x-user-id", "x-user-role", "x-tenant-id", "remote-user"];
 
@@ -134,6 +137,32 @@ fn answering(answer: impl Into<Vec<u8>>, then: Then) -> u16 {
 enum Then {
     Close,
     GoOn,
+}
+
+/// Waits until what an upstream on this port wrote, an end included, has come to the other side. After
+/// the write it may still be on its way.
+fn arrived(port: u16) {
+    let deadline = Instant::now() + LIMIT;
+    // The ends that their owner closed and the other side has not heard of: FIN_WAIT1, LAST_ACK, CLOSING.
+    let is_on_its_way = |state: &str, unheard: &str| {
+        unheard.trim_start_matches('0') != "" || ["04", "09", "0B"].contains(&state)
+    };
+    loop {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let port = format!(":{port:04X}");
+        let mut rows = table.lines().filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (own, _, state) = (fields.next()?, fields.next()?, fields.next()?);
+            let (unheard, _) = fields.next()?.split_once(':')?;
+            // A listener's is the length of its queue.
+            (own.ends_with(&port) && state != "0A").then_some((state, unheard))
+        });
+        if !rows.any(|(state, unheard)| is_on_its_way(state, unheard)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it never arrives: {table}");
+        thread::yield_now();
+    }
 }
 
 /// A request head, up to its empty line; none when the connection ended.

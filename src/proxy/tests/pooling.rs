@@ -11,7 +11,8 @@ use http::{Method, Request};
 use http_body_util::{Empty, Full};
 
 use super::{
-    End, HELLO, Scripted, Then, answering, get, read_head, send, settings, text, upstream,
+    End, HELLO, LIMIT, Scripted, Then, answering, arrived, get, read_head, send, settings, text,
+    upstream,
 };
 use crate::proxy::{Address, Proxy, UpstreamError};
 
@@ -70,7 +71,8 @@ async fn a_connection_that_ended_while_idle_is_not_used() {
             text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
             "hello"
         );
-        closed.recv().unwrap();
+        closed.recv_timeout(LIMIT).unwrap();
+        arrived(port);
         let stats = proxy.stats();
         assert_eq!((stats.open, stats.idle), (1, 1));
         // The runtime hears of the end when it next looks at its sockets.
@@ -106,7 +108,8 @@ async fn a_request_that_cannot_be_repeated_asks_the_kernel_about_its_connection(
             "hello"
         );
         // The kernel knows of the end, the runtime does not yet.
-        closed.recv().unwrap();
+        closed.recv_timeout(LIMIT).unwrap();
+        arrived(port);
     }
     assert_eq!((proxy.stats().created, proxy.stats().retried), (3, 0));
 }
@@ -132,7 +135,8 @@ async fn a_connection_that_spoke_while_idle_is_not_used() {
             text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
             "hello"
         );
-        spoke.recv().unwrap();
+        spoke.recv_timeout(LIMIT).unwrap();
+        arrived(port);
         tokio::task::yield_now().await;
     }
     assert_eq!(proxy.stats().reused, 0);

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
 
-use super::{HELLO, get, send, settings, text};
+use super::{HELLO, LIMIT, arrived, get, send, settings, text};
 use crate::proxy::{Address, Proxy, Settings, Tls, UpstreamError};
 use crate::tls::client;
 
@@ -265,7 +265,9 @@ async fn a_connection_that_was_closed_while_idle_is_not_used() {
         let request = Request::post("/").body(Full::from("")).unwrap();
         let response = send(&proxy, request).await.unwrap();
         assert_eq!(text(response).await.unwrap(), "hello");
-        held.push(told.recv().await.unwrap());
+        let closed = tokio::time::timeout(LIMIT, told.recv()).await;
+        held.push(closed.expect("in time").unwrap());
+        arrived(port);
         let stats = proxy.stats();
         assert_eq!((stats.created, stats.retried), (number, 0));
     }

@@ -8,7 +8,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::{HELLO, Then, answering, read_head, settings, upstream, via};
+use super::{HELLO, LIMIT, Then, answering, read_head, settings, upstream, via};
 use crate::guard::Permit;
 use crate::proxy::Proxy;
 
@@ -145,7 +145,7 @@ async fn a_chunked_request_with_trailers_arrives_without_them() {
         heard.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK"),
         "{heard}"
     );
-    let body = bodies.recv().unwrap();
+    let body = bodies.recv_timeout(LIMIT).unwrap();
     assert!(body.ends_with(expected), "{body}");
     assert!(!body.contains("root") && !body.contains("expect") && !body.contains("trailer"));
 }

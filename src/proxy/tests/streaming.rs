@@ -11,7 +11,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::mpsc;
 
-use super::{End, HELLO, Scripted, read_head, send, settings, text, upstream};
+use super::{End, HELLO, LIMIT, Scripted, read_head, send, settings, text, upstream};
 use crate::proxy::{ClientFault, Proxy, UpstreamError};
 
 /// What an upstream reads behind the head of a request, until the other side has said all.
@@ -37,7 +37,7 @@ async fn sent(body: Scripted, length: usize) -> (String, String) {
         "hello"
     );
     assert_eq!(proxy.stats().idle, 1);
-    requests.recv().unwrap()
+    requests.recv_timeout(LIMIT).unwrap()
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_request_without_a_body_sends_none() {
         let request = Request::builder().method(method).uri("/");
         let request = request.body(Full::new(Bytes::new())).unwrap();
         text(send(&proxy, request).await.unwrap()).await.unwrap();
-        let (head, _) = requests.recv().unwrap();
+        let (head, _) = requests.recv_timeout(LIMIT).unwrap();
         let framing = head.lines().find(|line| {
             line.starts_with("content-length") || line.starts_with("transfer-encoding")
         });
