@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout};
 /// How long any exchange may take before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How soon a client has to ask to be sure that a server on its way out answers. Well below the second
-/// that such a server waits, which it counts on a coarse clock.
+/// How soon a client has to ask to be sure that a server that waits for a second answers: well below
+/// that, as the server counts it on a coarse clock.
 pub(crate) const PROMPT: Duration = Duration::from_millis(500);
 
 /// The manual, whose table of errors every refusal must be in.
@@ -173,18 +173,18 @@ impl Ask {
         connection.ask(self).await
     }
 
-    /// The same to a server on its way out.
-    pub(crate) async fn send_to_one_that_goes(&self, to: SocketAddr) -> Answer {
+    /// The same to a server that waits for a second, as [`begun`] explains.
+    pub(crate) async fn send_in_time(&self, to: SocketAddr) -> Answer {
         let bytes = self.bytes(&to.to_string());
         let mut connection = begun(|| Connection::open(to), &bytes).await;
         connection.answer(&self.method).await
     }
 }
 
-/// Asks a server that may be on its way out on a fresh connection, which has begun to answer. A server
-/// that goes waits a moment for a request, not for ever: a client that was kept from asking in that
-/// moment, as by a machine with too much to do, may find its connection closed, and asks anew. One
-/// that asked in time must be answered.
+/// A fresh connection on which these bytes were said and an answer has begun. For a server that waits
+/// for a request for a second only, because it is on its way out or was told so: a client that was kept
+/// from asking for so long, as by a machine with too much to do, may find its connection closed, and
+/// asks anew. One that asked in time must be answered.
 pub(crate) async fn begun<F>(open: impl Fn() -> F, bytes: &[u8]) -> Connection
 where
     F: Future<Output = Connection>,

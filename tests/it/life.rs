@@ -105,7 +105,7 @@ async fn a_drain_lets_load_balancers_go_before_the_door_is_closed() {
     assert_eq!(kept.rest().await, b"");
     let ask = ann.dress(Ask::new("GET", "/x"));
     for _ in 0..20 {
-        let answer = ask.send_to_one_that_goes(app.address).await;
+        let answer = ask.send_in_time(app.address).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("connection"), Some("close"));
     }

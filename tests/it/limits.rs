@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::client::{Ask, Connection, DEADLINE};
+use crate::client::{Ask, Connection, DEADLINE, begun};
 use crate::harness::TestApp;
 use crate::scripted::{Held, in_front_of};
 
@@ -20,17 +20,15 @@ async fn s10_a_head_that_does_not_come_in_time_ends_its_connection() {
     let mut half = Connection::open(app.address).await;
     half.write(b"GET /x HTTP/1.1\r\nHost: app\r\nX-Slow: ")
         .await;
-    let mut used = Connection::open(app.address).await;
-    assert_eq!(used.ask(&Ask::new("GET", "/x")).await.status, 200);
+    let ask = Ask::new("GET", "/x");
+    let mut used = begun(|| Connection::open(app.address), &ask.bytes("app")).await;
+    assert_eq!(used.answer("GET").await.status, 200);
     used.write(b"GET /x HTTP/1.1\r\nHo").await;
     for connection in [silent, half, used] {
         assert_eq!(connection.rest().await, b"");
     }
-    assert_eq!(
-        app.anon().get("/x").await.status,
-        200,
-        "others are served on"
-    );
+    let other = ask.send_in_time(app.address).await;
+    assert_eq!(other.status, 200, "others are served on");
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ async fn draining_tells_the_health_check_and_goes_on_answering() {
     // The workers hear of it a moment after the health check does.
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let answer = ask.send_to_one_that_goes(server.address).await;
+        let answer = ask.send_in_time(server.address).await;
         if answer.header("connection").is_some() {
             break;
         }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::client::{Answer, Ask};
+use crate::client::{Answer, Ask, DEADLINE};
 use crate::harness::{PASSWORD, TestApp};
 
 const COOKIES: &str = "[[mount]]\nprefix = \"/auth\"\ndelivery = \"cookies\"\n";
@@ -195,12 +196,15 @@ impl Slow {
 
     /// The next request, read to the end of its head.
     async fn asked(&self) -> tokio::net::TcpStream {
-        let (mut stream, _) = self.listener.accept().await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-        stream
+        let asked = async {
+            let (mut stream, _) = self.listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream
+        };
+        timeout(DEADLINE, asked).await.expect("a request in time")
     }
 }
 
@@ -243,7 +247,9 @@ async fn a_browser_that_does_not_wait_for_its_answer_keeps_its_session() {
     let mut stream = slow.asked().await;
     drop(client);
     // The proxy gives the exchange up: its end of the connection closes.
-    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    let mut byte = [0];
+    let end = timeout(DEADLINE, stream.read(&mut byte)).await;
+    assert_eq!(end.expect("an end in time").unwrap(), 0);
     app.clock.advance(Duration::from_secs(3600));
     let ask = Ask::new("POST", "/auth/refresh")
         .with("Cookie", &told.cookie_pair("sidegate_refresh"))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::client::Connection;
+use crate::client::{Connection, begun};
 use crate::harness::TestApp;
 
 const QUICK: &str = "[policy]\ndefault = \"public\"\n[server]\nheader_timeout = \"1s\"\n";
@@ -16,10 +16,8 @@ async fn s10_a_part_of_a_next_request_has_no_more_time_than_the_first() {
     let chunked =
         "POST /a HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
     for first in [whole, chunked] {
-        let mut connection = Connection::open(app.address).await;
-        connection
-            .write(format!("{first}GET /b HTTP/1.1\r\nHo").as_bytes())
-            .await;
+        let bytes = format!("{first}GET /b HTTP/1.1\r\nHo").into_bytes();
+        let mut connection = begun(|| Connection::open(app.address), &bytes).await;
         assert_eq!(connection.answer("GET").await.status, 200);
         let began = Instant::now();
         connection.rest().await;
@@ -30,9 +28,9 @@ async fn s10_a_part_of_a_next_request_has_no_more_time_than_the_first() {
 #[tokio::test]
 async fn requests_in_a_row_are_answered_one_by_one_and_the_connection_is_kept() {
     let app = TestApp::with(QUICK).await;
-    let mut connection = Connection::open(app.address).await;
     let ask = "GET /a HTTP/1.1\r\nHost: app\r\n\r\n";
-    connection.write(ask.repeat(5).as_bytes()).await;
+    let five = ask.repeat(5);
+    let mut connection = begun(|| Connection::open(app.address), five.as_bytes()).await;
     for _ in 0..5 {
         assert_eq!(connection.answer("GET").await.status, 200);
     }
@@ -44,7 +42,7 @@ async fn requests_in_a_row_are_answered_one_by_one_and_the_connection_is_kept() 
 
 #[tokio::test]
 async fn a_head_that_cannot_be_read_leaves_a_line() {
-    let app = TestApp::with(QUICK).await;
+    let app = TestApp::start().await;
     app.raw(b"GET /a HTTP/1.1\r\nBad Header: x\r\n\r\n").await;
     let long = format!("GET /a HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(70_000));
     app.raw(long.as_bytes()).await;

@@ -284,8 +284,10 @@ fn fill(stream: &mut TcpStream, size: u64) -> u64 {
 async fn an_upload_that_the_client_gives_up_does_not_look_whole_to_the_application() {
     for framing in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
         let (told, seen) = channel();
+        let (begun, came) = channel();
         let upstream = serve(move |mut stream| {
             let head = head(&mut stream).unwrap();
+            begun.send(()).unwrap();
             let mut body = Vec::new();
             let clean = stream.read_to_end(&mut body).is_ok();
             told.send((head, body, clean)).unwrap();
@@ -295,7 +297,8 @@ async fn an_upload_that_the_client_gives_up_does_not_look_whole_to_the_applicati
         let ask = format!("POST /x HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n5\r\nhello\r\n");
         connection.write(ask.as_bytes()).await;
         let seen = std::sync::Mutex::new(seen);
-        app.access_log(|_| true).await;
+        let came = std::sync::Mutex::new(came);
+        crate::harness::until(|| came.lock().unwrap().try_recv().ok()).await;
         drop(connection);
         let (head, body, _) = crate::harness::until(|| seen.lock().unwrap().try_recv().ok()).await;
         let body = String::from_utf8_lossy(&body).into_owned();

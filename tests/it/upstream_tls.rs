@@ -179,7 +179,10 @@ async fn files_towards_an_upstream_that_cannot_be_used_leave_the_old_in_force() 
     let upstream = Guarded::start();
     let app = TestApp::with(&upstream.behind("1s")).await;
     assert_eq!(asked_by(&app).await, "CN=first");
-    fs::write(upstream.data().join("client.key"), "nothing").expect("a file");
+    // In one step: an empty file for a moment would be a failure of its own.
+    let bad = upstream.folder.path().join("bad.key");
+    fs::write(&bad, "nothing").expect("a file");
+    fs::rename(&bad, upstream.data().join("client.key")).expect("a file");
     let deadline = Instant::now() + DEADLINE;
     let told = "sidegate_tls_reload_failures_total 1\n";
     while !app.admin_get("/metrics").await.text().contains(told) {

@@ -1,9 +1,12 @@
 //! What a client can put into frames by hand.
 
 use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::thread;
 
+use crate::client::DEADLINE;
 use crate::h2::{END_HEADERS, END_STREAM, Frame, Frames, HEADERS, RST_STREAM, block, frame};
 use crate::harness::{TestApp, until};
 use crate::scripted::serve;
@@ -138,13 +141,19 @@ async fn s3_a_fragment_over_http2_hides_no_path() {
 
 #[tokio::test]
 async fn s7_a_length_over_http2_that_is_not_the_bodys_ends_the_request() {
-    let (told_all, heard) = channel();
-    let told_all = Mutex::new(told_all);
-    let upstream = serve(move |mut stream| {
-        let mut all = Vec::new();
-        drop(stream.read_to_end(&mut all));
-        told_all.lock().unwrap().send(all).unwrap();
-        drop(stream.write_all(b""));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = listener.local_addr().unwrap();
+    let (tell, told_all) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, tell) = (stream.unwrap(), tell.clone());
+            tell.send(None).unwrap();
+            thread::spawn(move || {
+                let mut all = Vec::new();
+                drop(stream.read_to_end(&mut all));
+                drop(tell.send(Some(all)));
+            });
+        }
     });
     let app = app_before(upstream, OPEN).await;
     for (length, body) in [
@@ -161,10 +170,23 @@ async fn s7_a_length_over_http2_that_is_not_the_bodys_ends_the_request() {
         let answer = told(&app, &lines, END_HEADERS, body).await;
         assert!(!is_ok(answer.as_ref()), "{length}");
     }
-    // What came through is at most the beginning of one request, and then its connection's end.
-    let mut seen = Vec::new();
-    while let Ok(bytes) = heard.try_recv() {
-        seen.extend(bytes);
+    // What came through is at most the beginning of one request, and then its connection's end. The
+    // end of the app ends every connection; one of ours tells that none is left to be taken.
+    drop(app);
+    let last = b"the last";
+    let mut stream = TcpStream::connect(upstream).unwrap();
+    stream.write_all(last).unwrap();
+    drop(stream);
+    let (mut open, mut is_last, mut seen) = (0, false, Vec::new());
+    while open > 0 || !is_last {
+        match told_all.recv_timeout(DEADLINE).expect("an end in time") {
+            None => open += 1,
+            Some(bytes) => {
+                open -= 1;
+                is_last |= bytes == last;
+                seen.extend(bytes);
+            }
+        }
     }
     let seen = String::from_utf8_lossy(&seen).into_owned();
     assert!(!seen.contains("smuggled"), "{seen}");
