@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand};
 
-use crate::control::request::UserRef;
 use crate::types::ids::SessionId;
 use crate::types::login::{BadLogin, LoginName};
+use crate::types::named::Named;
 use crate::types::role::Role;
 
 /// Stands in front of any HTTP application: logs people in, guards every request.
@@ -140,7 +140,7 @@ pub(super) enum Sessions {
     List {
         /// Of this user only: id, username, e-mail address or mobile number
         #[arg(long)]
-        user: Option<UserRef>,
+        user: Option<Named>,
         /// The most sessions to list
         #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
@@ -160,7 +160,7 @@ pub(super) struct Ending {
     pub(super) id: Option<SessionId>,
     /// All sessions of this user
     #[arg(long)]
-    pub(super) user: Option<UserRef>,
+    pub(super) user: Option<Named>,
     /// All sessions of everybody
     #[arg(long)]
     pub(super) all: bool,
@@ -189,7 +189,7 @@ pub(super) enum Audit {
     List {
         /// About this user only: id, username, e-mail address or mobile number
         #[arg(long)]
-        user: Option<UserRef>,
+        user: Option<Named>,
         /// The most records to list
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
@@ -215,7 +215,7 @@ pub(super) struct PasswordFrom {
 #[derive(Debug, Group)]
 pub(super) struct Who {
     /// Id, username, e-mail address or mobile number
-    pub(super) user: UserRef,
+    pub(super) user: Named,
 }
 
 fn username(text: &str) -> Result<String, BadLogin> {

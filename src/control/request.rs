@@ -4,13 +4,10 @@
 //! serialised although secrets otherwise cannot: the line is written to a Unix socket of mode 0600
 //! and nowhere else, and the buffer is wiped. `Debug` never shows it.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::types::ids::{SessionId, UserId};
-use crate::types::login::LoginName;
+use crate::types::ids::SessionId;
+use crate::types::named::Named;
 use crate::types::role::Role;
 use crate::types::secret::SecretText;
 
@@ -52,12 +49,12 @@ pub enum Request {
     /// One account. Answer: the user.
     UsersShow {
         /// Which account.
-        user: UserRef,
+        user: Named,
     },
     /// Sets a password; the account's sessions end. Answer: done.
     UsersSetPassword {
         /// Which account.
-        user: UserRef,
+        user: Named,
         /// The password.
         #[serde(serialize_with = "in_clear")]
         password: SecretText,
@@ -65,34 +62,34 @@ pub enum Request {
     /// Replaces the roles. Answer: the user.
     UsersSetRoles {
         /// Which account.
-        user: UserRef,
+        user: Named,
         /// Roles, first one first; none takes all away.
         roles: Vec<Role>,
     },
     /// Lets an account log in again. Answer: the user.
     UsersEnable {
         /// Which account.
-        user: UserRef,
+        user: Named,
     },
     /// Ends the account's sessions and refuses further log-ins. Answer: the user.
     UsersDisable {
         /// Which account.
-        user: UserRef,
+        user: Named,
     },
     /// Forgets the failed log-ins. Answer: done.
     UsersUnlock {
         /// Which account.
-        user: UserRef,
+        user: Named,
     },
     /// Deletes the account and ends its sessions. Answer: done.
     UsersDelete {
         /// Which account.
-        user: UserRef,
+        user: Named,
     },
     /// Live sessions. Answer: sessions, newest first.
     SessionsList {
         /// Of this account only.
-        user: Option<UserRef>,
+        user: Option<Named>,
         /// The most sessions to list.
         limit: u32,
     },
@@ -105,7 +102,7 @@ pub enum Request {
     /// The audit log, newest first. Answer: audit records.
     AuditList {
         /// About this account only.
-        user: Option<UserRef>,
+        user: Option<Named>,
         /// The most records.
         limit: u32,
     },
@@ -125,59 +122,10 @@ pub enum SessionsToEnd {
     /// One.
     Id(SessionId),
     /// All of one account.
-    User(UserRef),
+    User(Named),
     /// Everybody's.
     All,
 }
-
-/// How an operator names an account: by its id or by anything it can log in with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum UserRef {
-    /// By id.
-    Id(UserId),
-    /// By username, e-mail address or mobile number.
-    Login(LoginName),
-}
-
-impl FromStr for UserRef {
-    type Err = BadUserRef;
-
-    fn from_str(text: &str) -> Result<Self, BadUserRef> {
-        text.parse()
-            .map(Self::Id)
-            .or_else(|_| LoginName::guess(text).map(Self::Login))
-            .map_err(|_| BadUserRef)
-    }
-}
-
-impl TryFrom<String> for UserRef {
-    type Error = BadUserRef;
-
-    fn try_from(text: String) -> Result<Self, BadUserRef> {
-        text.parse()
-    }
-}
-
-impl From<UserRef> for String {
-    fn from(user: UserRef) -> Self {
-        user.to_string()
-    }
-}
-
-impl fmt::Display for UserRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Id(id) => id.fmt(f),
-            Self::Login(login) => login.fmt(f),
-        }
-    }
-}
-
-/// Text that names no account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("name a user by id, username, e-mail address or mobile number")]
-pub struct BadUserRef;
 
 /// Only for the control socket; see the module's words on it.
 fn in_clear<S: Serializer>(secret: &SecretText, serializer: S) -> Result<S::Ok, S::Error> {

@@ -9,8 +9,9 @@ use tokio::net::UnixListener;
 
 use crate::control::listener::{self, BindError};
 use crate::control::reply::{Reply, UserView};
-use crate::control::request::{Request, SessionsToEnd, UserRef};
+use crate::control::request::{Request, SessionsToEnd};
 use crate::control::wire::{self, CallError, MAX_REPLY, MAX_REQUEST, WireError};
+use crate::types::named::Named;
 use crate::types::random::SeededRandom;
 use crate::types::secret::SecretText;
 
@@ -183,12 +184,12 @@ fn a_password_shows_nowhere_but_on_the_wire() {
 #[test]
 fn a_user_is_named_by_id_or_by_any_login() {
     let id = "0193b0a0-0000-7000-8000-000000000001";
-    assert!(matches!(id.parse(), Ok(UserRef::Id(_))));
+    assert!(matches!(id.parse(), Ok(Named::Id(_))));
     for login in ["ann", "ann@example.org", "+49 151 1234567"] {
-        assert!(matches!(login.parse(), Ok(UserRef::Login(_))), "{login}");
+        assert!(matches!(login.parse(), Ok(Named::Login(_))), "{login}");
     }
     for bad in ["", "a b", "@", "a/b"] {
-        assert!(bad.parse::<UserRef>().is_err(), "{bad:?}");
+        assert!(bad.parse::<Named>().is_err(), "{bad:?}");
     }
 }
 
@@ -202,7 +203,7 @@ proptest! {
         secret in "\\PC{0,60}",
         limit: u32,
     ) {
-        let user_ref: UserRef = user.parse().unwrap();
+        let user_ref: Named = user.parse().unwrap();
         for request in [
             Request::UsersAdd {
                 username: user.clone(),

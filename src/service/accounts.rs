@@ -19,32 +19,14 @@ use crate::store::{
 };
 use crate::telemetry::metrics::Event;
 use crate::types::ids::{SessionId, TenantId, UserId};
-use crate::types::login::LoginName;
 use crate::types::role::Roles;
 use crate::types::secret::Password;
 use crate::types::time::Timestamp;
 
+pub use crate::types::named::Named;
+
 /// How often a change is tried again when somebody else changed the account in between.
 const RETRIES: usize = 5;
-
-/// How an operator names an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named {
-    /// By id.
-    Id(UserId),
-    /// By username, e-mail address or mobile number.
-    Login(LoginName),
-}
-
-impl Named {
-    /// An id, or else a login.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text.parse() {
-            Ok(id) => Some(Self::Id(id)),
-            Err(_) => LoginName::guess(text).ok().map(Self::Login),
-        }
-    }
-}
 
 impl Service {
     /// Changes the user's own password, who shows the current one. The user's other sessions end;

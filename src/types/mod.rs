@@ -7,6 +7,7 @@ pub mod device;
 pub mod duration;
 pub mod ids;
 pub mod login;
+pub mod named;
 pub mod net;
 pub mod path;
 pub mod random;

@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
 use sidegate::control::reply::Reply;
-use sidegate::control::request::{Request, UserRef};
+use sidegate::control::request::Request;
 use sidegate::control::wire;
+use sidegate::types::named::Named;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -153,7 +154,7 @@ async fn the_control_socket_is_its_owners_and_obeys_no_garbage() {
         stream.read_to_string(&mut answer).await.expect("an answer");
         assert!(answer.contains("failed"), "{garbage:?}: {answer}");
     }
-    let user: UserRef = "ann".parse().expect("a name");
+    let user: Named = "ann".parse().expect("a name");
     let reply = wire::call(&socket, &Request::UsersShow { user }, DEADLINE).await;
     let Reply::User(view) = reply.expect("a reply") else {
         panic!("no account");

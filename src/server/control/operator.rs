@@ -5,14 +5,14 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 use crate::control::reply::{KeyView, Reply, UserView};
-use crate::control::request::{Request, SessionsToEnd, UserRef};
+use crate::control::request::{Request, SessionsToEnd};
 use crate::model::user::User;
 use crate::server::control::{Operator, view};
 use crate::server::lifecycle::Phase;
-use crate::service::accounts::Named;
 use crate::service::{AuthError, Service, SignupRequest};
 use crate::types::ids::UserId;
 use crate::types::login::LoginName;
+use crate::types::named::Named;
 use crate::types::role::{Role, Roles};
 use crate::types::secret::{Password, SecretText};
 
@@ -48,11 +48,11 @@ impl Operator {
             }
             Request::UsersSetRoles { user, roles } => self.set_roles(&user, roles).await,
             Request::UsersEnable { user } => {
-                self.changed(&user, self.service().operator_enable(&named(&user)).await)
+                self.changed(&user, self.service().operator_enable(&user).await)
                     .await
             }
             Request::UsersDisable { user } => {
-                self.changed(&user, self.service().operator_disable(&named(&user)).await)
+                self.changed(&user, self.service().operator_disable(&user).await)
                     .await
             }
             Request::UsersUnlock { user } => self.unlock(&user).await,
@@ -160,38 +160,28 @@ impl Operator {
         Ok(Reply::Users { users: views, next })
     }
 
-    async fn show(&self, user: &UserRef) -> Result<Reply, String> {
+    async fn show(&self, user: &Named) -> Result<Reply, String> {
         let found = self.find(user).await?;
         Ok(Reply::User(Box::new(self.view_of(&found).await?)))
     }
 
-    async fn set_password(&self, user: &UserRef, password: SecretText) -> Result<Reply, String> {
+    async fn set_password(&self, user: &Named, password: SecretText) -> Result<Reply, String> {
         let password = secret(&password)?;
-        let set = self
-            .service()
-            .operator_set_password(&named(user), password)
-            .await;
+        let set = self.service().operator_set_password(user, password).await;
         set.map_err(words)?.ok_or_else(|| nobody(user))?;
         Ok(Reply::Done(format!(
             "{user} has a new password; all its sessions have ended"
         )))
     }
 
-    async fn set_roles(&self, user: &UserRef, roles: Vec<Role>) -> Result<Reply, String> {
+    async fn set_roles(&self, user: &Named, roles: Vec<Role>) -> Result<Reply, String> {
         let roles = Roles::new(roles).map_err(|error| error.to_string())?;
-        self.changed(
-            user,
-            self.service().operator_set_roles(&named(user), roles).await,
-        )
-        .await
+        self.changed(user, self.service().operator_set_roles(user, roles).await)
+            .await
     }
 
-    async fn unlock(&self, user: &UserRef) -> Result<Reply, String> {
-        let any = self
-            .service()
-            .operator_unlock(&named(user))
-            .await
-            .map_err(words)?;
+    async fn unlock(&self, user: &Named) -> Result<Reply, String> {
+        let any = self.service().operator_unlock(user).await.map_err(words)?;
         Ok(Reply::Done(if any.ok_or_else(|| nobody(user))? {
             format!("{user} can log in again")
         } else {
@@ -199,13 +189,8 @@ impl Operator {
         }))
     }
 
-    async fn delete(&self, user: &UserRef) -> Result<Reply, String> {
-        if self
-            .service()
-            .operator_delete(&named(user))
-            .await
-            .map_err(words)?
-        {
+    async fn delete(&self, user: &Named) -> Result<Reply, String> {
+        if self.service().operator_delete(user).await.map_err(words)? {
             Ok(Reply::Done(format!(
                 "{user} is deleted and all its sessions have ended"
             )))
@@ -214,7 +199,7 @@ impl Operator {
         }
     }
 
-    async fn sessions(&self, user: Option<UserRef>, limit: u32) -> Result<Reply, String> {
+    async fn sessions(&self, user: Option<Named>, limit: u32) -> Result<Reply, String> {
         let owner = match &user {
             Some(user) => Some(self.find(user).await?.key),
             None => None,
@@ -256,7 +241,7 @@ impl Operator {
         Ok(Reply::Keys(self.keys()))
     }
 
-    async fn audit(&self, user: Option<UserRef>, limit: u32) -> Result<Reply, String> {
+    async fn audit(&self, user: Option<Named>, limit: u32) -> Result<Reply, String> {
         let key = match &user {
             Some(user) => Some(self.find(user).await?.key),
             None => None,
@@ -270,18 +255,14 @@ impl Operator {
         ))
     }
 
-    async fn find(&self, user: &UserRef) -> Result<User, String> {
-        let found = self
-            .service()
-            .operator_find(&named(user))
-            .await
-            .map_err(words)?;
+    async fn find(&self, user: &Named) -> Result<User, String> {
+        let found = self.service().operator_find(user).await.map_err(words)?;
         found.ok_or_else(|| nobody(user))
     }
 
     async fn changed(
         &self,
-        user: &UserRef,
+        user: &Named,
         outcome: Result<Option<User>, AuthError>,
     ) -> Result<Reply, String> {
         let changed = outcome.map_err(words)?.ok_or_else(|| nobody(user))?;
@@ -305,14 +286,7 @@ struct Logins {
     mobile: Option<String>,
 }
 
-fn named(user: &UserRef) -> Named {
-    match user {
-        UserRef::Id(id) => Named::Id(*id),
-        UserRef::Login(login) => Named::Login(login.clone()),
-    }
-}
-
-fn nobody(user: &UserRef) -> String {
+fn nobody(user: &Named) -> String {
     format!("there is no user {user}; `sidegate users list` shows all")
 }
 
