@@ -13,7 +13,7 @@ use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host};
 use crate::server::original::Check;
 use crate::server::pipeline::{Besides, Pipeline};
-use crate::server::problem::Fault;
+use crate::server::problem::Refusal;
 use crate::server::record::{Body, Record};
 use crate::server::renewal::Head;
 use crate::telemetry::metrics::RouteClass;
@@ -29,7 +29,7 @@ impl Pipeline {
         host: &Host,
         record: &mut Record,
         besides: &mut Besides,
-    ) -> Result<Response<Body>, Fault> {
+    ) -> Result<Response<Body>, Refusal> {
         record.routed(RouteClass::Api);
         let asked = Check {
             method: request.method(),
@@ -39,7 +39,7 @@ impl Pipeline {
         };
         self.judge_original(route, asked, record, besides)
             .await
-            .map_err(|fault| Fault::Check(Box::new(fault)))
+            .map_err(|refusal| Refusal::Check(Box::new(refusal)))
     }
 
     async fn judge_original(
@@ -48,7 +48,7 @@ impl Pipeline {
         asked: Check<'_>,
         record: &mut Record,
         besides: &mut Besides,
-    ) -> Result<Response<Body>, Fault> {
+    ) -> Result<Response<Body>, Refusal> {
         let original = asked.original(&self.intake)?;
         record.about(&original.method, &original.target);
         let (path, _) = CleanPath::parse_target(original.target.as_str(), &self.paths)

@@ -16,7 +16,7 @@ use crate::server::intake::BadRequest;
 use crate::server::leash::opener;
 use crate::server::peer::Peer;
 use crate::server::pipeline::{Arrival, Pipeline};
-use crate::server::problem::Fault;
+use crate::server::problem::Refusal;
 use crate::server::record::{Body, Record};
 use crate::service::streams::OpenStream;
 use crate::telemetry::metrics::RouteClass;
@@ -30,7 +30,7 @@ impl Pipeline {
         request: Request<Incoming>,
         arrival: Arrival<'_>,
         record: &mut Record,
-    ) -> Result<Response<Body>, Fault> {
+    ) -> Result<Response<Body>, Refusal> {
         record.routed(RouteClass::Upstream);
         if request.method() == Method::CONNECT {
             return Err(BadRequest::Method.into());
@@ -46,7 +46,7 @@ impl Pipeline {
             .proxy
             .forward(permit, self.paced(request, arrival.peer), &via);
         let answered = match call {
-            None => answer.await.map_err(Fault::from),
+            None => answer.await.map_err(Refusal::from),
             Some(stream) => Box::pin(forward_call(answer, stream)).await,
         };
         record.upstream_took(watch.elapsed());
@@ -73,10 +73,10 @@ impl Pipeline {
 async fn forward_call<T>(
     answer: impl Future<Output = Result<T, UpstreamError>>,
     mut stream: OpenStream,
-) -> Result<T, Fault> {
+) -> Result<T, Refusal> {
     tokio::select! {
         biased;
-        () = stream.over() => Err(Fault::Denied(Denial::ended())),
+        () = stream.over() => Err(Refusal::Denied(Denial::ended())),
         answer = answer => Ok(answer?),
     }
 }

@@ -20,7 +20,7 @@ use crate::server::connection::{Occupied, Paced};
 use crate::server::intake::Host;
 use crate::server::leash::opener;
 use crate::server::pipeline::{Arrival, Pipeline};
-use crate::server::problem::Fault;
+use crate::server::problem::Refusal;
 use crate::server::record::{Body, Record};
 use crate::server::tunnel::Tunnel;
 use crate::service::streams::OpenStream;
@@ -89,7 +89,7 @@ impl Pipeline {
         mut request: Request<Incoming>,
         arrival: Arrival<'_>,
         record: &mut Record,
-    ) -> Result<(Response<Body>, Option<Box<Tunnel>>), Fault> {
+    ) -> Result<(Response<Body>, Option<Box<Tunnel>>), Refusal> {
         record.routed(RouteClass::Upstream);
         let caller = permit.shared().map(Arc::clone);
         if caller.is_some() {

@@ -12,7 +12,7 @@ use crate::api::wire::cors::Cors;
 use crate::api::{Answer, ApiError, Call};
 use crate::server::intake::Host;
 use crate::server::pipeline::{Besides, Pipeline};
-use crate::server::problem::Fault;
+use crate::server::problem::Refusal;
 use crate::server::record::{Body, Record};
 use crate::server::tasks;
 use crate::service::AuthError;
@@ -44,7 +44,7 @@ impl Pipeline {
         host: &Host,
         record: &mut Record,
         besides: &mut Besides,
-    ) -> Result<Response<Body>, Fault> {
+    ) -> Result<Response<Body>, Refusal> {
         record.routed(RouteClass::Api);
         let (mount, path) = match own {
             Own::Jwks => {

@@ -20,7 +20,7 @@ use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host, Intake};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::peer::Peer;
-use crate::server::problem::{Asked, Code, Fault, problem};
+use crate::server::problem::{Asked, Code, Refusal, problem};
 use crate::server::record::{Body, Outgoing, Record};
 use crate::server::renewal::{Head, Renewal};
 use crate::server::tunnel::Tunnel;
@@ -82,10 +82,10 @@ impl Pipeline {
         let passed = self.pass(request, peer, &mut record, &mut besides).await; // 2 to 6
         let mut response = match passed {
             Ok(response) => response,
-            Err(fault) => {
-                let fault = self.in_phase(fault);
-                let problem = problem(&fault); // 7 answer
-                record.refused(&problem, &fault);
+            Err(refusal) => {
+                let refusal = self.in_phase(refusal);
+                let problem = problem(&refusal); // 7 answer
+                record.refused(&problem, &refusal);
                 problem
                     .respond(&asked, record.request_id())
                     .map(Body::Whole)
@@ -124,12 +124,12 @@ impl Pipeline {
         });
     }
 
-    /// A fault as it looks in this phase of the process.
-    fn in_phase(&self, fault: Fault) -> Fault {
+    /// A refusal as it looks in this phase of the process.
+    fn in_phase(&self, refusal: Refusal) -> Refusal {
         if self.lifecycle.phase() >= Phase::Draining {
-            fault.while_draining()
+            refusal.while_draining()
         } else {
-            fault
+            refusal
         }
     }
 
@@ -139,7 +139,7 @@ impl Pipeline {
         peer: &Arc<Peer>,
         record: &mut Record,
         besides: &mut Besides,
-    ) -> Result<Response<Body>, Fault> {
+    ) -> Result<Response<Body>, Refusal> {
         let host = self.intake.admit(&mut request)?; // 2 admit
         let uri = request.uri().clone();
         if record.context().trusted

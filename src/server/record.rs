@@ -20,7 +20,7 @@ use crate::server::connection::Paced;
 use crate::server::context::Context;
 use crate::server::leash::{self, Closing, Judged, Kind, Leash, Over, Tie};
 use crate::server::lifecycle::Lifecycle;
-use crate::server::problem::{Code, Fault, Problem};
+use crate::server::problem::{Code, Problem, Refusal};
 use crate::service::streams::Desk;
 use crate::telemetry::metrics::{RouteClass, WorkerMetrics};
 
@@ -157,15 +157,15 @@ impl Record {
     }
 
     /// It was refused. What the caller is not told goes to the process log.
-    pub fn refused(&mut self, problem: &Problem, fault: &Fault) {
+    pub fn refused(&mut self, problem: &Problem, refusal: &Refusal) {
         self.refusal = Some(problem.code);
         self.metrics.refusal(problem.code as usize);
         let id = self.context.request_id();
         let code = problem.code.as_str();
         if problem.status.is_server_error() {
-            tracing::warn!(request_id = id, code, cause = ?Why(fault), "refused");
+            tracing::warn!(request_id = id, code, cause = ?Why(refusal), "refused");
         } else {
-            tracing::debug!(request_id = id, code, cause = ?Why(fault), "refused");
+            tracing::debug!(request_id = id, code, cause = ?Why(refusal), "refused");
         }
     }
 
@@ -242,16 +242,16 @@ impl Drop for Record {
 }
 
 /// The cause of a refusal, for the process log: the error and what lies beneath it.
-struct Why<'a>(&'a Fault);
+struct Why<'a>(&'a Refusal);
 
 impl std::fmt::Debug for Why<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let error: &dyn std::error::Error = match self.0 {
-            Fault::Bad(bad) => bad,
-            Fault::Denied(denial) => return f.write_str(denial.detail()),
-            Fault::Api(error) => error,
-            Fault::Upstream(error) | Fault::Leaving(error) => error,
-            Fault::Check(fault) => return Why(fault).fmt(f),
+            Refusal::Bad(bad) => bad,
+            Refusal::Denied(denial) => return f.write_str(denial.detail()),
+            Refusal::Api(error) => error,
+            Refusal::Upstream(error) | Refusal::Leaving(error) => error,
+            Refusal::Check(refusal) => return Why(refusal).fmt(f),
         };
         write!(f, "{error}")?;
         let mut below = error.source();

@@ -12,7 +12,7 @@ use crate::api::ApiError;
 use crate::guard::{Permit, Reason, Verdict};
 use crate::server::intake::Host;
 use crate::server::pipeline::{Besides, Pipeline};
-use crate::server::problem::Fault;
+use crate::server::problem::Refusal;
 use crate::server::record::Record;
 use crate::service::{AuthError, Caller};
 use crate::types::path::CleanPath;
@@ -36,7 +36,7 @@ impl Pipeline {
         renews: bool,
         record: &Record,
         besides: &mut Besides,
-    ) -> Result<Permit, Fault> {
+    ) -> Result<Permit, Refusal> {
         let (host, now) = (head.host.name.as_str(), record.context().at);
         let mut verdict = self
             .guard
@@ -51,7 +51,7 @@ impl Pipeline {
         }
         match verdict {
             Verdict::Allow(permit) => Ok(permit),
-            Verdict::Deny(denial) => Err(Fault::Denied(denial)),
+            Verdict::Deny(denial) => Err(Refusal::Denied(denial)),
         }
     }
 
@@ -63,7 +63,7 @@ impl Pipeline {
         token: SecretText,
         head: Head<'_>,
         record: &Record,
-    ) -> Result<Option<(Verdict, Renewal)>, Fault> {
+    ) -> Result<Option<(Verdict, Renewal)>, Refusal> {
         let caller = self.caller(head.headers, record.context());
         let access = match self
             .api

@@ -29,7 +29,7 @@ pub use code::Code;
 
 /// Any refusal.
 #[derive(Debug)]
-pub enum Fault {
+pub enum Refusal {
     /// The request itself is not plain.
     Bad(BadRequest),
     /// The guard said no.
@@ -39,13 +39,13 @@ pub enum Fault {
     /// The upstream did not answer properly.
     Upstream(UpstreamError),
     /// A gateway asked about a request, which may not pass.
-    Check(Box<Fault>),
+    Check(Box<Refusal>),
     /// The upstream cannot be reached while this process drains: both are going, and another
     /// instance will serve.
     Leaving(UpstreamError),
 }
 
-impl Fault {
+impl Refusal {
     /// The same, seen while the process drains. An application may end before its sidecar does;
     /// that is no failure of either.
     #[must_use]
@@ -62,13 +62,13 @@ impl Fault {
     }
 }
 
-impl From<BadRequest> for Fault {
+impl From<BadRequest> for Refusal {
     fn from(bad: BadRequest) -> Self {
         Self::Bad(bad)
     }
 }
 
-impl From<ApiError> for Fault {
+impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
         match error {
             ApiError::Denied(denial) => Self::Denied(denial),
@@ -87,7 +87,7 @@ impl From<ApiError> for Fault {
     }
 }
 
-impl From<UpstreamError> for Fault {
+impl From<UpstreamError> for Refusal {
     fn from(error: UpstreamError) -> Self {
         Self::Upstream(error)
     }
@@ -126,14 +126,14 @@ pub enum Extra {
 }
 
 /// The table.
-pub fn problem(fault: &Fault) -> Problem {
-    match fault {
-        Fault::Bad(bad) => bad_request(*bad),
-        Fault::Denied(denial) => denied(denial),
-        Fault::Api(error) => api(error),
-        Fault::Upstream(error) => upstream(error),
-        Fault::Check(fault) => problem(fault).for_gateway(),
-        Fault::Leaving(_) => say(
+pub fn problem(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::Bad(bad) => bad_request(*bad),
+        Refusal::Denied(denial) => denied(denial),
+        Refusal::Api(error) => api(error),
+        Refusal::Upstream(error) => upstream(error),
+        Refusal::Check(refusal) => problem(refusal).for_gateway(),
+        Refusal::Leaving(_) => say(
             503,
             Code::UpstreamUnreachable,
             "the application is going; another instance will answer",

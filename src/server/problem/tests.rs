@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::types::login::LoginKind;
 use crate::types::path::BadPath;
 
-fn told(fault: impl Into<Fault>) -> String {
+fn told(fault: impl Into<Refusal>) -> String {
     let problem = problem(&fault.into());
     let id = HeaderValue::from_static("r1");
     let answer = problem.respond(&Asked::default(), &id);
@@ -35,18 +35,18 @@ fn told(fault: impl Into<Fault>) -> String {
     line.trim_end().to_owned()
 }
 
-fn denied(reason: Reason) -> Fault {
-    Fault::Denied(Denial::for_tests(reason))
+fn denied(reason: Reason) -> Refusal {
+    Refusal::Denied(Denial::for_tests(reason))
 }
 
-fn auth(error: AuthError) -> Fault {
-    Fault::Api(ApiError::Auth(error))
+fn auth(error: AuthError) -> Refusal {
+    Refusal::Api(ApiError::Auth(error))
 }
 
 #[test]
 fn a_gateway_is_told_401_403_or_a_fault_of_ours() {
-    let asked = |fault: Fault| told(Fault::Check(Box::new(fault)));
-    let bad = |bad| asked(Fault::Bad(bad));
+    let asked = |fault: Refusal| told(Refusal::Check(Box::new(fault)));
+    let bad = |bad| asked(Refusal::Bad(bad));
     let table = [
         bad(BadRequest::Path(BadPath::DotSegment)),
         bad(BadRequest::Original(Unclear::Disagree)),
@@ -151,7 +151,7 @@ fn odd_requests_and_upstream_faults_have_theirs() {
         told(BadRequest::Expectation),
         told(BadRequest::Path(BadPath::DotSegment)),
         told(UpstreamError::Unreachable(refused())),
-        told(Fault::from(UpstreamError::Unreachable(refused())).while_draining()),
+        told(Refusal::from(UpstreamError::Unreachable(refused())).while_draining()),
         told(UpstreamError::BadResponse(crate::proxy::Fault::Chunk)),
         told(UpstreamError::Http2(
             h2::Error::from(h2::Reason::CANCEL).into(),
