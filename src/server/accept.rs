@@ -72,3 +72,47 @@ fn is_the_clients(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::future::{pending, ready};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn accepting_rests_when_the_machine_is_short_and_not_when_a_client_is_gone() {
+        for (error, rest) in [
+            (io::ErrorKind::ConnectionAborted, Duration::ZERO),
+            (io::ErrorKind::ConnectionReset, Duration::ZERO),
+            (io::ErrorKind::Interrupted, Duration::ZERO),
+            (io::ErrorKind::OutOfMemory, REST),
+        ] {
+            let mut script = VecDeque::from([Err(io::Error::from(error)), Ok(7)]);
+            let began = Instant::now();
+            let taken = next("test", || ready(script.pop_front().unwrap())).await;
+            assert_eq!((taken, began.elapsed()), (7, rest), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_above_the_places_waits_in_the_kernel() {
+        let (taken, served) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+        let accept = || ready(Ok(taken.fetch_add(1, Ordering::Relaxed)));
+        let serve = |_| {
+            let served = Arc::clone(&served);
+            async move {
+                served.fetch_add(1, Ordering::Relaxed);
+                pending().await
+            }
+        };
+        let for_a_while = Duration::from_secs(1);
+        let serving = each("test", 3, accept, serve);
+        assert!(tokio::time::timeout(for_a_while, serving).await.is_err());
+        assert_eq!(taken.load(Ordering::Relaxed), 3);
+        assert_eq!(served.load(Ordering::Relaxed), 3);
+    }
+}
