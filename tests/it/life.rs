@@ -8,7 +8,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::client::{Ask, Connection, DEADLINE};
-use crate::harness::{TestApp, until};
+use crate::door::Door;
+use crate::harness::TestApp;
 use crate::scripted::{Held, in_front_of};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -109,14 +110,10 @@ async fn a_drain_lets_load_balancers_go_before_the_door_is_closed() {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("connection"), Some("close"));
     }
+    let door = Door::at(app.address);
     app.running().lifecycle().advance(Phase::Closing);
-    let address = app.address;
-    until_closed(address).await;
+    door.closes().await;
     app.stop().await;
-}
-
-async fn until_closed(address: std::net::SocketAddr) {
-    until(|| std::net::TcpStream::connect(address).is_err().then_some(())).await;
 }
 
 #[tokio::test]
@@ -128,8 +125,9 @@ async fn what_is_in_flight_finishes_after_the_door_is_closed() {
         .write(b"GET /slow HTTP/1.1\r\nHost: app\r\n\r\n")
         .await;
     upstream.came().await;
+    let door = Door::at(app.address);
     app.running().stop();
-    until_closed(app.address).await;
+    door.closes().await;
     assert_eq!(app.admin_get("/readyz").await.status, 503);
     upstream.answer(ANSWER);
     let answer = waiting.answer("GET").await;

@@ -19,6 +19,7 @@ mod client;
 mod commands;
 mod cookies;
 mod csrf;
+mod door;
 mod drain;
 mod dropped;
 mod faults;

@@ -4,11 +4,11 @@ use sidegate::control::reply::Reply;
 use sidegate::control::request::Request;
 use sidegate::control::wire;
 use sidegate::server::Phase;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::actors::Actor;
 use crate::client::{Ask, Connection, DEADLINE, begun};
+use crate::door::Door;
 use crate::harness::{TestApp, until};
 use crate::program::{PASSWORD, Program, Server};
 use crate::scripted::{Held, Refusing, in_front_of};
@@ -190,11 +190,9 @@ async fn a_signal_to_stop_lets_the_request_in_flight_finish() {
     let mut connection = Connection::open(address).await;
     connection.write(&ask.bytes("a")).await;
     held.came().await;
+    let door = Door::at(address);
     server.signal("TERM");
-    let deadline = Instant::now() + DEADLINE;
-    while TcpStream::connect(address).await.is_ok() {
-        assert!(Instant::now() < deadline, "still listening");
-    }
+    door.closes().await;
     held.answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nheld\n");
     let answer = connection.answer("GET").await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "held\n"));

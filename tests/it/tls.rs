@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::client::{Connection, DEADLINE};
+use crate::door::Door;
 use crate::h2::Client;
-use crate::harness::{TestApp, until};
+use crate::harness::TestApp;
 use crate::scripted::{Held, in_front_of};
 use crate::site::{Authority, Site, ask, shake, shown};
 
@@ -340,8 +341,9 @@ async fn who_the_redirect_listener_has_let_in_is_answered_when_it_closes() {
     let mut later = Connection::open(to).await;
     later.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(later.rest().await.starts_with(b"HTTP/1.1 308 "));
+    let door = Door::at(to);
     app.running().stop();
-    until(|| std::net::TcpStream::connect(to).is_err().then_some(())).await;
+    door.closes().await;
     slow.write(b"Host: a\r\n\r\n").await;
     assert!(slow.rest().await.starts_with(b"HTTP/1.1 308 "));
     app.stop().await;
@@ -378,6 +380,7 @@ async fn the_redirect_listener_sends_everybody_to_https_and_nowhere_else() {
     let told = redirected(&app, "a@evil").await;
     assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
     assert_eq!(app.upstream.count(), 0);
+    let door = Door::at(to);
     app.stop().await;
-    until(|| std::net::TcpStream::connect(to).is_err().then_some(())).await;
+    door.closes().await;
 }
