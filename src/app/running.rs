@@ -150,7 +150,9 @@ mod tests {
     use std::net::TcpStream;
     use std::num::NonZeroUsize;
     use std::path::Path;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
+
+    use tokio::time::Instant;
 
     use super::*;
     use crate::config::{self, Sources};

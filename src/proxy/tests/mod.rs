@@ -17,12 +17,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
+use tokio::time::Instant;
 
 use crate::guard::identity::LastNoted;
 use crate::guard::{Identity, Permit};
@@ -145,7 +146,7 @@ fn arrived(port: u16) {
     let deadline = Instant::now() + LIMIT;
     // The ends that their owner closed and the other side has not heard of: FIN_WAIT1, LAST_ACK, CLOSING.
     let is_on_its_way = |state: &str, unheard: &str| {
-        unheard.trim_start_matches('0') != "" || ["04", "09", "0B"].contains(&state)
+        !unheard.trim_start_matches('0').is_empty() || ["04", "09", "0B"].contains(&state)
     };
     loop {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
