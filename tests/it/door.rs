@@ -2,6 +2,8 @@
 //! less: the port of a closed socket may at once belong to another test, which answers, and is not
 //! helped by a visitor it does not know.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 
 use crate::harness::until;
@@ -33,14 +35,19 @@ impl Door {
     }
 }
 
-/// The address and the number of every TCP socket that listens.
+/// The address and the number of every TCP socket that listens. They stand before all others, which
+/// may be tens of thousands.
 fn listening() -> Vec<(String, String)> {
     const LISTEN: &str = "0A";
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
-    let rows = table.lines().map(|line| line.split_whitespace().collect());
-    rows.filter_map(|fields: Vec<&str>| match fields[..] {
-        [_, own, _, LISTEN, _, _, _, _, _, inode, ..] => Some((own.to_owned(), inode.to_owned())),
-        _ => None,
-    })
-    .collect()
+    let table = File::open("/proc/net/tcp").expect("the kernel's table");
+    let mut listening = Vec::new();
+    for line in BufReader::new(table).lines().skip(1) {
+        let line = line.expect("the kernel's table");
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, own, _, LISTEN, _, _, _, _, _, inode, ..] = fields[..] else {
+            break;
+        };
+        listening.push((own.to_owned(), inode.to_owned()));
+    }
+    listening
 }

@@ -119,7 +119,11 @@ async fn a_drain_lets_load_balancers_go_before_the_door_is_closed() {
 #[tokio::test]
 async fn what_is_in_flight_finishes_after_the_door_is_closed() {
     let upstream = Held::start();
-    let app = TestApp::with(&in_front_of(upstream.address)).await;
+    let app = TestApp::with(&format!(
+        "[server]\ndrain_timeout = \"10m\"\n{}",
+        in_front_of(upstream.address)
+    ))
+    .await;
     let mut waiting = Connection::open(app.address).await;
     waiting
         .write(b"GET /slow HTTP/1.1\r\nHost: app\r\n\r\n")

@@ -185,6 +185,7 @@ async fn a_signal_to_stop_lets_the_request_in_flight_finish() {
     let held = Held::start();
     let program = Program::with_ann();
     program.configure_for(held.address, "[policy]\ndefault = \"public\"");
+    program.configure_server("drain_timeout = \"10m\"");
     let server = program.serve().await;
     let (address, ask) = (server.address, Ask::new("GET", "/slow"));
     let mut connection = Connection::open(address).await;

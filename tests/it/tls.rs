@@ -332,9 +332,19 @@ async fn s10_one_address_cannot_take_every_place_of_the_redirect_listener() {
 
 #[tokio::test]
 async fn who_the_redirect_listener_has_let_in_is_answered_when_it_closes() {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_answered_when_it_closes().await {
+        assert!(Instant::now() < deadline, "never as quick as it takes");
+    }
+}
+
+/// Whether the test ended its request within the two seconds that a listener that closes waits; then
+/// it must be answered.
+async fn is_answered_when_it_closes() -> bool {
     let site = Site::new();
     let app = TestApp::with(&redirecting(&site, "")).await;
     let to = app.running().redirect_address().expect("an address");
+    let began = Instant::now();
     let mut slow = Connection::open(to).await;
     slow.write(b"GET /a HTTP/1.1\r\n").await;
     // Who comes later is let in later.
@@ -345,8 +355,11 @@ async fn who_the_redirect_listener_has_let_in_is_answered_when_it_closes() {
     app.running().stop();
     door.closes().await;
     slow.write(b"Host: a\r\n\r\n").await;
-    assert!(slow.rest().await.starts_with(b"HTTP/1.1 308 "));
+    let is_prompt = began.elapsed() < Duration::from_secs(1);
+    let heard = slow.rest().await;
+    assert!(!is_prompt || heard.starts_with(b"HTTP/1.1 308 "));
     app.stop().await;
+    is_prompt
 }
 
 #[tokio::test]

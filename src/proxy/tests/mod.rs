@@ -151,7 +151,8 @@ fn arrived(port: u16) {
     loop {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let port = format!(":{port:04X}");
-        let mut rows = table.lines().filter_map(|line| {
+        let near = table.lines().filter(|line| line.contains(&port));
+        let mut rows = near.filter_map(|line| {
             let mut fields = line.split_whitespace().skip(1);
             let (own, _, state) = (fields.next()?, fields.next()?, fields.next()?);
             let (unheard, _) = fields.next()?.split_once(':')?;
