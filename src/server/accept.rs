@@ -106,7 +106,7 @@ mod tests {
             let served = Arc::clone(&served);
             async move {
                 served.fetch_add(1, Ordering::Relaxed);
-                pending().await
+                pending::<()>().await;
             }
         };
         let for_a_while = Duration::from_secs(1);

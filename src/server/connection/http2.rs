@@ -61,7 +61,7 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
     let answering = {
         let peer = Arc::clone(&peer);
         service_fn(move |request| {
-            let stream = OpenStream::begin(&peer);
+            let stream = TurnGuard::begin(&peer);
             // hyper hands the stream's future to the executor right after this call.
             *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&stream.turn));
             // Boxed: hyper and the executor hand a future on several times, and this is a large one.
@@ -140,16 +140,16 @@ where
     }
 }
 
-/// A stream that counts as open.
+/// Keeps a stream in the books of its connection; strikes it out on drop.
 #[derive(Debug)]
-pub(super) struct OpenStream {
+pub(super) struct TurnGuard {
     peer: Arc<Peer>,
     turn: Arc<Turn>,
     /// Whether it came to its end, or the client hung up.
     pub(super) answered: bool,
 }
 
-impl OpenStream {
+impl TurnGuard {
     pub(super) fn begin(peer: &Arc<Peer>) -> Self {
         let open = &peer.open;
         open.vigil.enter(State::Busy, open.worker.tick());
@@ -161,7 +161,7 @@ impl OpenStream {
     }
 }
 
-impl Drop for OpenStream {
+impl Drop for TurnGuard {
     fn drop(&mut self) {
         let open = &self.peer.open;
         match open.vigil.turns.end(&self.turn, self.answered) {
@@ -185,7 +185,7 @@ struct Sent<B: Body> {
     body: B,
     /// The last byte.
     last: Option<Bytes>,
-    stream: OpenStream,
+    stream: TurnGuard,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Sent<B> {
