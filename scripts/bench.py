@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import secrets
 import signal
 import socket
@@ -91,6 +92,8 @@ access_ttl = "1h"
 {secret}
 [signup]
 mode = "open"
+[limits]
+login = "1000000/s"
 [log]
 level = "warn"
 access = {str(access).lower()}
@@ -157,3 +160,18 @@ def load(program, to, path, token=None, wrapper=(), **amounts):
     for name, value in amounts.items():
         command += [f"--{name}", str(value)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def cpu(pid):
+    """Nanoseconds that all threads of a process ran."""
+    total = 0
+    for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            total += int((thread / "schedstat").read_text().split()[0])
+    return total
+
+
+def resident(pid):
+    """Bytes of memory in use."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) << 10

@@ -7,18 +7,23 @@
 //! guard bare --upstream ADDRESS      hyper's server and the proxy layer, nothing else
 //! guard load --to ADDRESS --path PATH [--token TOKEN] [--connections N]
 //!            (--requests N | --seconds N)
+//! guard hash --threads N --seconds N              password hashes, with nothing around them
+//! guard fill --store FOLDER --sessions N --ended N  a store for Sidegate to start over
 //! ```
 //!
-//! The first two print their address and serve until standard input ends; the last prints one line
+//! The first two print their address and serve until standard input ends; the others print one line
 //! of JSON.
 
 mod bare;
+mod fill;
+mod hash;
 mod load;
 mod upstream;
 
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -49,8 +54,19 @@ fn run(words: &[String]) -> Outcome<()> {
             let report = asked(words)?.run().await?;
             say(&report)
         }),
+        "hash" => {
+            let seconds = Duration::from_secs(needed(words, "--seconds")?);
+            say(&hash::run(needed(words, "--threads")?, seconds)?)
+        }
+        "fill" => on_one_thread(async {
+            let folder = option(words, "--store").ok_or("--store is missing")?;
+            let (sessions, ended) = (needed(words, "--sessions")?, needed(words, "--ended")?);
+            say(&fill::run(Path::new(folder), sessions, ended).await?)
+        }),
         // `cargo bench` and `cargo test --benches` start it like this.
-        _ => say("nothing is measured without scripts/bench-instructions or scripts/bench-load"),
+        _ => say(
+            "nothing is measured without scripts/bench-instructions, bench-load or bench-logins",
+        ),
     }
 }
 
@@ -92,6 +108,10 @@ fn address(words: &[String], name: &str) -> Outcome<SocketAddr> {
 
 fn number(words: &[String], name: &str) -> Outcome<Option<u64>> {
     Ok(option(words, name).map(str::parse).transpose()?)
+}
+
+fn needed(words: &[String], name: &str) -> Outcome<u64> {
+    Ok(number(words, name)?.ok_or_else(|| format!("{name} is missing"))?)
 }
 
 fn option<'a>(words: &'a [String], name: &str) -> Option<&'a str> {

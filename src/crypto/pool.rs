@@ -3,7 +3,8 @@
 //! What always holds: never more jobs at once than threads, never more waiting than
 //! [`QUEUE_LENGTH`]. A thread, and with it the memory, belongs to the work: whoever asked may have
 //! gone away, the next job still waits until this one is done. Memory is given back after a minute
-//! without work.
+//! without work. Requests go first: a hash takes as long as a thousand of them, so where the
+//! cores are short it is the hash that waits.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +17,11 @@ use crate::crypto::password::Memory;
 pub const QUEUE_LENGTH: usize = 64;
 
 const IDLE: Duration = Duration::from_secs(60);
+
+/// How much lower the priority is than that of the threads that serve requests (nice(2)). Where both
+/// want a whole core, hashing still gets about a tenth of it.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 
 /// One piece of work. It is given the thread's memory and reports by whatever it holds. A job that
 /// finds nobody waiting any more should return at once. When the pool ends, jobs that still wait
@@ -112,7 +118,17 @@ enum Next {
     End,
 }
 
+/// Lowers the priority of this thread.
+fn yield_to_requests() {
+    // On Linux this concerns the calling thread only, elsewhere the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::warn!(%error, "password hashing runs at the priority of requests");
+    }
+}
+
 fn work(shared: &Shared) {
+    yield_to_requests();
     let mut memory = Memory::default();
     loop {
         match shared.next() {

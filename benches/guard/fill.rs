@@ -1,0 +1,99 @@
+//! A store with many live sessions, some of which have just ended, for Sidegate to start over.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidegate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
+use sidegate::model::user::UserKey;
+use sidegate::store::settings::{Engine, Settings};
+use sidegate::store::{
+    Cap, Embedded, Lifecycle as _, Scope, SessionStore as _, StoreError, WhenFull,
+};
+use sidegate::types::device::Device;
+use sidegate::types::ids::{SessionId, TenantId, UserId};
+use sidegate::types::random::SeededRandom;
+use sidegate::types::time::{Clock as _, SystemClock, Timestamp};
+use tokio::task::JoinSet;
+
+use crate::Outcome;
+
+/// Callers at once: they share the syncs.
+const CALLERS: u64 = 512;
+
+/// Makes `sessions` of as many users, and ends every so-manieth so that `ended` have.
+pub(crate) async fn run(folder: &Path, sessions: u64, ended: u64) -> Outcome<String> {
+    let settings = Settings {
+        engine: Engine::Sled {
+            path: folder.to_owned(),
+            cache: 256 << 20,
+        },
+        deadline: Duration::from_secs(60),
+        revocation_life: Duration::from_secs(3_605),
+        audit_life: Duration::from_secs(3_600),
+        lock_wait: Duration::ZERO,
+    };
+    let store = Arc::new(Embedded::open(&settings, Arc::new(SystemClock::default()))?);
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let store = Arc::clone(&store);
+        let share = |all: u64| all / CALLERS + u64::from(caller < all % CALLERS);
+        callers.spawn(fill(store, caller, share(sessions), share(ended)));
+    }
+    while let Some(outcome) = callers.join_next().await {
+        outcome??;
+    }
+    store.close().await?;
+    Ok(format!("{{\"sessions\":{sessions},\"ended\":{ended}}}"))
+}
+
+async fn fill(
+    store: Arc<Embedded>,
+    caller: u64,
+    sessions: u64,
+    ended: u64,
+) -> Result<(), StoreError> {
+    let (clock, random) = (SystemClock::default(), SeededRandom::new(caller));
+    let cap = Cap {
+        max: 50,
+        when_full: WhenFull::EndOldest,
+    };
+    for number in 0..sessions + ended {
+        let now = clock.now();
+        let session = session(&random, now);
+        let key = session.key.clone();
+        store.create(session, cap, None).await?;
+        if number < ended {
+            store.end(&Scope::One(key), EndReason::LoggedOut).await?;
+        }
+    }
+    Ok(())
+}
+
+fn session(random: &SeededRandom, now: Timestamp) -> Session {
+    let day = Duration::from_secs(86_400);
+    Session {
+        key: SessionKey {
+            owner: UserKey {
+                tenant: TenantId::default(),
+                user: UserId::generate(now, random),
+            },
+            id: SessionId::generate(now, random),
+        },
+        generation: Generation(0),
+        salt: [7; 16],
+        rotated_at: now,
+        created_at: now,
+        last_active_at: now,
+        expires_at: now.plus(day * 7),
+        idle_expires_at: now.plus(day),
+        idle_limit: day,
+        remembered: false,
+        proof: Proof::password(now),
+        device_id: None,
+        device_label: Some("the kitchen tablet".to_owned()),
+        device: Device::from_user_agent("curl/8.5.0"),
+        first_address: Some([192, 0, 2, 1].into()),
+        last_address: None,
+    }
+}
