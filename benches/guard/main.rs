@@ -1,6 +1,7 @@
 //! What stands around Sidegate when its cost is measured: an upstream, a load generator, and the
 //! barest forwarder that can be built from its parts. Each is a process of its own, so that only
-//! the measured one is counted; `scripts/bench-instructions` and `scripts/bench-load` start them.
+//! the measured one is counted; `scripts/bench-instructions`, `bench-load` and `bench-logins` start
+//! them.
 //!
 //! ```text
 //! guard upstream                     answers every request with 1 KiB of JSON

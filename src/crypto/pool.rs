@@ -19,9 +19,9 @@ pub const QUEUE_LENGTH: usize = 64;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// How much lower the priority is than that of the threads that serve requests (nice(2)). Where both
-/// want a whole core, hashing still gets about a tenth of it.
+/// want a whole core, hashing still gets about a thirtieth of it.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 15;
 
 /// One piece of work. It is given the thread's memory and reports by whatever it holds. A job that
 /// finds nobody waiting any more should return at once. When the pool ends, jobs that still wait
