@@ -4,19 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidegate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
+use sidegate::model::session::EndReason;
 use sidegate::model::user::UserKey;
 use sidegate::store::settings::{Engine, Settings};
 use sidegate::store::{
     Cap, Embedded, Lifecycle as _, Scope, SessionStore as _, StoreError, WhenFull,
 };
-use sidegate::types::device::Device;
-use sidegate::types::ids::{SessionId, TenantId, UserId};
+use sidegate::types::ids::{TenantId, UserId};
 use sidegate::types::random::SeededRandom;
-use sidegate::types::time::{Clock as _, SystemClock, Timestamp};
+use sidegate::types::time::{Clock as _, SystemClock};
 use tokio::task::JoinSet;
 
 use crate::Outcome;
+use crate::session::session;
 
 /// Callers at once: they share the syncs.
 const CALLERS: u64 = 512;
@@ -60,7 +60,11 @@ async fn fill(
     };
     for number in 0..sessions + ended {
         let now = clock.now();
-        let session = session(&random, now);
+        let owner = UserKey {
+            tenant: TenantId::default(),
+            user: UserId::generate(now, &random),
+        };
+        let session = session(&owner, &random, now);
         let key = session.key.clone();
         store.create(session, cap, None).await?;
         if number < ended {
@@ -68,32 +72,4 @@ async fn fill(
         }
     }
     Ok(())
-}
-
-fn session(random: &SeededRandom, now: Timestamp) -> Session {
-    let day = Duration::from_secs(86_400);
-    Session {
-        key: SessionKey {
-            owner: UserKey {
-                tenant: TenantId::default(),
-                user: UserId::generate(now, random),
-            },
-            id: SessionId::generate(now, random),
-        },
-        generation: Generation(0),
-        salt: [7; 16],
-        rotated_at: now,
-        created_at: now,
-        last_active_at: now,
-        expires_at: now.plus(day * 7),
-        idle_expires_at: now.plus(day),
-        idle_limit: day,
-        remembered: false,
-        proof: Proof::password(now),
-        device_id: None,
-        device_label: Some("the kitchen tablet".to_owned()),
-        device: Device::from_user_agent("curl/8.5.0"),
-        first_address: Some([192, 0, 2, 1].into()),
-        last_address: None,
-    }
 }

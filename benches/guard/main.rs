@@ -19,6 +19,8 @@ mod bare;
 mod fill;
 mod hash;
 mod load;
+#[path = "../../tests/torture/session.rs"]
+mod session;
 mod upstream;
 
 use std::error::Error;

@@ -20,7 +20,7 @@ use crate::proxy::{self, Proxy};
 use crate::server::access_log::AccessLog;
 use crate::server::connection::Deadlines;
 use crate::server::context::RequestIds;
-use crate::server::intake::Intake;
+use crate::server::intake::{Hosts, Intake};
 use crate::server::lifecycle::Lifecycle;
 use crate::server::pipeline::Pipeline;
 use crate::service::Service;
@@ -164,7 +164,7 @@ impl<'a> Common<'a> {
             guard: Arc::new(guard),
             proxy,
             intake: Intake {
-                hosts: server.hosts.clone(),
+                hosts: Hosts::new(server.hosts.clone()),
                 methods: methods(),
             },
             paths: server.paths.clone(),

@@ -1,7 +1,7 @@
 //! Where a configuration sends the clients of the redirect listener.
 
 use crate::config::Config;
-use crate::server::intake::Intake;
+use crate::server::intake::Hosts;
 use crate::server::redirect::Target;
 use crate::server::settings::Listen;
 
@@ -17,10 +17,7 @@ pub(super) fn redirect_target(config: &Config) -> Target {
     Target {
         authority: authority.map(str::to_owned),
         port,
-        hosts: Intake {
-            hosts: server.hosts.clone(),
-            methods: Vec::new(),
-        },
+        hosts: Hosts::new(server.hosts.clone()),
         trusted: server.trusted_proxies.clone(),
     }
 }

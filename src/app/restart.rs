@@ -156,7 +156,8 @@ mod tests {
         ));
         let new = configured(&format!(
             "{trusted}server.proxy_protocol = true\nserver.redirect_listen = \"127.0.0.1:2\"\n\
-             server.tls.cert = \"a\"\nserver.tls.key = \"b\"\nserver.listen = \"127.0.0.1:1\"\nserver.threads = 7\nserver.control = \"/tmp/other\"\n\
+             server.tls.cert = \"a\"\nserver.tls.key = \"b\"\n\
+             server.listen = \"127.0.0.1:1\"\nserver.threads = 7\nserver.control = \"/tmp/other\"\n\
              admin.listen = \"\"\nlog.access = false\nlog.access_file = \"/tmp/log\"\n\
              log.format = \"json\"\nstore.url = \"memory:\"\nstore.deadline = \"3s\"\n\
              store.audit_life = \"2d\"\ntokens.issuer = \"other\"\ntokens.keys_dir = \"/tmp/k\"\n\

@@ -164,6 +164,29 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
+    /// The niceness of the calling thread (proc(5), field 19).
+    #[cfg(target_os = "linux")]
+    fn niceness() -> i32 {
+        let text = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let (_, behind_the_name) = text.rsplit_once(") ").unwrap();
+        let field = behind_the_name.split(' ').nth(16).unwrap();
+        field.parse().unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn hashing_is_nicer_than_whoever_asks_for_it() {
+        let before = niceness();
+        let pool = Pool::start(1).unwrap();
+        let (says, said) = mpsc::channel();
+        pool.submit(Box::new(move |_| says.send(niceness()).unwrap()))
+            .unwrap();
+        let lowest = 19;
+        let nicer = (before + NICENESS).min(lowest);
+        assert_eq!(said.recv_timeout(LONG).unwrap(), nicer);
+        assert_eq!(niceness(), before, "one thread, not the process");
+    }
+
     #[test]
     fn s36_the_queue_is_bounded_and_the_work_is_done_in_order() {
         let pool = Pool::start(1).unwrap();

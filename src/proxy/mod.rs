@@ -163,8 +163,8 @@ impl Proxy {
     /// its answer; while the request is still being sent, and while the answer's body flows, an
     /// exchange ends after 60 s without a byte in either direction, or after `stream_idle_timeout`
     /// when the answer has no known length. gRPC calls have `stream_idle_timeout` throughout, and
-    /// at most what `grpc-timeout` gives them to the head. A client that does not read stops the clock: its
-    /// own deadline belongs to the server.
+    /// at most what `grpc-timeout` gives them to the head. A client that does not read stops the
+    /// clock: its own deadline belongs to the server.
     ///
     /// A request whose pooled connection turns out dead before the first byte of an answer is sent
     /// once more on a fresh connection, if that cannot make the upstream act twice: none of its

@@ -46,11 +46,15 @@ pub enum BadRequest {
 /// What a request must fit.
 #[derive(Debug, Clone)]
 pub struct Intake {
-    /// Hosts we answer for, lower case, without port; none = any.
-    pub hosts: Vec<String>,
+    /// Hosts we answer for.
+    pub hosts: Hosts,
     /// Methods that are served.
     pub methods: Vec<Method>,
 }
+
+/// The hosts we answer for; none = any.
+#[derive(Debug, Clone, Default)]
+pub struct Hosts(Vec<String>);
 
 /// The host a request is for.
 #[derive(Debug, Clone)]
@@ -94,9 +98,16 @@ impl Intake {
             Version::HTTP_2 => authority(request.uri(), headers)?,
             _ => single_host(headers)?.ok_or(BadRequest::Host)?.clone(),
         };
-        let host = self.host_of(value)?;
+        let host = self.hosts.host_of(value)?;
         target(request.uri(), &host.value)?;
         Ok(host)
+    }
+}
+
+impl Hosts {
+    /// These, in lower case and without port.
+    pub fn new(names: Vec<String>) -> Self {
+        Self(names)
     }
 
     /// The host that a header names, if it is a valid one of ours.
@@ -105,7 +116,7 @@ impl Intake {
         let name = host_name(text)
             .ok_or(BadRequest::Host)?
             .to_ascii_lowercase();
-        if self.hosts.is_empty() || self.hosts.contains(&name) {
+        if self.0.is_empty() || self.0.contains(&name) {
             Ok(Host {
                 value,
                 name: HostName(name),
@@ -243,7 +254,7 @@ mod tests {
 
     fn intake() -> Intake {
         Intake {
-            hosts: Vec::new(),
+            hosts: Hosts::default(),
             methods: vec![Method::GET, Method::POST],
         }
     }
@@ -319,7 +330,7 @@ mod tests {
     #[test]
     fn a_list_of_hosts_shuts_out_the_rest() {
         let intake = Intake {
-            hosts: vec!["app.example.org".to_owned()],
+            hosts: Hosts::new(vec!["app.example.org".to_owned()]),
             ..intake()
         };
         let asked = |host| {

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use crate::server::accept;
 use crate::server::doorman::Doorman;
-use crate::server::intake::{Intake, MAX_TARGET};
+use crate::server::intake::{Hosts, MAX_TARGET};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::tasks;
 use crate::types::net::{self, TrustedProxies};
@@ -41,7 +41,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for those who were let in before the listeners closed.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Where clients are sent, and which are; a reload exchanges it.
+/// Where clients are sent, and who is; a reload exchanges it.
 #[derive(Debug)]
 pub struct Target {
     /// Host and port of `server.public_url`; else the host that was asked for.
@@ -49,7 +49,7 @@ pub struct Target {
     /// The port that is put behind a host that was asked for; none when it is https's own.
     pub port: Option<u16>,
     /// Which hosts are ours.
-    pub hosts: Intake,
+    pub hosts: Hosts,
     /// Peers that speak for many clients, and so may have every place.
     pub trusted: TrustedProxies,
 }
@@ -166,10 +166,7 @@ mod tests {
         Target {
             authority: authority.map(str::to_owned),
             port,
-            hosts: Intake {
-                hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
-                methods: Vec::new(),
-            },
+            hosts: Hosts::new(hosts.iter().map(|&host| host.to_owned()).collect()),
             trusted: TrustedProxies::default(),
         }
     }

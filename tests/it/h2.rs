@@ -2,6 +2,7 @@
 //! what no client does.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -152,6 +153,11 @@ impl Frames {
             })
         };
         timeout(DEADLINE, reading).await.expect("a frame in time")
+    }
+
+    /// Whether anything comes within this time; nothing is lost when it does not.
+    pub(crate) async fn hears_within(&self, span: Duration) -> bool {
+        timeout(span, self.stream.peek(&mut [0])).await.is_ok()
     }
 
     /// Reads until a frame of this kind; none when the connection ends before.

@@ -225,12 +225,28 @@ async fn what_cannot_be_listened_on_is_refused_with_words() {
         .expect("a file")
         .into();
     let (public, _) = held();
-    for (sockets, names) in [
-        (vec![file], "public"),
-        (vec![copy(&public), copy(&public)], "public:public"),
+    let unix = UnixListener::bind(program.home().join("handed.sock")).expect("a socket");
+    let handed = || -> OwnedFd { unix.try_clone().expect("a copy").into() };
+    for (sockets, names, words) in [
+        (vec![file], "public", "sidegate: "),
+        (
+            vec![copy(&public), copy(&public)],
+            "public:public",
+            "the names are public, admin and redirect",
+        ),
+        (
+            vec![copy(&public), handed()],
+            "public:admin",
+            "the admin socket that is handed over must be a TCP socket",
+        ),
+        (
+            vec![copy(&public), handed()],
+            "public:redirect",
+            "the redirect socket that is handed over must be a TCP socket",
+        ),
     ] {
         let server = program.begin_on(sockets, names, "");
-        server.said("sidegate: ").await;
+        server.said(words).await;
         assert_eq!(server.ended().await.code(), Some(1));
     }
 }

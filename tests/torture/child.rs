@@ -6,14 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidegate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
+use sidegate::model::session::{EndReason, Generation, SessionKey};
 use sidegate::model::user::{PasswordHash, User, UserKey, UserStatus};
 use sidegate::store::{
     AccountStore, Cap, Created, Effect, Embedded, RotatePolicy, Rotation, Scope, Seen,
     SessionStore, StoreError, UserCreated, UserUpdated, WhenFull,
 };
-use sidegate::types::device::Device;
-use sidegate::types::ids::{SessionId, UserId};
+use sidegate::types::ids::UserId;
 use sidegate::types::login::LoginName;
 use sidegate::types::random::SeededRandom;
 use sidegate::types::role::Roles;
@@ -21,6 +20,7 @@ use sidegate::types::time::{Clock, SystemClock, Timestamp};
 use tokio::task::JoinSet;
 
 use crate::expected::owner;
+use crate::session::session;
 use crate::{Options, block_on, open};
 
 /// The most sessions a writer keeps alive.
@@ -203,30 +203,4 @@ fn account(key: UserKey, now: Timestamp) -> Result<User, Box<dyn Error>> {
         updated_at: now,
         version: 0,
     })
-}
-
-/// A fresh session of that user.
-pub(crate) fn session(owner: &UserKey, random: &SeededRandom, now: Timestamp) -> Session {
-    let day = Duration::from_secs(86_400);
-    Session {
-        key: SessionKey {
-            owner: owner.clone(),
-            id: SessionId::generate(now, random),
-        },
-        generation: Generation(0),
-        salt: [7; 16],
-        rotated_at: now,
-        created_at: now,
-        last_active_at: now,
-        expires_at: now.plus(day * 7),
-        idle_expires_at: now.plus(day),
-        idle_limit: day,
-        remembered: false,
-        proof: Proof::password(now),
-        device_id: None,
-        device_label: Some("the kitchen tablet".to_owned()),
-        device: Device::from_user_agent("curl/8.5.0"),
-        first_address: Some([192, 0, 2, 1].into()),
-        last_address: None,
-    }
 }

@@ -21,6 +21,7 @@ mod child;
 mod expected;
 mod measure;
 mod parent;
+mod session;
 mod shadow;
 
 use std::error::Error;

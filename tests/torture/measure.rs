@@ -14,8 +14,8 @@ use sidegate::types::random::SeededRandom;
 use sidegate::types::time::{Clock, SystemClock};
 use tokio::task::JoinSet;
 
-use crate::child::session;
 use crate::expected::owner;
+use crate::session::session;
 use crate::{Options, block_on, open};
 
 const SPAN: Duration = Duration::from_secs(5);

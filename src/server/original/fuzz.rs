@@ -7,7 +7,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::server::intake::Intake;
+use crate::server::intake::{Hosts, Intake};
 use crate::server::original::Check;
 use crate::types::path::{Allowances, CleanPath};
 
@@ -15,7 +15,7 @@ use crate::types::path::{Allowances, CleanPath};
 /// Whatever is read is a plain path on a valid host, by a method that is served.
 pub fn gateway_question(data: &[u8]) {
     let intake = Intake {
-        hosts: Vec::new(),
+        hosts: Hosts::default(),
         methods: vec![Method::GET, Method::POST],
     };
     let mut lines = data.split(|byte| *byte == b'\n');
@@ -30,7 +30,10 @@ pub fn gateway_question(data: &[u8]) {
             headers.append(name, value);
         }
     }
-    let Ok(host) = intake.host_of(HeaderValue::from_static("app.example.org")) else {
+    let Ok(host) = intake
+        .hosts
+        .host_of(HeaderValue::from_static("app.example.org"))
+    else {
         return;
     };
     let check = Check {

@@ -100,7 +100,7 @@ impl<'a> Check<'a> {
         if let Some((authority, target)) = url {
             targets.add(target)?;
             let value = HeaderValue::from_str(authority).map_err(|_| Unclear::Malformed)?;
-            hosts.add(intake.host_of(value)?)?;
+            hosts.add(intake.hosts.host_of(value)?)?;
         }
         if !self.below.is_empty() {
             methods.add(self.method.as_str())?;
@@ -109,7 +109,7 @@ impl<'a> Check<'a> {
         let forwarded_host = once(self.headers, "x-forwarded-host")?;
         if let Some(said) = forwarded_host {
             let value = HeaderValue::from_str(said).map_err(|_| Unclear::Malformed)?;
-            hosts.add(intake.host_of(value)?)?;
+            hosts.add(intake.hosts.host_of(value)?)?;
         }
         if !self.below.is_empty() || (original.target.is_some() && url.is_none()) {
             hosts.add(self.host.clone())?;

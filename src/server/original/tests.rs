@@ -2,10 +2,11 @@ use http::HeaderName;
 use proptest::prelude::*;
 
 use super::*;
+use crate::server::intake::Hosts;
 
 fn intake() -> Intake {
     Intake {
-        hosts: Vec::new(),
+        hosts: Hosts::default(),
         methods: vec![Method::GET, Method::POST, Method::DELETE],
     }
 }
@@ -23,6 +24,7 @@ fn headers(said: &[(&str, &str)]) -> HeaderMap {
 fn read(method: &str, below: &str, said: &[(&str, &str)]) -> Result<String, BadRequest> {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     let own = intake()
+        .hosts
         .host_of(HeaderValue::from_static("own:80"))
         .unwrap();
     let headers = headers(said);
@@ -158,10 +160,12 @@ fn what_is_said_must_be_of_its_kind() {
 #[test]
 fn only_hosts_of_ours_are_asked_about() {
     let intake = Intake {
-        hosts: vec!["app.example.org".to_owned()],
+        hosts: Hosts::new(vec!["app.example.org".to_owned()]),
         ..intake()
     };
-    let own = intake.host_of(HeaderValue::from_static("app.example.org"));
+    let own = intake
+        .hosts
+        .host_of(HeaderValue::from_static("app.example.org"));
     let headers = headers(&[
         TRAEFIK[0],
         TRAEFIK[2],
