@@ -8,9 +8,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::client::{Ask, Connection, DEADLINE};
-use crate::door::Door;
 use crate::harness::TestApp;
 use crate::scripted::{Held, in_front_of};
+use crate::sockets::Sockets;
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -110,7 +110,7 @@ async fn a_drain_lets_load_balancers_go_before_the_door_is_closed() {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("connection"), Some("close"));
     }
-    let door = Door::at(app.address);
+    let door = Sockets::at(app.address);
     app.running().lifecycle().advance(Phase::Closing);
     door.closes().await;
     app.stop().await;
@@ -129,7 +129,7 @@ async fn what_is_in_flight_finishes_after_the_door_is_closed() {
         .write(b"GET /slow HTTP/1.1\r\nHost: app\r\n\r\n")
         .await;
     upstream.came().await;
-    let door = Door::at(app.address);
+    let door = Sockets::at(app.address);
     app.running().stop();
     door.closes().await;
     assert_eq!(app.admin_get("/readyz").await.status, 503);

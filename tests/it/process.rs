@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::actors::Actor;
 use crate::client::{Ask, Connection, DEADLINE, begun};
-use crate::door::Door;
 use crate::harness::{TestApp, until};
 use crate::program::{PASSWORD, Program, Server};
 use crate::scripted::{Held, Refusing, in_front_of};
+use crate::sockets::Sockets;
 
 /// How `/open` is answered to a stranger.
 async fn open(server: &Server) -> u16 {
@@ -191,7 +191,7 @@ async fn a_signal_to_stop_lets_the_request_in_flight_finish() {
     let mut connection = Connection::open(address).await;
     connection.write(&ask.bytes("a")).await;
     held.came().await;
-    let door = Door::at(address);
+    let door = Sockets::at(address);
     server.signal("TERM");
     door.closes().await;
     held.answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nheld\n");

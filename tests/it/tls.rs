@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::client::{Connection, DEADLINE};
-use crate::door::Door;
 use crate::h2::Client;
 use crate::harness::{TestApp, until};
 use crate::scripted::{Held, in_front_of};
 use crate::site::{Authority, Site, ask, shake, shown};
+use crate::sockets::Sockets;
 
 #[tokio::test]
 async fn both_versions_are_spoken_over_tls_and_the_application_is_told_https() {
@@ -393,7 +393,7 @@ async fn the_redirect_listener_sends_everybody_to_https_and_nowhere_else() {
     let told = redirected(&app, "a@evil").await;
     assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
     assert_eq!(app.upstream.count(), 0);
-    let door = Door::at(to);
+    let door = Sockets::at(to);
     app.stop().await;
     door.closes().await;
 }

@@ -10,12 +10,12 @@ use crate::harness::until;
 
 /// The sockets that listen at an address, one for each worker.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Sockets {
     /// Their numbers in the kernel, which no other socket gets.
     inodes: Vec<String>,
 }
 
-impl Door {
+impl Sockets {
     /// The sockets that listen there.
     pub(crate) fn at(address: SocketAddr) -> Self {
         let end = format!(":{:04X}", address.port());
