@@ -383,6 +383,7 @@ pub(crate) async fn raw(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     connection.rest().await
 }
 
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+/// Where a part of a text begins.
+pub(crate) fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
 }

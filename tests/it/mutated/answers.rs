@@ -1,6 +1,8 @@
 //! What came back, read strictly. The end may be missing, because a client that has gone is not answered to
 //! the end; everything before it must be in order.
 
+use crate::client::find;
+
 /// The statuses of the answers that are whole; or what is wrong.
 pub(super) fn statuses(mut rest: &[u8]) -> Result<Vec<u16>, String> {
     let mut statuses = Vec::new();
@@ -94,8 +96,4 @@ fn chunks(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
             return Ok(Some(at));
         }
     }
-}
-
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
 }

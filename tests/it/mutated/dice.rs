@@ -1,26 +1,20 @@
 //! Chance that can be repeated: the same seed, the same bytes.
 
-/// A generator (splitmix64).
+use sidegate::types::random::SeededRandom;
+
+/// What is cast to choose.
 #[derive(Debug)]
-pub(super) struct Dice(u64);
+pub(super) struct Dice(SeededRandom);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Self(SeededRandom::new(seed))
     }
 
     /// A number below this one, which is not zero.
     pub(super) fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("a size");
-        usize::try_from(self.next() % end).expect("a size")
+        usize::try_from(self.0.next() % end).expect("a size")
     }
 
     /// True once in so many times.

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::message::{Content, Told, chunked, line, pieces, read_lines, to_lines, to_map};
 use super::table::Exchange;
-use crate::client::DEADLINE;
+use crate::client::{DEADLINE, find};
 use crate::served::Fed;
 
 /// The name that every client asks for.
@@ -231,8 +231,4 @@ impl Told {
         }
         told
     }
-}
-
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
 }

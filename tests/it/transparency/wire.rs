@@ -10,7 +10,7 @@ use sidegate::types::random::SeededRandom;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::client::{Ask, Connection};
+use crate::client::{Ask, Connection, find};
 use crate::harness::TestApp;
 use crate::scripted::{head, in_front_of, serve};
 
@@ -109,10 +109,6 @@ fn chunks(mut rest: &[u8]) -> (Vec<u8>, Vec<(String, Vec<u8>)>) {
         body.extend_from_slice(&rest[..size]);
         rest = &rest[size + 2..];
     }
-}
-
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
 }
 
 /// An application that keeps the request as it came and plays one answer, then closes.
