@@ -25,7 +25,10 @@ struct Parts;
 impl App for Parts {
     fn serve(&self, config: Config, loader: Loader) -> Result<(), Failure> {
         let reread = move || loader.load().map_err(|problems| problems.to_string());
-        app::serve(config, Arc::new(reread)).map_err(|error| Failure(error.to_string()))
+        app::serve(config, Arc::new(reread)).map_err(|error| match error {
+            Some(error) => Failure(error.to_string()),
+            None => Failure::reported(),
+        })
     }
 
     fn demo(&self) -> Result<(), Failure> {
@@ -38,7 +41,7 @@ impl App for Parts {
             };
             config::load(&sources).map_err(|problems| problems.to_string())
         };
-        app::demo::run(&mut std::io::stdout(), &configure).map_err(Failure)
+        app::demo::run(std::io::stdout(), &configure).map_err(Failure)
     }
 
     fn execute_offline(&self, config: Config, request: Request) -> Result<Reply, OfflineError> {

@@ -133,6 +133,35 @@ fn every_defence_names_tests_that_exist() {
 }
 
 #[test]
+fn every_entry_about_reliability_names_tests_that_exist() {
+    let document = read("docs/reliability.md");
+    let functions = test_functions();
+    let table = document.split("## Every entry and its test").nth(1);
+    let table = table.expect("the table").split("\n## ").next();
+    let mut wrong = Vec::new();
+    let mut rows = 0;
+    for line in table.unwrap_or_default().lines().skip(1) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [entry, _, tests] = cells.as_slice() else {
+            continue;
+        };
+        if *entry == "entry" {
+            continue;
+        }
+        rows += 1;
+        for name in tests.split('`').skip(1).step_by(2) {
+            if !functions.contains(name) && !root().join(name).exists() {
+                wrong.push(format!(
+                    "{entry} names `{name}`, which is nowhere in the tree"
+                ));
+            }
+        }
+    }
+    assert!(rows > 0, "no rows");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn every_decision_is_linked_short_and_complete() {
     let index = read("docs/decisions/README.md");
     let mut pages = 0;

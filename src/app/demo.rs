@@ -16,14 +16,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
 
 use crate::app::build::Surroundings;
 use crate::app::error::StartError;
-use crate::app::running;
+use crate::app::running::{self, Hosting};
 use crate::config::Config;
 use crate::server::signals::Signals;
 use crate::server::tasks;
 use crate::service::SignupRequest;
+use crate::telemetry::logging;
 use crate::types::login::LoginName;
 use crate::types::random::Random;
 use crate::types::role::{Role, Roles};
@@ -35,7 +37,7 @@ const MAX_ECHO: usize = 64 * 1024;
 /// Runs the demonstration until it is interrupted. `configure` turns a configuration's text into a
 /// configuration.
 pub fn run(
-    out: &mut dyn Write,
+    out: impl Write + Send + 'static,
     configure: &dyn Fn(&str) -> Result<Config, String>,
 ) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -52,9 +54,14 @@ pub fn run(
     let admin = free(9180).map_err(|error| error.to_string())?;
     let text = configuration(listen, admin, application.address, &home);
     let config = configure(&text)?;
+    let log = logging::start(&config.log).map_err(|error| error.to_string())?;
     let random = Arc::clone(&surroundings.random);
     let never = Arc::new(|| Err("the demonstration has no file to reload".to_owned()));
-    let started = running::start(config, surroundings, never);
+    let hosting = Hosting {
+        log: log.clone(),
+        ..Hosting::default()
+    };
+    let started = running::start_on(config, surroundings, hosting, never);
     let running = started.map_err(|error: StartError| error.to_string())?;
     let (ann, root) = (password(&*random), password(&*random));
     runtime.block_on(async {
@@ -67,15 +74,35 @@ pub fn run(
         Ok::<_, String>(())
     })?;
     let words = explain(listen, admin, &ann, &root);
-    out.write_all(words.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|e| e.to_string())?;
-    runtime.block_on(async {
+    let shown = runtime.block_on(async {
         tasks::spawn(application.serve());
+        tokio::select! {
+            shown = show_words(out, words) => shown?,
+            _ = signals.next() => return Ok(()),
+        }
         signals.next().await;
+        Ok(())
     });
     running.stop_now();
-    running.wait().map_err(|error| error.to_string())
+    let ended = running.wait().map_err(|error| error.to_string());
+    log.finish();
+    shown
+        .map_err(|error: io::Error| error.to_string())
+        .and(ended)
+}
+
+/// Prints, on a thread that may wait alone when nobody reads.
+async fn show_words(mut out: impl Write + Send + 'static, words: String) -> io::Result<()> {
+    let (told, shown) = oneshot::channel();
+    let print = move || {
+        let printed = out.write_all(words.as_bytes()).and_then(|()| out.flush());
+        // Nobody waits any more when the demonstration has ended.
+        drop(told.send(printed));
+    };
+    std::thread::Builder::new()
+        .name("demo".to_owned())
+        .spawn(print)?;
+    shown.await.unwrap_or(Ok(()))
 }
 
 fn configuration(

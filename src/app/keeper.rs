@@ -36,8 +36,8 @@ use crate::server::redirect;
 use crate::service::upkeep::{self, Queues, Upkeep};
 use crate::service::{Current, Service};
 use crate::store::Lifecycle as _;
-use crate::telemetry::logging::Level;
-use crate::telemetry::metrics::{Metrics, Reloads};
+use crate::telemetry::logging::Log;
+use crate::telemetry::metrics::{LostLines, Metrics, Reloads};
 
 /// How often the store is asked whether it can still commit.
 const STORE_CHECK: Duration = Duration::from_secs(2);
@@ -68,7 +68,7 @@ impl Keeper {
         shared: Shared,
         sockets: Sockets,
         lifecycle: Lifecycle,
-        level: Level,
+        log: Log,
         reread: Reread,
     ) -> Result<Self, StartError> {
         let config = &shared.config;
@@ -82,7 +82,11 @@ impl Keeper {
         }
         let upkeep = Arc::new(Upkeep::default());
         let door = shared.door.as_ref();
-        let readings = readings(&shared.service, &upkeep, writer.as_ref(), door, &outward);
+        let readings = readings(&shared.service, &upkeep, door, &outward);
+        let mut lost = LostLines::default().with("process", log.dropped());
+        if let Some(writer) = &writer {
+            lost = lost.with("access", writer.lost());
+        }
         let events = Arc::clone(&shared.events);
         let counts = Arc::new(Reloads::default());
         let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
@@ -95,7 +99,8 @@ impl Keeper {
                 events,
                 Arc::clone(&counts),
                 readings,
-            ),
+            )
+            .with_lost_lines(lost),
         });
         let reloaded = Arc::new(Notify::new());
         let reload = Reload::new(Inner {
@@ -112,8 +117,8 @@ impl Keeper {
             reloaded: Arc::clone(&reloaded),
             workers: started.pipelines,
             counts,
-            level,
-            log: writer.as_ref().map(Writer::reopen).unwrap_or_default(),
+            access_log: writer.as_ref().map(Writer::reopen).unwrap_or_default(),
+            log,
             lock: Mutex::new(()),
         });
         let operator = Arc::new(Operator {

@@ -1,10 +1,8 @@
 //! The numbers on the metrics page that other parts keep.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::app::watch::Outward;
-use crate::server::outbox::Writer;
 use crate::service::Current;
 use crate::service::upkeep::Upkeep;
 use crate::store::Lifecycle as _;
@@ -15,7 +13,6 @@ use crate::tls::Door;
 pub(super) fn readings(
     current: &Arc<Current>,
     upkeep: &Arc<Upkeep>,
-    writer: Option<&Writer>,
     door: Option<&Arc<Door>>,
     outward: &Arc<Outward>,
 ) -> Vec<Reading> {
@@ -91,15 +88,6 @@ pub(super) fn readings(
             read: Box::new(move || upkeep.swept()),
         },
     ];
-    if let Some(writer) = writer {
-        let lost = writer.lost();
-        readings.push(Reading {
-            name: "access_log_lost_lines",
-            help: "Access-log lines that could not be written",
-            kind: Kind::Counter,
-            read: Box::new(move || lost.load(Ordering::Relaxed)),
-        });
-    }
     readings.push(unusable(door, outward));
     readings.extend(door.map(turned_away));
     readings

@@ -30,7 +30,7 @@ use crate::server::pipeline::Pipeline;
 use crate::server::redirect::Target;
 use crate::server::worker::Exchangeable;
 use crate::service::{Current, Service};
-use crate::telemetry::logging::Level;
+use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Reloads;
 use crate::tls::{Door, Setup};
 use crate::tokens::keys::Keys;
@@ -65,9 +65,9 @@ pub(super) struct Inner {
     /// must not outlive the workers.
     pub(super) workers: Vec<Weak<Exchangeable>>,
     pub(super) counts: Arc<Reloads>,
-    pub(super) level: Level,
+    pub(super) log: Log,
     /// The access log's file, which may have been moved away.
-    pub(super) log: Reopen,
+    pub(super) access_log: Reopen,
     /// One at a time.
     pub(super) lock: Mutex<()>,
 }
@@ -200,8 +200,8 @@ impl Inner {
         for danger in &config.dangers {
             tracing::warn!("{danger} is on: it weakens security");
         }
-        self.level.set(&config.log);
-        self.log.ask();
+        self.log.set(&config.log);
+        self.access_log.ask();
         self.redirect.store(Arc::new(redirect_target(&config)));
         let server = &config.server;
         (self.doorman).admit_at_most(server.max_connections, server.max_connections_per_address);

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::server::inherited::Inherited;
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::service::{Current, Service};
-use crate::telemetry::logging::Level;
+use crate::telemetry::logging::Log;
 use crate::tokens::keys::Keys;
 
 /// A process's Sidegate, or one of several in a test.
@@ -43,8 +43,8 @@ pub fn start(
 pub(super) struct Hosting {
     /// The sockets that were handed over.
     pub(super) inherited: Inherited,
-    /// The switch of the process log.
-    pub(super) level: Level,
+    /// The process log.
+    pub(super) log: Log,
 }
 
 /// The same in a process of its own. Sockets that were handed over take the place of the configured.
@@ -68,7 +68,7 @@ pub(super) fn start_on(
     let (address, admin) = (sockets.public.address(), sockets.admin_address());
     let redirect = sockets.redirect_address();
     let lifecycle = Lifecycle::new();
-    let keeper = Keeper::start(shared, sockets, lifecycle.clone(), hosting.level, reread)?;
+    let keeper = Keeper::start(shared, sockets, lifecycle.clone(), hosting.log, reread)?;
     let reload = keeper.reload();
     lifecycle.advance(Phase::Serving);
     let keeper = std::thread::Builder::new()

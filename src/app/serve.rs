@@ -13,10 +13,24 @@ use crate::config::Config;
 use crate::server::inherited::Inherited;
 use crate::server::manager;
 use crate::server::signals::{Asked, Signals};
-use crate::telemetry::logging;
+use crate::telemetry::logging::{self, Log};
 
-/// Serves until a signal ends the process in order. Returns after everything is flushed.
-pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
+/// Serves until a signal ends the process in order. Returns after everything is flushed. An error that
+/// the process log has taken is `None`: behind its lines, and without waiting for them for long.
+pub fn serve(config: Config, reread: Reread) -> Result<(), Option<StartError>> {
+    let log = logging::start(&config.log).map_err(|error| Some(StartError::System(error)))?;
+    let outcome = serve_logging(config, reread, log.clone());
+    match outcome {
+        Ok(()) => {
+            log.finish();
+            Ok(())
+        }
+        Err(error) if log.last_words(&format!("sidegate: {error}")) => Err(None),
+        Err(error) => Err(Some(error)),
+    }
+}
+
+fn serve_logging(config: Config, reread: Reread, log: Log) -> Result<(), StartError> {
     // While there is one thread: the environment is changed.
     let inherited = Inherited::take();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -28,7 +42,6 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     let entered = runtime.enter();
     let mut signals = Signals::install().map_err(StartError::System)?;
     drop(entered);
-    let level = logging::start(&config.log);
     descriptors::raise(config.server.max_connections);
     for danger in &config.dangers {
         tracing::warn!("{danger} is on: it weakens security");
@@ -43,7 +56,7 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     let rules = config.policy.rules.len();
     let hosting = Hosting {
         inherited: inherited?,
-        level,
+        log,
     };
     let Some(running) = begin(&runtime, &mut signals, config, hosting, reread)? else {
         tracing::info!("asked to stop before the start was complete");

@@ -50,6 +50,13 @@ pub trait App {
 #[error("{0}")]
 pub struct Failure(pub String);
 
+impl Failure {
+    /// A failure whose words are in the process log already.
+    pub fn reported() -> Self {
+        Self(String::new())
+    }
+}
+
 /// Why a request could not be carried out without a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OfflineError {
@@ -127,7 +134,9 @@ pub fn run(
     match dispatch(args.command, loader, app, surroundings) {
         Ok(()) => DONE,
         Err(Trouble::Failed(message)) => {
-            tell(surroundings.err, &format!("sidegate: {message}"));
+            if !message.is_empty() {
+                tell(surroundings.err, &format!("sidegate: {message}"));
+            }
             FAILED
         }
         Err(Trouble::Config(problems)) => {

@@ -4,14 +4,17 @@
 //! which are counted, and not requests. A file can be opened again by its name while it is written, for
 //! whoever moves old lines out of the way.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 
 use crate::server::settings::AccessLogTarget;
+use crate::telemetry::logging::LAST_WAIT;
+use crate::telemetry::sink::Sink;
 
 /// How many buffers may wait for the writer.
 const QUEUE: usize = 256;
@@ -26,7 +29,8 @@ pub struct Outbox {
 /// The writing thread. Dropping all outboxes ends it after the last buffer.
 #[derive(Debug)]
 pub struct Writer {
-    thread: JoinHandle<()>,
+    /// Disconnected when the thread has ended.
+    end: Receiver<()>,
     lost: Arc<AtomicU64>,
     reopen: Reopen,
 }
@@ -46,74 +50,116 @@ impl Reopen {
     }
 }
 
-type Sink = Box<dyn Write + Send>;
+/// Opens the target; what it returns is written to.
+type Open = Box<dyn FnMut() -> io::Result<Target> + Send>;
+
+type Target = Box<dyn Write + Send>;
 
 /// Opens the target and starts its writer.
+///
+/// # Errors
+/// When the target cannot be opened. A pipe with a name (FIFO) is opened by the writer, since that
+/// waits for a reader.
 pub fn start(target: &AccessLogTarget) -> io::Result<(Outbox, Writer)> {
-    let target = target.clone();
-    start_with(move || {
-        Ok(match &target {
-            AccessLogTarget::Stdout => Box::new(io::stdout()),
-            AccessLogTarget::File(path) => {
-                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
-            }
-        })
-    })
+    match target.clone() {
+        AccessLogTarget::Stdout => {
+            // A descriptor of our own: whoever else prints does not wait for this thread.
+            let open = || io::stdout().as_fd().try_clone_to_owned().map(File::from);
+            let first = open()?;
+            let open: Open = Box::new(move || Ok(Box::new(open()?)));
+            start_with(Some(Box::new(first)), open)
+        }
+        AccessLogTarget::File(path) => {
+            let is_fifo = fs::metadata(&path).is_ok_and(|found| found.file_type().is_fifo());
+            let open = move || {
+                let mut options = OpenOptions::new();
+                options.create(true).append(true).mode(0o600).open(&path)
+            };
+            let first: Option<Target> = if is_fifo {
+                None
+            } else {
+                Some(Box::new(open()?))
+            };
+            start_with(first, Box::new(move || Ok(Box::new(open()?))))
+        }
+    }
 }
 
-fn start_with(
-    mut open: impl FnMut() -> io::Result<Sink> + Send + 'static,
-) -> io::Result<(Outbox, Writer)> {
+fn start_with(first: Option<Target>, open: Open) -> io::Result<(Outbox, Writer)> {
     let (sender, receiver) = sync_channel(QUEUE);
     let lost = Arc::new(AtomicU64::new(0));
     let reopen = Reopen::default();
-    let sink = open()?;
-    let thread = std::thread::Builder::new()
+    let (ended, end) = sync_channel::<()>(0);
+    let output = Output {
+        sink: first.map(Sink::new),
+        open,
+        reopen: reopen.clone(),
+        lost: Arc::clone(&lost),
+    };
+    std::thread::Builder::new()
         .name("access-log".to_owned())
-        .spawn({
-            let (lost, reopen) = (Arc::clone(&lost), reopen.clone());
-            move || write_all(&receiver, sink, &lost, &reopen, open)
+        .spawn(move || {
+            output.write_all(&receiver);
+            drop(ended);
         })?;
     Ok((
         Outbox {
             buffers: sender,
             lost: Arc::clone(&lost),
         },
-        Writer {
-            thread,
-            lost,
-            reopen,
-        },
+        Writer { end, lost, reopen },
     ))
 }
 
-fn write_all(
-    buffers: &Receiver<Vec<u8>>,
-    mut sink: Sink,
-    lost: &AtomicU64,
-    reopen: &Reopen,
-    mut open: impl FnMut() -> io::Result<Sink>,
-) {
-    let mut complained = false;
-    while let Ok(buffer) = buffers.recv() {
-        if reopen.is_asked() {
-            match open() {
-                Ok(fresh) => sink = fresh,
+/// What the writing thread has.
+struct Output {
+    sink: Option<Sink<Target>>,
+    open: Open,
+    reopen: Reopen,
+    lost: Arc<AtomicU64>,
+}
+
+impl Output {
+    fn write_all(mut self, buffers: &Receiver<Vec<u8>>) {
+        let mut reported = 0;
+        let mut is_broken = false;
+        while let Ok(buffer) = buffers.recv() {
+            match self.write(&buffer) {
+                Ok(()) => {
+                    is_broken = false;
+                    let lost = self.lost.load(Ordering::Relaxed);
+                    if lost > reported {
+                        let lines = lost - reported;
+                        tracing::warn!(lines, "access-log lines were dropped");
+                        reported = lost;
+                    }
+                }
                 Err(error) => {
-                    tracing::error!(%error, "the access log cannot be opened again; it goes on as before");
+                    self.lost.fetch_add(lines(&buffer), Ordering::Relaxed);
+                    if !is_broken {
+                        tracing::error!(%error, "the access log cannot be written; lines are lost");
+                        is_broken = true;
+                    }
                 }
             }
         }
-        match sink.write_all(&buffer).and_then(|()| sink.flush()) {
-            Ok(()) => complained = false,
-            Err(error) => {
-                lost.fetch_add(lines(&buffer), Ordering::Relaxed);
-                if !complained {
-                    tracing::error!(%error, "the access log cannot be written; lines are lost");
-                    complained = true;
+    }
+
+    fn write(&mut self, buffer: &[u8]) -> io::Result<()> {
+        let sink = match &mut self.sink {
+            Some(sink) if !self.reopen.is_asked() => sink,
+            Some(sink) => {
+                match (self.open)() {
+                    Ok(fresh) => *sink = Sink::new(fresh),
+                    Err(error) => {
+                        tracing::error!(%error, "the access log cannot be opened again; it goes on as before");
+                    }
                 }
+                sink
             }
-        }
+            None => self.sink.insert(Sink::new((self.open)()?)),
+        };
+        sink.write_lines(buffer)
     }
 }
 
@@ -147,16 +193,19 @@ impl Writer {
         self.reopen.clone()
     }
 
-    /// Waits until everything handed over is written. All outboxes must be gone.
+    /// Waits until everything handed over is written, for a second at most: nobody may be reading.
+    /// All outboxes must be gone.
     pub fn finish(self) {
-        if self.thread.join().is_err() {
-            tracing::error!("the access log's writer panicked");
+        if self.end.recv_timeout(LAST_WAIT) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the access log is not read; its last lines are lost");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -169,7 +218,7 @@ mod tests {
         }
         drop(outbox);
         writer.finish();
-        let text = std::fs::read_to_string(file.path()).unwrap();
+        let text = fs::read_to_string(file.path()).unwrap();
         assert_eq!(text.lines().count(), 100);
         assert!(text.ends_with("line 99\n"));
     }
@@ -187,15 +236,44 @@ mod tests {
             }
         }
         let (release, held) = sync_channel(0);
-        let mut stuck = Some(Stuck(held));
-        let open = move || Ok::<Sink, _>(Box::new(stuck.take().unwrap()));
-        let (outbox, writer) = start_with(open).unwrap();
+        let open: Open = Box::new(|| Err(io::ErrorKind::NotFound.into()));
+        let (outbox, writer) = start_with(Some(Box::new(Stuck(held))), open).unwrap();
         for _ in 0..QUEUE + 10 {
             outbox.send(b"x\n".to_vec());
         }
         assert!(outbox.lost.load(Ordering::Relaxed) >= 9);
+        drop(outbox);
+        // Ends although nothing was taken yet.
+        writer.finish();
         drop(release);
+    }
+
+    #[test]
+    fn a_named_pipe_without_a_reader_keeps_neither_the_start_nor_the_end_waiting() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("access");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let (outbox, writer) = start(&AccessLogTarget::File(path.clone())).unwrap();
+        for _ in 0..QUEUE + 10 {
+            outbox.send(b"x\n".to_vec());
+        }
+        assert!(outbox.lost.load(Ordering::Relaxed) >= 9);
         drop(outbox);
         writer.finish();
+        // A late reader still gets what waited.
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.len() >= QUEUE, "{}", text.len());
+    }
+
+    #[test]
+    fn a_log_file_is_for_its_owner_only() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("access.log");
+        let (outbox, writer) = start(&AccessLogTarget::File(path.clone())).unwrap();
+        drop(outbox);
+        writer.finish();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -6,16 +6,24 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
+use sidegate::telemetry::logging::{self, Log};
+use sidegate::telemetry::settings::Settings;
+use sidegate::telemetry::sink::Sink;
+use tracing::level_filters::LevelFilter;
 
 use crate::client::{Answer, Ask};
 use crate::harness::{PASSWORD, TestApp};
 
 /// A log in memory.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+struct Kept {
+    log: Log,
+    text: Text,
+}
 
-impl Write for Kept {
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Text {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -26,30 +34,23 @@ impl Write for Kept {
     }
 }
 
-impl<'a> MakeWriter<'a> for Kept {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 impl Kept {
     /// Keeps what all threads of this process say from now on. Other tests of the process talk into
     /// it too, which only makes the search harder to pass.
     fn start() -> Self {
-        let kept = Self::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(kept.clone())
-            .finish();
-        tracing::subscriber::set_global_default(subscriber).expect("the only one who listens");
-        kept
+        let text = Text::default();
+        let settings = Settings {
+            level: LevelFilter::TRACE,
+            json: false,
+        };
+        let started = logging::start_into(&settings, Sink::new(text.clone()));
+        let log = started.expect("the only log of this process");
+        Self { log, text }
     }
 
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+        self.log.finish();
+        String::from_utf8_lossy(&self.text.0.lock().unwrap()).into_owned()
     }
 }
 

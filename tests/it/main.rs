@@ -35,6 +35,7 @@ mod listening;
 mod live;
 mod live_h2;
 mod login;
+mod logs;
 mod mutated;
 mod operator;
 mod policy;

@@ -214,7 +214,8 @@ access = false
         watched(command.spawn().expect("a process"))
     }
 
-    fn command(&self) -> Command {
+    /// A command of the program, to be started by the test.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(BINARY);
         command.arg("--config").arg(self.config());
         command.current_dir(self.home.path()).env_clear();
@@ -246,6 +247,16 @@ fn watched(mut child: Child) -> Server {
     }
 }
 
+/// Where it serves, when this line of a log says so, in either format.
+fn serving_at(line: &str) -> Option<String> {
+    if line.contains("\"message\":\"serving\"") {
+        let line: Value = serde_json::from_str(line).expect("a line of JSON");
+        return line["listen"].as_str().map(str::to_owned);
+    }
+    let (_, fields) = line.split_once(": serving listen=")?;
+    fields.split(' ').next().map(str::to_owned)
+}
+
 /// A server that runs. It is killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -261,10 +272,13 @@ impl Server {
 
     /// Waits until it serves, and learns where.
     pub(crate) async fn serving(&mut self) {
-        let line = self.said("\"message\":\"serving\"").await;
-        let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+        let listen = until(|| {
+            let log = self.log.lock().expect("the log");
+            log.lines().find_map(serving_at)
+        })
+        .await;
         // On a Unix socket there is no address.
-        if let Ok(address) = line["listen"].as_str().expect("an address").parse() {
+        if let Ok(address) = listen.parse() {
             self.address = address;
         }
     }

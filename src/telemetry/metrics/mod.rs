@@ -4,6 +4,7 @@
 //! summed when somebody asks: the hot path shares no cache line. Rare events share one table.
 
 mod dropped;
+mod lost;
 mod page;
 mod reloads;
 
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use dropped::Dropped;
+pub use lost::LostLines;
 pub use page::{Kind, Metrics, Reading};
 pub use reloads::Reloads;
 

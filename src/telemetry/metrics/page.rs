@@ -12,8 +12,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::telemetry::metrics::{
-    BUCKETS, Dropped, Event, Events, Histogram, PoolNumber, Reloads, RouteClass, STATUSES,
-    WorkerMetrics,
+    BUCKETS, Dropped, Event, Events, Histogram, LostLines, PoolNumber, Reloads, RouteClass,
+    STATUSES, WorkerMetrics,
 };
 
 /// A number somebody else keeps, read when the page is asked for.
@@ -69,6 +69,13 @@ impl Metrics {
             readings,
         }));
         Self { registry }
+    }
+
+    /// The same page with the counters of lost log lines.
+    #[must_use]
+    pub fn with_lost_lines(mut self, lost: LostLines) -> Self {
+        self.registry.register_collector(Box::new(lost));
+        self
     }
 
     /// The page.
