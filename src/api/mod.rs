@@ -18,7 +18,7 @@ use http_body_util::Full;
 
 use crate::api::settings::Delivery;
 use crate::api::wire::cors::Cors;
-use crate::guard::{Guard, Identity, extract};
+use crate::guard::{Guard, Identity, Notice, extract};
 use crate::service::{Caller, Grant, Service};
 use crate::tokens::jwks::jwks;
 use crate::tokens::keys::Keys;
@@ -54,6 +54,7 @@ pub struct Api {
     service: Arc<Service>,
     keys: Arc<Keys>,
     settings: Settings,
+    notice: Arc<Notice>,
 }
 
 impl Api {
@@ -63,7 +64,13 @@ impl Api {
             service,
             keys,
             settings,
+            notice: Arc::default(),
         }
+    }
+
+    /// What operators are told once, for the guards to share.
+    pub fn notice(&self) -> &Arc<Notice> {
+        &self.notice
     }
 
     /// The mount a path belongs to, and the rest of the path. A prefix ends at a segment border.
@@ -114,15 +121,28 @@ impl Api {
         &self.service
     }
 
-    /// The refresh token of a browser that can be refreshed on the way through: it travels in a
-    /// cookie, and so does the access token, which no program's `Authorization` stands in for.
-    pub fn renewable(&self, headers: &HeaderMap) -> Option<SecretText> {
+    /// The refresh tokens of a browser that can be refreshed on the way through, one for each copy of
+    /// the cookie: it travels in a cookie, and so does the access token, which no program's
+    /// `Authorization` stands in for.
+    pub fn renewable(&self, headers: &HeaderMap) -> Vec<SecretText> {
         let in_cookies = |mount: &Mount| mount.delivery == Delivery::Cookies;
         if headers.contains_key(AUTHORIZATION) || !self.settings.mounts.iter().any(in_cookies) {
-            return None;
+            return Vec::new();
         }
-        let token = extract::cookie(headers, &self.settings.cookies.refresh).ok()??;
-        Some(SecretText::new(token))
+        self.refresh_cookies(headers)
+    }
+
+    /// The copies of the refresh cookie.
+    fn refresh_cookies(&self, headers: &HeaderMap) -> Vec<SecretText> {
+        let name = &self.settings.cookies.refresh;
+        let Ok(copies) = extract::copies(headers, name) else {
+            self.notice.several_copies(name);
+            return Vec::new();
+        };
+        if copies.are_several() {
+            self.notice.several_copies(name);
+        }
+        copies.texts()
     }
 
     /// Puts fresh tokens into the cookies of an answer.

@@ -76,3 +76,25 @@ pub struct Cookies {
     /// `Domain`, when not host-only.
     pub domain: Option<String>,
 }
+
+/// Browsers take a cookie of such a name from its own host only (RFC 6265bis, 4.1.3.2).
+pub const HOST_PREFIX: &str = "__Host-";
+
+impl Cookies {
+    /// Every name that a cookie of ours has, or had under another configuration: none of them is the
+    /// application's business.
+    pub fn names(&self) -> Vec<String> {
+        let names = [&self.access, &self.refresh, &self.device];
+        names
+            .into_iter()
+            .flat_map(|name| [name.clone(), other_name(name)])
+            .collect()
+    }
+}
+
+/// What a cookie of ours is called where the origin is https and this one's is not, or the other way
+/// round.
+pub fn other_name(name: &str) -> String {
+    name.strip_prefix(HOST_PREFIX)
+        .map_or_else(|| format!("{HOST_PREFIX}{name}"), str::to_owned)
+}

@@ -137,7 +137,7 @@ impl<'a> Common<'a> {
             Arc::clone(&self.rules),
             self.random,
         )?;
-        Ok(guard)
+        Ok(guard.sharing(self.api.notice()))
     }
 
     /// The proxy's settings; which header names are ours to set, the guard knows.

@@ -459,8 +459,11 @@ fn cookies_follow_the_public_url() {
         secure.proxy.cookies,
         [
             "__Host-sidegate_access",
+            "sidegate_access",
             "__Host-sidegate_refresh",
-            "__Host-sidegate_device"
+            "sidegate_refresh",
+            "__Host-sidegate_device",
+            "sidegate_device"
         ]
     );
     let shared = good(

@@ -57,6 +57,21 @@ impl Denial {
         }
     }
 
+    /// Of the refusals of two copies of a token, the one that is told: where a refresh helps, that
+    /// comes first.
+    pub(super) fn or_better(self, other: Self) -> Self {
+        let worth = |denial: Self| match denial.reason {
+            Reason::Expired | Reason::Stale => 2,
+            Reason::Ended => 1,
+            _ => 0,
+        };
+        if worth(other) > worth(self) {
+            other
+        } else {
+            self
+        }
+    }
+
     /// What stands in the way.
     pub const fn reason(self) -> Reason {
         self.reason
@@ -112,6 +127,7 @@ impl From<BadCredential> for Denial {
             BadCredential::Two => (Reason::TwoCredentials, "two_credentials"),
             BadCredential::Authorization => (Reason::Invalid, "authorization"),
             BadCredential::Cookie => (Reason::Invalid, "cookie"),
+            BadCredential::Copies => (Reason::Invalid, "cookie_copies"),
             BadCredential::TooMany => (Reason::Invalid, "cookie_limit"),
         };
         Self { reason, detail }

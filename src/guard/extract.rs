@@ -1,30 +1,101 @@
-//! Where a token may be: in `Authorization: Bearer`, or in our access cookie. Exactly one, or twice
-//! the same.
+//! Where a token may be: in `Authorization: Bearer`, or in our access cookie, of which a browser may
+//! hold several copies.
 //!
-//! Whatever looks like ours and is not sound refuses the request; nothing is repaired. Another
-//! scheme than Bearer is not ours: the request counts as one without that header.
+//! Whatever looks like ours and is not sound is never repaired. Another scheme than Bearer is not ours:
+//! the request counts as one without that header.
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 
-/// The token of a request, not yet looked at; none when there is none.
-pub fn credential<'a>(
-    headers: &'a HeaderMap,
-    cookie: &str,
-) -> Result<Option<&'a [u8]>, BadCredential> {
-    let lines = |name| {
-        headers
-            .get_all(name)
-            .iter()
-            .map(http::HeaderValue::as_bytes)
-    };
-    let shown = bearer(lines(&AUTHORIZATION))?;
-    let kept = our_cookie(lines(&COOKIE), cookie)?;
-    match (shown, kept) {
-        (Some(shown), Some(kept)) if shown != kept => Err(BadCredential::Two),
-        (Some(token), _) | (None, Some(token)) => Ok(Some(token)),
-        (None, None) => Ok(None),
+use crate::types::secret::SecretText;
+
+/// What a request shows, not yet looked at.
+#[derive(Debug)]
+pub struct Shown<'a> {
+    /// The token in `Authorization`.
+    pub bearer: Option<&'a [u8]>,
+    /// The tokens in our cookie.
+    pub copies: Copies<'a>,
+}
+
+impl<'a> Shown<'a> {
+    /// What these headers show, where `cookie` is the name of our cookie.
+    pub fn of(headers: &'a HeaderMap, cookie: &str) -> Result<Self, BadCredential> {
+        Ok(Self {
+            bearer: bearer(lines(headers, &AUTHORIZATION))?,
+            copies: our_cookie(lines(headers, &COOKIE), cookie)?,
+        })
     }
+
+    /// The only token there is; none when there are several, or a damaged one.
+    pub fn only(&self) -> Option<&'a [u8]> {
+        match (self.bearer, self.copies.values()) {
+            _ if self.copies.has_damaged => None,
+            (Some(token), []) => Some(token),
+            (None, [token]) => Some(*token),
+            _ => None,
+        }
+    }
+
+    /// Whether there is no token and nothing that looks like one.
+    pub fn is_empty(&self) -> bool {
+        self.bearer.is_none() && self.copies.is_empty()
+    }
+}
+
+/// The values of one of our cookies. A browser sends several when it was given the cookie for this host
+/// and for a domain above it: after `cookies.domain` was changed, or by a neighbouring host. Only the
+/// cookie's content can tell which of them is ours.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Copies<'a> {
+    found: [&'a [u8]; MAX_COPIES],
+    count: usize,
+    has_damaged: bool,
+}
+
+impl<'a> Copies<'a> {
+    /// The values that a browser could have been given, each once.
+    pub fn values(&self) -> &[&'a [u8]] {
+        self.found.get(..self.count).unwrap_or_default()
+    }
+
+    /// Whether the cookie was sent without a value, or with one that we never set.
+    pub const fn has_damaged(&self) -> bool {
+        self.has_damaged
+    }
+
+    /// Whether the cookie was not sent at all.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0 && !self.has_damaged
+    }
+
+    /// Whether there is more than one, damaged ones counted once.
+    pub const fn are_several(&self) -> bool {
+        self.count + self.has_damaged as usize > 1
+    }
+
+    /// The values as secrets. All of them are ASCII.
+    pub fn texts(&self) -> Vec<SecretText> {
+        let text = |value: &&[u8]| SecretText::new(String::from_utf8_lossy(value).into_owned());
+        self.values().iter().map(text).collect()
+    }
+
+    fn add(&mut self, value: &'a [u8]) -> Result<(), BadCredential> {
+        if !self.values().contains(&value) {
+            let place = self.found.get_mut(self.count);
+            *place.ok_or(BadCredential::Copies)? = value;
+            self.count += 1;
+        }
+        Ok(())
+    }
+}
+
+fn lines<'a>(
+    headers: &'a HeaderMap,
+    name: &http::HeaderName,
+) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    let lines = headers.get_all(name).into_iter();
+    lines.map(http::HeaderValue::as_bytes)
 }
 
 /// The token of the `Authorization` lines: at most one line, scheme in any case, one space or more,
@@ -57,28 +128,23 @@ pub fn bearer<'a>(
 /// Whether a token is shown in `Authorization`, where no browser puts one by itself. Another scheme
 /// does not count: browsers do repeat `Basic` by themselves.
 pub fn shows_bearer(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(AUTHORIZATION).iter();
-    matches!(bearer(lines.map(http::HeaderValue::as_bytes)), Ok(Some(_)))
+    matches!(bearer(lines(headers, &AUTHORIZATION)), Ok(Some(_)))
 }
 
-/// The value of one of our cookies as text; none when it is not sent.
-pub fn cookie(headers: &HeaderMap, name: &str) -> Result<Option<String>, BadCredential> {
-    let lines = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(http::HeaderValue::as_bytes);
-    let value = our_cookie(lines, name)?;
-    Ok(value.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+/// The copies of one of our cookies.
+pub fn copies<'a>(headers: &'a HeaderMap, name: &str) -> Result<Copies<'a>, BadCredential> {
+    our_cookie(lines(headers, &COOKIE), name)
 }
 
-/// The value of our cookie in the `Cookie` lines (RFC 6265bis). Names are compared byte for byte;
-/// quotes mean nothing. A second copy, or one that no browser could have been given, refuses.
+/// The copies of our cookie in the `Cookie` lines (RFC 6265bis). Names are compared byte for byte;
+/// quotes mean nothing. More than [`MAX_COPIES`] different ones refuse: each of them would cost a look
+/// at its signature.
 pub fn our_cookie<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
     name: &str,
-) -> Result<Option<&'a [u8]>, BadCredential> {
+) -> Result<Copies<'a>, BadCredential> {
     let name = name.as_bytes();
-    let mut found = None;
+    let mut copies = Copies::default();
     let (mut bytes, mut pairs) = (0, 0);
     for line in lines {
         bytes += line.len();
@@ -90,27 +156,36 @@ pub fn our_cookie<'a>(
             if pairs > MAX_COOKIES {
                 return Err(BadCredential::TooMany);
             }
-            let Some(value) = ours(trim(pair), name)? else {
-                continue;
-            };
-            if found.replace(value).is_some() {
-                return Err(BadCredential::Cookie);
+            match ours(trim(pair), name) {
+                Pair::Ours(value) => copies.add(value)?,
+                Pair::Damaged => copies.has_damaged = true,
+                Pair::Other => {}
             }
         }
     }
-    Ok(found)
+    Ok(copies)
 }
 
-/// The value of a pair, if it is our cookie.
-fn ours<'a>(pair: &'a [u8], name: &[u8]) -> Result<Option<&'a [u8]>, BadCredential> {
+/// What a pair of a `Cookie` line is.
+enum Pair<'a> {
+    /// Our cookie, with a value that a browser could have been given.
+    Ours(&'a [u8]),
+    /// Our cookie's name with no value, a broken value, or space around it: not as we set it.
+    Damaged,
+    /// Another cookie.
+    Other,
+}
+
+fn ours<'a>(pair: &'a [u8], name: &[u8]) -> Pair<'a> {
     let Some(rest) = pair.strip_prefix(name) else {
-        return Ok(None);
+        return Pair::Other;
     };
     match rest {
-        [b'=', value @ ..] if !value.is_empty() && every(value, is_cookie_octet) => Ok(Some(value)),
-        // Our name with no value, a broken value, or space around it: not as we set it.
-        [] | [b'=' | b' ' | b'\t', ..] => Err(BadCredential::Cookie),
-        _ => Ok(None),
+        [b'=', value @ ..] if !value.is_empty() && every(value, is_cookie_octet) => {
+            Pair::Ours(value)
+        }
+        [] | [b'=' | b' ' | b'\t', ..] => Pair::Damaged,
+        _ => Pair::Other,
     }
 }
 
@@ -138,6 +213,9 @@ pub const MAX_COOKIE_BYTES: usize = 32 * 1024;
 /// The most cookies that are looked at.
 pub const MAX_COOKIES: usize = 180;
 
+/// The most different values of one of our cookies.
+pub const MAX_COPIES: usize = 4;
+
 /// Why no token could be taken from a request that shows one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadCredential {
@@ -147,9 +225,12 @@ pub enum BadCredential {
     /// `Bearer` and no single word after it.
     #[error("the Authorization header is malformed")]
     Authorization,
-    /// Our cookie twice or damaged.
+    /// Our cookie is damaged, and there is no other copy of it.
     #[error("the access cookie is malformed")]
     Cookie,
+    /// More different copies of our cookie than are looked at.
+    #[error("too many copies of one cookie")]
+    Copies,
     /// More cookies than a browser sends.
     #[error("too many cookies")]
     TooMany,
@@ -167,8 +248,16 @@ mod tests {
         bearer(lines.iter().map(|line| line.as_bytes()))
     }
 
-    fn from_cookies<'a>(lines: &[&'a str]) -> Result<Option<&'a [u8]>, BadCredential> {
-        our_cookie(lines.iter().map(|line| line.as_bytes()), NAME)
+    /// The values found, and whether there was a damaged one.
+    fn from_cookies(lines: &[&str]) -> Result<(Vec<String>, bool), BadCredential> {
+        let copies = our_cookie(lines.iter().map(|line| line.as_bytes()), NAME)?;
+        let values = copies.values().iter();
+        let values = values.map(|value| String::from_utf8_lossy(value).into_owned());
+        Ok((values.collect(), copies.has_damaged()))
+    }
+
+    fn found(values: &[&str]) -> (Vec<String>, bool) {
+        (values.iter().map(|v| (*v).to_owned()).collect(), false)
     }
 
     #[test]
@@ -225,7 +314,7 @@ mod tests {
 
     #[test]
     fn s33_our_cookie_is_found_by_its_exact_name() {
-        let t = Ok(Some(b"t".as_slice()));
+        let t = Ok(found(&["t"]));
         let cookie = |text: &str| text.replace('N', NAME);
         for good in [
             "N=t",
@@ -251,49 +340,73 @@ mod tests {
             &other_case,
             "a=\"; b=N",
         ] {
-            assert_eq!(from_cookies(&[&cookie(none)]), Ok(None), "{none}");
+            assert_eq!(from_cookies(&[&cookie(none)]), Ok(found(&[])), "{none}");
         }
     }
 
     #[test]
-    fn s33_a_second_or_damaged_copy_of_our_cookie_refuses() {
+    fn s33_copies_of_our_cookie_are_told_apart_and_bounded() {
+        let cookie = |text: &str| text.replace('N', NAME);
+        assert_eq!(from_cookies(&[&cookie("N=t; N=t")]), Ok(found(&["t"])));
+        assert_eq!(from_cookies(&[&cookie("N=t; N=u")]), Ok(found(&["t", "u"])));
+        let line = cookie("N=t");
+        assert_eq!(from_cookies(&[&line, "a=b", &line]), Ok(found(&["t"])));
+        let most = cookie("N=a; N=b; N=c; N=d; N=a");
+        assert_eq!(from_cookies(&[&most]), Ok(found(&["a", "b", "c", "d"])));
+        let more = cookie("N=e");
+        assert_eq!(from_cookies(&[&most, &more]), Err(BadCredential::Copies));
+    }
+
+    #[test]
+    fn s33_a_damaged_copy_of_our_cookie_is_noticed() {
         let cookie = |text: &str| text.replace('N', NAME);
         for bad in [
-            "N=t; N=t", "N=t; N=u", "N=t; N", "N", "N=", "N =t", "N\t=t", "N=\"t\"", "N=a b",
-            "N=a,b", "N=a\\b", "N=\u{e9}", "N=\t t",
+            "N", "N=", "N =t", "N\t=t", "N=\"t\"", "N=a b", "N=a,b", "N=a\\b", "N=\u{e9}", "N=\t t",
         ] {
+            assert_eq!(from_cookies(&[&cookie(bad)]), Ok((vec![], true)), "{bad}");
+            let beside = cookie(&format!("{bad}; N=t"));
             assert_eq!(
-                from_cookies(&[&cookie(bad)]),
-                Err(BadCredential::Cookie),
+                from_cookies(&[&beside]),
+                Ok((vec!["t".to_owned()], true)),
                 "{bad}"
             );
         }
-        let line = cookie("N=t");
-        assert_eq!(from_cookies(&[&line, &line]), Err(BadCredential::Cookie));
     }
 
     #[test]
     fn s33_cookies_are_bounded_in_number_and_size() {
         let many = "a=b;".repeat(MAX_COOKIES - 1) + "a=b";
-        assert_eq!(from_cookies(&[&many]), Ok(None));
+        assert_eq!(from_cookies(&[&many]), Ok(found(&[])));
         assert_eq!(from_cookies(&[&many, "a"]), Err(BadCredential::TooMany));
         let long = "a".repeat(MAX_COOKIE_BYTES);
-        assert_eq!(from_cookies(&[&long]), Ok(None));
+        assert_eq!(from_cookies(&[&long]), Ok(found(&[])));
         assert_eq!(from_cookies(&[&long, "a"]), Err(BadCredential::TooMany));
     }
 
     #[test]
-    fn s21_two_different_tokens_refuse_and_the_same_one_twice_is_one() {
-        let request = |authorization: &str, cookie: &str| {
+    fn s21_one_token_is_the_only_one() {
+        let only = |lines: &[(http::HeaderName, &str)]| {
             let mut headers = HeaderMap::new();
-            headers.insert(AUTHORIZATION, authorization.parse().unwrap());
-            headers.insert(COOKIE, format!("{NAME}={cookie}").parse().unwrap());
-            credential(&headers, NAME).map(|t| t.map(<[u8]>::to_vec))
+            for (name, value) in lines {
+                headers.append(name, value.replace('N', NAME).parse().unwrap());
+            }
+            let shown = Shown::of(&headers, NAME)?;
+            Ok((shown.only().map(<[u8]>::to_vec), shown.is_empty()))
         };
-        assert_eq!(request("Bearer t", "t"), Ok(Some(b"t".to_vec())));
-        assert_eq!(request("Bearer t", "u"), Err(BadCredential::Two));
-        assert_eq!(request("Basic x", "u"), Ok(Some(b"u".to_vec())));
-        assert_eq!(credential(&HeaderMap::new(), NAME), Ok(None));
+        let t = Ok((Some(b"t".to_vec()), false));
+        assert_eq!(only(&[(AUTHORIZATION, "Bearer t")]), t);
+        assert_eq!(only(&[(COOKIE, "N=t; N=t")]), t);
+        assert_eq!(only(&[(AUTHORIZATION, "Basic x"), (COOKIE, "N=t")]), t);
+        assert_eq!(only(&[(AUTHORIZATION, "Basic x")]), Ok((None, true)));
+        let several = Ok((None, false));
+        for cookie in ["N=u", "N=t", "N="] {
+            let both = [(AUTHORIZATION, "Bearer t"), (COOKIE, cookie)];
+            assert_eq!(only(&both), several, "{cookie}");
+        }
+        assert_eq!(only(&[(COOKIE, "N=t; N=u")]), several);
+        assert_eq!(only(&[(COOKIE, "N=t; N=")]), several);
+        let two = [(AUTHORIZATION, "Bearer t"), (AUTHORIZATION, "Bearer t")];
+        assert_eq!(only(&two), Err(BadCredential::Two));
     }
 
     proptest! {
@@ -314,7 +427,7 @@ mod tests {
             let mut cookies = others;
             cookies.insert(at.min(cookies.len()), format!("{NAME}={token}"));
             let line = cookies.join("; ");
-            prop_assert_eq!(from_cookies(&[&line]), Ok(Some(token.as_bytes())));
+            prop_assert_eq!(from_cookies(&[&line]), Ok(found(&[&token])));
         }
     }
 }

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::{HeaderMap, Method};
 
 use crate::guard::denial::{Denial, Reason};
-use crate::guard::extract::credential;
+use crate::guard::extract::{BadCredential, Shown};
 use crate::guard::headers::{BadPreset, IdentityHeaders};
 use crate::guard::identity::Identity;
+use crate::guard::notice::Notice;
 use crate::guard::permit::Permit;
 use crate::guard::settings::Settings;
 use crate::model::revocation::Verdict as Revoked;
@@ -35,6 +36,7 @@ pub struct Guard {
     liveness: Arc<Liveness>,
     rules: Arc<RouteTable>,
     cache: Arc<Mutex<TokenCache<Identity>>>,
+    notice: Arc<Notice>,
 }
 
 /// What became of a request.
@@ -63,7 +65,15 @@ impl Guard {
             liveness,
             rules,
             cache: Arc::new(Mutex::new(TokenCache::new(settings.cache_bytes, random))),
+            notice: Arc::default(),
         })
+    }
+
+    /// The same, which notices what others that share this notice have noticed only once.
+    #[must_use]
+    pub fn sharing(mut self, notice: &Arc<Notice>) -> Self {
+        self.notice = Arc::clone(notice);
+        self
     }
 
     /// A guard that differs in its rules only, and shares what this one remembers of tokens: the
@@ -77,6 +87,7 @@ impl Guard {
             liveness: Arc::clone(&self.liveness),
             rules,
             cache: Arc::clone(&self.cache),
+            notice: Arc::clone(&self.notice),
         }
     }
 
@@ -118,10 +129,54 @@ impl Guard {
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Option<Arc<Identity>>, Denial> {
-        match credential(headers, &self.cookie)? {
+        let shown = Shown::of(headers, &self.cookie)?;
+        match shown.only() {
             Some(token) => self.recognise(token, now).map(Some),
-            None => Ok(None),
+            None if shown.is_empty() => Ok(None),
+            None => self.recognise_one_of(&shown, now).map(Some),
         }
+    }
+
+    /// Who is calling when a request shows several tokens. A bearer token has to be good. Of the copies
+    /// of our cookie the good one counts, however many others there are: a neighbouring host can plant
+    /// them, and a browser keeps those of an earlier `cookies.domain`. Tokens of different sessions
+    /// refuse, since nothing tells which of them is meant.
+    fn recognise_one_of(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Arc<Identity>, Denial> {
+        if shown.copies.are_several() {
+            self.notice.several_copies(&self.cookie);
+        }
+        let mut chosen = shown
+            .bearer
+            .map(|token| self.recognise(token, now))
+            .transpose()?;
+        let mut refusal = Denial::from(BadCredential::Cookie);
+        for token in shown.copies.values() {
+            match (self.recognise(token, now), &chosen) {
+                (Ok(other), Some(known)) if other.session != known.session => {
+                    return Err(Denial::from(BadCredential::Two));
+                }
+                (Ok(other), Some(known))
+                    if shown.bearer.is_none() && other.expires_at > known.expires_at =>
+                {
+                    chosen = Some(other);
+                }
+                (Ok(_), Some(_)) => {}
+                (Ok(only), None) => chosen = Some(only),
+                (Err(denial), _) => refusal = denial.or_better(refusal),
+            }
+        }
+        chosen.ok_or(refusal)
+    }
+
+    /// Everybody whom a request shows a good token of: to log all of them out.
+    pub fn everybody(&self, headers: &HeaderMap, now: Timestamp) -> Vec<Arc<Identity>> {
+        let Ok(shown) = Shown::of(headers, &self.cookie) else {
+            return Vec::new();
+        };
+        let tokens = shown.bearer.iter().chain(shown.copies.values());
+        tokens
+            .filter_map(|token| self.recognise(token, now).ok())
+            .collect()
     }
 
     /// The identity headers in use.

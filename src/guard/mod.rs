@@ -1,9 +1,11 @@
 //! May this request pass? One question, one answer: a [`Permit`] or a [`Denial`].
+pub mod caching;
 pub mod denial;
 pub mod extract;
 pub mod headers;
 pub mod identity;
 pub mod judge;
+pub mod notice;
 pub mod permit;
 mod presets;
 pub mod settings;
@@ -12,4 +14,5 @@ pub use denial::{Denial, Reason};
 pub use headers::IdentityHeaders;
 pub use identity::Identity;
 pub use judge::{Guard, Verdict};
+pub use notice::Notice;
 pub use permit::Permit;

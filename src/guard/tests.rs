@@ -185,7 +185,8 @@ fn each_access_asks_for_what_it_says() {
 #[test]
 fn a_token_is_taken_from_the_header_or_the_cookie_and_two_refuse() {
     let gate = Gate::new();
-    let (token, other) = (gate.token(), gate.token_of(&sample(NOW), "bob"));
+    let other = sample(NOW.plus(Duration::from_secs(1)));
+    let (token, other) = (gate.token(), gate.token_of(&other, "bob"));
     assert_eq!(gate.ask("/a", &cookie(&token)), Ok(Some("ann".to_owned())));
     let mut both = bearer(&token);
     both.extend(cookie(&token));
@@ -197,6 +198,61 @@ fn a_token_is_taken_from_the_header_or_the_cookie_and_two_refuse() {
     let mut basic = HeaderMap::new();
     basic.insert(AUTHORIZATION, "Basic YTpi".parse().unwrap());
     assert_eq!(gate.ask("/a", &basic), Err(Reason::Missing));
+}
+
+#[test]
+fn of_several_copies_of_the_cookie_the_one_that_verifies_counts() {
+    let gate = Gate::new();
+    let other = sample(NOW.plus(Duration::from_secs(1)));
+    let (token, other) = (gate.token(), gate.token_of(&other, "bob"));
+    let again = gate.token();
+    let cookies = |values: &[&str]| {
+        let pairs: Vec<_> = values
+            .iter()
+            .map(|v| format!("{COOKIE_NAME}={v}"))
+            .collect();
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, pairs.join("; ").parse().unwrap());
+        headers
+    };
+    let ann = Ok(Some("ann".to_owned()));
+    for values in [
+        &["x", &token][..],
+        &[&token, "x"],
+        &["", &token],
+        &[&token, &again],
+        &["x", "y", "z", &token],
+    ] {
+        for path in ["/a", "/maybe/a", "/staff/a"] {
+            assert_eq!(gate.ask(path, &cookies(values)), ann, "{values:?}");
+        }
+    }
+    let two = cookies(&[&token, "x", &other]);
+    assert_eq!(gate.ask("/a", &two), Err(Reason::TwoCredentials));
+    assert_eq!(gate.guard.everybody(&two, NOW).len(), 2);
+    let late = NOW.plus(TTL).plus(Duration::from_secs(5));
+    let verdict = gate.judge_at("/a", &cookies(&["x", &token, "y"]), late);
+    let Verdict::Deny(denial) = verdict else {
+        panic!("it is over")
+    };
+    assert_eq!(denial.reason(), Reason::Expired, "a refresh helps");
+    let bad = cookies(&["x", "y"]);
+    assert_eq!(gate.ask("/a", &bad), Err(Reason::Invalid));
+}
+
+#[test]
+fn a_bearer_token_has_to_be_good_and_of_the_cookies_session() {
+    let gate = Gate::new();
+    let (token, again) = (gate.token(), gate.token());
+    let mut both = bearer(&token);
+    both.extend(cookie(&again));
+    assert_eq!(gate.ask("/a", &both), Ok(Some("ann".to_owned())));
+    let mut beside = bearer(&token);
+    beside.extend(cookie("x"));
+    assert_eq!(gate.ask("/a", &beside), Ok(Some("ann".to_owned())));
+    let mut bad = bearer("x.y.z");
+    bad.extend(cookie(&token));
+    assert_eq!(gate.ask("/a", &bad), Err(Reason::Invalid));
 }
 
 #[test]

@@ -47,12 +47,13 @@ impl Pipeline {
         let agent = agent
             .get(..agent.len().min(MAX_USER_AGENT))
             .unwrap_or_default();
-        let device = extract::cookie(headers, &self.api.settings().cookies.device);
+        let devices = extract::copies(headers, &self.api.settings().cookies.device);
+        let devices = devices.unwrap_or_default().texts();
         Caller {
             address: Some(context.client),
             agent: String::from_utf8_lossy(agent).into_owned(),
             request_id: context.request_id().to_owned(),
-            device: device.ok().flatten().and_then(|id| id.parse().ok()),
+            device: devices.iter().find_map(|id| id.expose().parse().ok()),
         }
     }
 

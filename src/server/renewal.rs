@@ -43,8 +43,9 @@ impl Pipeline {
             .judge(head.method, head.headers, host, head.path, now);
         if renews
             && could_help(&verdict)
-            && let Some(token) = self.api.renewable(head.headers)
-            && let Some((renewed, renewal)) = Box::pin(self.renew(token, head, record)).await?
+            && let copies = self.api.renewable(head.headers)
+            && !copies.is_empty()
+            && let Some((renewed, renewal)) = Box::pin(self.renew(copies, head, record)).await?
         {
             verdict = renewed;
             besides.renewal = Some(renewal);
@@ -60,18 +61,19 @@ impl Pipeline {
     /// look like a session that is over.
     async fn renew(
         &self,
-        token: SecretText,
+        copies: Vec<SecretText>,
         head: Head<'_>,
         record: &Record,
     ) -> Result<Option<(Verdict, Renewal)>, Refusal> {
+        let service = self.api.service();
         let caller = self.caller(head.headers, record.context());
-        let access = match self
-            .api
-            .service()
-            .renew_access(token.expose(), &caller)
-            .await
-        {
-            Ok(access) => access,
+        let renewed = async {
+            let token = service.choose_refresh(copies).await?;
+            let access = service.renew_access(token.expose(), &caller).await?;
+            Ok((token, access))
+        };
+        let (token, access) = match renewed.await {
+            Ok(renewed) => renewed,
             Err(error @ AuthError::Store(_)) => return Err(ApiError::Auth(error).into()),
             Err(_) => return Ok(None),
         };
@@ -107,17 +109,16 @@ pub(super) struct Renewal {
     caller: Caller,
 }
 
-/// Whether a fresh token could change the judgement.
+/// Whether a fresh token could change the judgement. It could where the access cookie is none of ours
+/// any more, too: a neighbouring host can plant one, and ours is gone when its time is over.
 fn could_help(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Allow(permit) => permit.lacks_identity(),
         Verdict::Deny(denial) => match denial.reason() {
-            Reason::Missing | Reason::Expired | Reason::Stale => true,
-            Reason::Invalid
-            | Reason::Ended
-            | Reason::TwoCredentials
-            | Reason::MissingRole
-            | Reason::Forbidden => false,
+            Reason::Missing | Reason::Expired | Reason::Stale | Reason::Ended | Reason::Invalid => {
+                true
+            }
+            Reason::TwoCredentials | Reason::MissingRole | Reason::Forbidden => false,
         },
     }
 }

@@ -17,6 +17,7 @@ use crate::store::{
     AccountStore as _, RotatePolicy, Rotation, Route, Scope, Seen, SessionStore as _,
 };
 use crate::telemetry::metrics::Event;
+use crate::types::secret::SecretText;
 
 impl Service {
     /// Exchanges a refresh token. Safe to repeat: within the grace the same token gives the same
@@ -30,6 +31,33 @@ impl Service {
         let policy = self.parts.settings.rotation;
         self.rotate(session.key, presented.generation, policy, caller)
             .await
+    }
+
+    /// Of the copies of a refresh cookie the one that counts: the only one, or the one that verifies.
+    /// Of several for one session it is the newest, since an older one would be taken for a stolen one.
+    /// For different sessions it is none, since nothing tells which is meant.
+    pub async fn choose_refresh(
+        &self,
+        mut copies: Vec<SecretText>,
+    ) -> Result<SecretText, AuthError> {
+        if copies.len() < 2 {
+            return copies.pop().ok_or(AuthError::InvalidRefreshToken);
+        }
+        let mut chosen: Option<(Presented, SecretText)> = None;
+        for copy in copies {
+            let Some((presented, _)) = self.authentic_refresh(copy.expose()).await? else {
+                continue;
+            };
+            match &chosen {
+                Some((other, _)) if other.session != presented.session => {
+                    return Err(AuthError::InvalidRefreshToken);
+                }
+                Some((other, _)) if other.generation >= presented.generation => {}
+                Some(_) | None => chosen = Some((presented, copy)),
+            }
+        }
+        let chosen = chosen.ok_or(AuthError::InvalidRefreshToken)?;
+        Ok(chosen.1)
     }
 
     /// Presents an authentic generation to the store and does what follows.

@@ -20,7 +20,11 @@ async fn s33_cookies_carry_every_attribute_that_protects_them() {
     let app = app(COOKIES).await;
     let told = Browser::log_in(&app).await.told;
     assert_eq!(told.all("set-cookie").len(), 3);
-    for (name, age) in [("access", 900), ("refresh", 86_400), ("device", 34_560_000)] {
+    for (name, age) in [
+        ("access", 900),
+        ("refresh", 604_800),
+        ("device", 34_560_000),
+    ] {
         let line = told.set_cookie(&format!("sidegate_{name}"));
         let age = format!("Max-Age={age}");
         assert_eq!(
@@ -35,7 +39,7 @@ async fn s33_cookies_carry_every_attribute_that_protects_them() {
         (&json!(null), &json!(null))
     );
     assert_eq!(body["expiresIn"], 900);
-    assert_eq!(told.header("cache-control"), Some("no-store"));
+    assert_eq!(told.header("cache-control"), Some("private, no-store"));
 }
 
 #[tokio::test]
@@ -166,13 +170,11 @@ async fn s15_our_cookies_stay_here_and_others_pass_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn s33_a_doubled_or_damaged_cookie_of_ours_is_refused() {
+async fn s33_a_damaged_cookie_of_ours_is_refused() {
     let app = app(COOKIES).await;
     let browser = Browser::log_in(&app).await;
     let token = &browser.access;
     for sent in [
-        format!("sidegate_access={token}; sidegate_access={token}"),
-        format!("sidegate_access={token}; a=1; sidegate_access=x"),
         format!("sidegate_access=\"{token}\""),
         format!("sidegate_access ={token}"),
         format!("sidegate_access= {token}"),
@@ -184,12 +186,6 @@ async fn s33_a_doubled_or_damaged_cookie_of_ours_is_refused() {
         let answer = app.anon().with_header("Cookie", &sent).get("/orders").await;
         assert_eq!(answer.verdict(), (401, "invalid_token".into()), "{sent}");
     }
-    let lines = app.anon().with_header("Cookie", &browser.cookies);
-    let lines = lines.with_header("Cookie", &browser.cookies);
-    assert_eq!(
-        lines.get("/orders").await.verdict(),
-        (401, "invalid_token".into())
-    );
     // Names are compared byte for byte: another spelling is another application's.
     let other = format!("Sidegate_Access={token}");
     let answer = app
@@ -198,13 +194,6 @@ async fn s33_a_doubled_or_damaged_cookie_of_ours_is_refused() {
         .get("/orders")
         .await;
     assert_eq!(answer.verdict(), (401, "missing_token".into()));
-    let refresh = browser.told.cookie_pair("sidegate_refresh");
-    let twice = app
-        .anon()
-        .with_header("Cookie", &format!("{refresh}; {refresh}"));
-    let twice = twice.with_header("Sec-Fetch-Site", "same-origin");
-    let answer = twice.poke("/auth/refresh").await;
-    assert_eq!(answer.verdict(), (401, "invalid_refresh_token".into()));
 }
 
 #[tokio::test]

@@ -135,11 +135,7 @@ async fn a_bearer_token_needs_no_proof_of_origin() {
 #[tokio::test]
 async fn a_foreign_page_cannot_log_a_browser_in() {
     let app = app(COOKIES).await;
-    for (name, value) in [
-        ("Sec-Fetch-Site", "cross-site"),
-        ("Origin", "https://evil.example"),
-        ("Origin", "null"),
-    ] {
+    for (name, value) in FOREIGN {
         let page = app.anon().with_header(name, value);
         let answer = page.try_login("ann", PASSWORD).await;
         assert_eq!(
@@ -150,6 +146,81 @@ async fn a_foreign_page_cannot_log_a_browser_in() {
     }
     let own = app.anon().with_header("Sec-Fetch-Site", "same-origin");
     assert_eq!(own.try_login("ann", PASSWORD).await.status, 200);
+}
+
+/// What a browser says of a page that is not ours.
+const FOREIGN: &[(&str, &str)] = &[
+    ("Sec-Fetch-Site", "cross-site"),
+    ("Sec-Fetch-Site", "same-site"),
+    ("Origin", "https://evil.example"),
+    ("Origin", "null"),
+];
+
+#[tokio::test]
+async fn s34_a_token_in_the_body_ends_no_session_that_a_cookie_carries() {
+    let app = app(COOKIES).await;
+    let browser = Browser::log_in(&app).await;
+    let made_up = browser
+        .told
+        .cookie_pair("sidegate_refresh")
+        .replace('a', "b");
+    let (_, made_up) = made_up.split_once('=').expect("a pair");
+    let attacker = app.anon().try_login("ann", PASSWORD).await;
+    let attackers = attacker.cookie_pair("sidegate_refresh");
+    let (_, attackers) = attackers.split_once('=').expect("a pair");
+    for token in [made_up, attackers] {
+        for path in ["/auth/logout", "/auth/logout/session", "/auth/refresh"] {
+            let write = Ask::new("POST", path).json(&json!({"refreshToken": token}));
+            for (name, value) in FOREIGN {
+                for page in [&browser.actor, &app.anon()] {
+                    let answer = page.send(write.clone().with(name, value)).await;
+                    let case = format!("{path} {name}: {value}");
+                    assert_eq!(answer.verdict(), (403, "cross_site".into()), "{case}");
+                    assert_eq!(answer.all("set-cookie"), [""; 0], "{case}");
+                }
+            }
+        }
+        // Nor does one that says nothing of where it comes from, since cookies of ours are used.
+        let write = Ask::new("POST", "/auth/logout").json(&json!({"refreshToken": token}));
+        let answer = browser.actor.send(write).await;
+        assert_eq!(answer.verdict(), (403, "cross_site".into()));
+    }
+    assert_eq!(browser.actor.get("/orders").await.status, 200);
+    let session = app.anon().with_header("Cookie", &browser.cookies);
+    let own = session.with_header("Sec-Fetch-Site", "same-origin");
+    assert_eq!(own.poke("/auth/refresh").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_program_without_cookies_refreshes_and_logs_out_by_the_body() {
+    let app = app(COOKIES).await;
+    let told = Browser::log_in(&app).await.told;
+    let pair = told.cookie_pair("sidegate_refresh");
+    let (_, token) = pair.split_once('=').expect("a pair");
+    let body = json!({"refreshToken": token});
+    let refreshed = app.anon().post("/auth/refresh", body).await;
+    assert_eq!(refreshed.status, 200, "{}", refreshed.text());
+    let pair = refreshed.cookie_pair("sidegate_refresh");
+    let (_, token) = pair.split_once('=').expect("a pair");
+    let body = json!({"refreshToken": token});
+    assert_eq!(app.anon().post("/auth/logout", body).await.status, 204);
+    let access = refreshed.cookie_pair("sidegate_access");
+    let ask = Ask::new("GET", "/orders").with("Cookie", &access);
+    let after = app.anon().send(ask).await;
+    assert_eq!(after.verdict(), (401, "session_ended".into()));
+}
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_may_log_in_and_refresh_by_the_body() {
+    let app = app(&format!("{COOKIES}allowed_origins = [\"{FRIEND}\"]")).await;
+    let friend = app.anon().with_header("Origin", FRIEND);
+    let friend = friend.with_header("Sec-Fetch-Site", "cross-site");
+    let told = friend.try_login("ann", PASSWORD).await;
+    assert_eq!(told.status, 200);
+    let pair = told.cookie_pair("sidegate_refresh");
+    let (_, token) = pair.split_once('=').expect("a pair");
+    let body = json!({"refreshToken": token});
+    assert_eq!(friend.post("/auth/refresh", body).await.status, 200);
 }
 
 #[tokio::test]

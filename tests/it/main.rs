@@ -18,6 +18,7 @@ mod browser;
 mod client;
 mod commands;
 mod cookies;
+mod copies;
 mod csrf;
 mod drain;
 mod dropped;

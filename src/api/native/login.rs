@@ -12,7 +12,6 @@ use crate::api::native::view::{InBody, TokensView};
 use crate::api::settings::Delivery;
 use crate::api::wire::body::Presence;
 use crate::api::wire::{cookie, csrf, reply};
-use crate::guard::extract;
 use crate::service::{AuthError, Grant, LoginRequest};
 use crate::types::secret::SecretText;
 
@@ -27,6 +26,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
+    asked.may_set_cookies()?;
     let mut fields = asked.object(body, Presence::Required).await?;
     let identifier = fields.text("identifier", MAX_LOGIN)?;
     let password = password_field(&mut fields, "password")?;
@@ -42,13 +42,12 @@ where
     };
     let mut caller = asked.call.caller.clone();
     if asked.uses_cookies() {
-        csrf::check_told(asked.call, asked.headers, &asked.api.settings)?;
         caller
             .device
             .get_or_insert_with(|| asked.api.service.fresh_device());
     }
     let grant = asked.api.service.login(request, &caller).await?;
-    let mut answer = tokens(asked, &grant)?;
+    let mut answer = tokens(asked, &grant, Others::Go)?;
     if let Some(device) = caller.device.filter(|_| asked.uses_cookies()) {
         cookie::name_device(answer.headers_mut(), &asked.api.settings.cookies, device);
     }
@@ -60,21 +59,17 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let shown = shown_refresh(asked, body).await?;
-    let token = if let Some(token) = shown {
-        token
-    } else {
-        let cookie =
-            refresh_cookie(asked)?.ok_or(ApiError::Auth(AuthError::InvalidRefreshToken))?;
-        csrf::check(asked.call, asked.headers, &asked.api.settings)?;
-        cookie
+    asked.may_set_cookies()?;
+    let token = match shown_refresh(asked, body).await? {
+        Some(token) => token,
+        None => kept_refresh(asked).await?,
     };
     let grant = asked
         .api
         .service
         .refresh(token.expose(), &asked.call.caller)
         .await?;
-    tokens(asked, &grant)
+    tokens(asked, &grant, Others::Stay)
 }
 
 /// The refresh token in the body, if there is one.
@@ -92,17 +87,26 @@ where
     Ok(shown.map(SecretText::new))
 }
 
-/// The refresh token our cookie carries. A doubled cookie is refused like a bad token.
-pub(super) fn refresh_cookie(asked: &Asked<'_>) -> Result<Option<SecretText>, ApiError> {
-    let name = &asked.api.settings.cookies.refresh;
-    match extract::cookie(asked.headers, name) {
-        Ok(value) => Ok(value.map(SecretText::new)),
-        Err(_) => Err(ApiError::Auth(AuthError::InvalidRefreshToken)),
+/// The refresh token that our cookie carries. The cookie is used, so the call has to come from a page
+/// of ours.
+async fn kept_refresh(asked: &Asked<'_>) -> Result<SecretText, ApiError> {
+    let copies = asked.api.refresh_cookies(asked.headers);
+    if copies.is_empty() {
+        return Err(ApiError::Auth(AuthError::InvalidRefreshToken));
     }
+    csrf::check(asked.call, asked.headers, &asked.api.settings)?;
+    Ok(asked.api.service.choose_refresh(copies).await?)
+}
+
+/// Whether copies of our cookies that the browser holds beside those we set are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Go,
+    Stay,
 }
 
 /// The answer that carries tokens, in the body or in cookies as the mount says.
-fn tokens(asked: &Asked<'_>, grant: &Grant) -> Result<Answer, ApiError> {
+fn tokens(asked: &Asked<'_>, grant: &Grant, others: Others) -> Result<Answer, ApiError> {
     let settings = &asked.api.settings;
     let now = asked.api.service.now();
     let in_body = match asked.call.mount.delivery {
@@ -115,6 +119,11 @@ fn tokens(asked: &Asked<'_>, grant: &Grant) -> Result<Answer, ApiError> {
         &TokensView::of(grant, in_body, now, asked.api),
     )?;
     let delivery = asked.call.mount.delivery;
+    if others == Others::Go && asked.uses_cookies() {
+        // First, since there are browsers that take a copy for the same cookie.
+        let copies = asked.copies();
+        copies.remove_others(answer.headers_mut(), &settings.cookies);
+    }
     cookie::hand_over(
         answer.headers_mut(),
         &settings.cookies,

@@ -17,6 +17,7 @@ use http_body_util::Full;
 
 use crate::api::error::ApiError;
 use crate::api::settings::Delivery;
+use crate::api::wire::copies::Copies;
 use crate::api::wire::fields::Fields;
 use crate::api::wire::{body, csrf};
 use crate::api::{Answer, Api, Call};
@@ -164,6 +165,27 @@ impl Asked<'_> {
     /// Whether the token came in the header, which no browser sends by itself.
     fn shows_bearer(&self) -> bool {
         extract::shows_bearer(self.headers)
+    }
+
+    /// Refuses a call whose answer sets cookies when it is known to come from a foreign page. Whatever
+    /// uses cookies asks for more ([`Asked::writer`]).
+    fn may_set_cookies(&self) -> Result<(), ApiError> {
+        if self.uses_cookies() {
+            csrf::check_told(self.call, self.headers, &self.api.settings)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a cookie of ours that this mount acts by is there, in whatever state.
+    fn shows_cookie(&self) -> bool {
+        let cookies = &self.api.settings.cookies;
+        let is_sent = |name| extract::copies(self.headers, name).map_or(true, |c| !c.is_empty());
+        is_sent(&cookies.access) || (self.uses_cookies() && is_sent(&cookies.refresh))
+    }
+
+    /// The copies of our cookies that the browser may hold.
+    fn copies(&self) -> Copies {
+        Copies::sent(self.headers, &self.api.settings.cookies, &self.call.host)
     }
 
     /// Whether tokens travel in cookies on this mount.

@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::api::Answer;
 use crate::api::error::ApiError;
 use crate::api::native::Asked;
-use crate::api::native::login::{refresh_cookie, shown_refresh};
+use crate::api::native::login::shown_refresh;
 use crate::api::native::view::SessionView;
 use crate::api::wire::body::Presence;
-use crate::api::wire::{cookie, csrf, reply};
+use crate::api::wire::{csrf, reply};
 use crate::guard::{Denial, Reason};
 use crate::service::{AuthError, IncludeCurrent};
 use crate::types::ids::SessionId;
@@ -26,46 +26,64 @@ struct RevokedReply {
     revoked: usize,
 }
 
-/// Ends the session of whatever is shown: a refresh token in the body, the access token, or a
-/// cookie. Idempotent: a session that is over already is no mistake, and neither is a refresh token
+/// Ends the session of whatever is shown: a refresh token in the body, the access token, or a cookie, each
+/// copy of it. Idempotent: a session that is over already is no mistake, and neither is a refresh token
 /// that speaks of none. An access token that ends nothing for another reason is refused, because
 /// 204 would say that its session is over.
+///
+/// A call that a cookie of ours comes with has to be shown to come from a page of ours, also when its
+/// body names another session: the cookie's session would end and the cookies would be removed.
 pub(super) async fn logout<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let shown = shown_refresh(asked, body).await?;
-    let service = &asked.api.service;
-    let caller = &asked.call.caller;
-    let cookie = refresh_cookie(asked)?.filter(|_| asked.uses_cookies());
-    if let Some(token) = shown {
-        service.logout_by_refresh(token.expose(), caller).await?;
-    } else {
-        let identity = asked.guard.identify(asked.headers, service.now());
-        if matches!(identity, Ok(None)) && !asked.uses_cookies() {
-            return Err(ApiError::Denied(Denial::missing()));
-        }
-        if !asked.shows_bearer() {
+    if !asked.shows_bearer() {
+        if asked.shows_cookie() {
             csrf::check(asked.call, asked.headers, &asked.api.settings)?;
-        }
-        match identity {
-            Ok(Some(identity)) => service.logout(&identity.session, caller).await?,
-            Ok(None) => {}
-            Err(denial) if denial.reason() == Reason::Ended || cookie.is_some() => {}
-            // The browser forgets the cookie: that is what it asked for.
-            Err(_) if asked.uses_cookies() && !asked.shows_bearer() => {}
-            Err(denial) => return Err(denial.into()),
+        } else {
+            asked.may_set_cookies()?;
         }
     }
-    if let Some(token) = cookie {
-        match service.logout_by_refresh(token.expose(), caller).await {
-            // A damaged cookie names no session, and the browser forgets it below.
-            Ok(()) | Err(AuthError::InvalidRefreshToken) => {}
-            Err(error) => return Err(error.into()),
+    let service = &asked.api.service;
+    let caller = &asked.call.caller;
+    if let Some(token) = shown_refresh(asked, body).await? {
+        service.logout_by_refresh(token.expose(), caller).await?;
+    } else {
+        log_out_callers(asked).await?;
+    }
+    if asked.uses_cookies() {
+        for token in asked.api.refresh_cookies(asked.headers) {
+            match service.logout_by_refresh(token.expose(), caller).await {
+                // A damaged cookie names no session, and the browser forgets it below.
+                Ok(()) | Err(AuthError::InvalidRefreshToken) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     Ok(forget_cookies(asked, reply::empty(StatusCode::NO_CONTENT)))
+}
+
+/// Ends the session of each access token that is shown.
+async fn log_out_callers(asked: &Asked<'_>) -> Result<(), ApiError> {
+    let service = &asked.api.service;
+    let now = service.now();
+    let callers = asked.guard.everybody(asked.headers, now);
+    for identity in &callers {
+        let caller = &asked.call.caller;
+        service.logout(&identity.session, caller).await?;
+    }
+    if !callers.is_empty() {
+        return Ok(());
+    }
+    match asked.guard.identify(asked.headers, now) {
+        // The browser forgets the cookies: that is what it asked for.
+        _ if asked.uses_cookies() && !asked.shows_bearer() => Ok(()),
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(ApiError::Denied(Denial::missing())),
+        Err(denial) if denial.reason() == Reason::Ended => Ok(()),
+        Err(denial) => Err(denial.into()),
+    }
 }
 
 /// Ends all sessions of the caller, this one too.
@@ -140,8 +158,7 @@ where
 fn forget_cookies(asked: &Asked<'_>, mut answer: Answer) -> Answer {
     if asked.uses_cookies() {
         let cookies = &asked.api.settings.cookies;
-        cookie::clear(answer.headers_mut(), cookies, &cookies.access);
-        cookie::clear(answer.headers_mut(), cookies, &cookies.refresh);
+        asked.copies().remove_tokens(answer.headers_mut(), cookies);
     }
     answer
 }

@@ -1,12 +1,16 @@
 //! Our cookies, written: `HttpOnly`, `Path=/`, `Secure` and `SameSite` as configured, host-only
 //! unless a domain is set (RFC 6265bis). Reading them is `guard::extract`'s business.
+//!
+//! What always holds: an answer that sets or removes one of our cookies is for its client alone, and no
+//! cache may store it. Everything here goes through one function that sees to it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::api::settings::{Cookies, Delivery};
+use crate::api::settings::{Cookies, Delivery, HOST_PREFIX};
+use crate::guard::caching;
 use crate::service::Grant;
 use crate::types::ids::DeviceId;
 use crate::types::time::Timestamp;
@@ -14,7 +18,8 @@ use crate::types::time::Timestamp;
 /// How long a device keeps its id.
 pub const DEVICE_LIFE: Duration = Duration::from_secs(400 * 86_400);
 
-/// Puts the tokens into cookies, as far as they travel that way.
+/// Puts the tokens into cookies, as far as they travel that way. The refresh cookie lives for as long as
+/// the session can: activity moves the idle limit and no cookie, and the store knows when it is over.
 pub fn hand_over(
     headers: &mut HeaderMap,
     cookies: &Cookies,
@@ -33,7 +38,7 @@ pub fn hand_over(
         );
     }
     if delivery != Delivery::Json {
-        let life = grant.session.ends_at().since(now);
+        let life = grant.session.expires_at.since(now);
         set(
             headers,
             cookies,
@@ -57,31 +62,69 @@ pub fn name_device(headers: &mut HeaderMap, cookies: &Cookies, device: DeviceId)
 
 /// Adds a `Set-Cookie`. The value is one of our tokens or ids: plain ASCII.
 fn set(headers: &mut HeaderMap, cookies: &Cookies, name: &str, value: &str, life: Duration) {
-    append(headers, &line(cookies, name, value, life.as_secs()));
+    append(
+        headers,
+        &line(Place::of(cookies, name), name, value, life.as_secs()),
+    );
 }
 
 /// Tells the browser to forget a cookie.
 pub fn clear(headers: &mut HeaderMap, cookies: &Cookies, name: &str) {
-    append(headers, &line(cookies, name, "", 0));
+    clear_at(headers, cookies, name, cookies.domain.as_deref());
 }
 
-fn line(cookies: &Cookies, name: &str, value: &str, max_age: u64) -> String {
+/// Tells the browser to forget the copy of a cookie that belongs to this domain, or to this host only.
+pub(super) fn clear_at(
+    headers: &mut HeaderMap,
+    cookies: &Cookies,
+    name: &str,
+    domain: Option<&str>,
+) {
+    let place = Place {
+        domain,
+        ..Place::of(cookies, name)
+    };
+    append(headers, &line(place, name, "", 0));
+}
+
+/// What a cookie is told beside its value.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    secure: bool,
+    same_site: &'a str,
+    domain: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    fn of(cookies: &'a Cookies, name: &str) -> Self {
+        Self {
+            // Browsers do not look at a cookie of this name without it, not even to remove it.
+            secure: cookies.secure || name.starts_with(HOST_PREFIX),
+            same_site: cookies.same_site,
+            domain: cookies.domain.as_deref(),
+        }
+    }
+}
+
+fn line(place: Place<'_>, name: &str, value: &str, max_age: u64) -> String {
     let mut line = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly");
-    if cookies.secure {
+    if place.secure {
         line.push_str("; Secure");
     }
     // Writing to a string cannot fail.
-    let _ = write!(line, "; SameSite={}", cookies.same_site);
-    if let Some(domain) = &cookies.domain {
+    let _ = write!(line, "; SameSite={}", place.same_site);
+    if let Some(domain) = place.domain {
         let _ = write!(line, "; Domain={domain}");
     }
     line
 }
 
+/// The one place where a `Set-Cookie` of ours is written.
 fn append(headers: &mut HeaderMap, line: &str) {
     if let Ok(mut value) = HeaderValue::from_str(line) {
         value.set_sensitive(true);
         headers.append(header::SET_COOKIE, value);
+        caching::forbid(headers);
     }
 }
 
@@ -115,6 +158,19 @@ mod tests {
             headers.get(header::SET_COOKIE).unwrap(),
             "__Host-sidegate_access=abc; Path=/; Max-Age=900; HttpOnly; Secure; SameSite=Lax"
         );
+    }
+
+    #[test]
+    fn an_answer_with_a_cookie_of_ours_is_for_no_cache() {
+        let mut headers = HeaderMap::new();
+        headers.insert("cdn-cache-control", HeaderValue::from_static("max-age=9"));
+        headers.insert(header::EXPIRES, HeaderValue::from_static("x"));
+        headers.append(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+        headers.append(header::CACHE_CONTROL, HeaderValue::from_static("max-age=9"));
+        clear(&mut headers, &cookies(), "sidegate_access");
+        let said: Vec<_> = headers.get_all(header::CACHE_CONTROL).iter().collect();
+        assert_eq!(said, ["private, no-store"]);
+        assert_eq!(headers.len(), 2);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! `Sec-Fetch-Site: same-origin` is the browser's own word and comes first; without it `Origin`
 //! must be our own origin, or one the mount allows, compared exactly with scheme and port. Neither:
-//! refused. A bearer token needs no such proof, because no browser attaches one by itself.
+//! refused, when the call uses a cookie; a call that only sets cookies is refused when one of them
+//! names a foreign page, a page of a neighbouring host (`same-site`) included. A bearer token needs no
+//! such proof, because no browser attaches one by itself.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::api::Call;
 use crate::api::error::ApiError;
@@ -46,13 +48,12 @@ fn judge(call: &Call, headers: &HeaderMap, settings: &Settings) -> Origin {
     if allowed {
         return Origin::Ours;
     }
-    match headers
-        .get("sec-fetch-site")
-        .map(http::HeaderValue::as_bytes)
-    {
-        Some(b"same-origin") => return Origin::Ours,
-        Some(_) => return Origin::Foreign,
-        None => {}
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    match (sites.next().map(HeaderValue::as_bytes), sites.next()) {
+        (Some(b"same-origin"), None) => return Origin::Ours,
+        // Nobody's page: typed in, or from a bookmark.
+        (Some(b"none") | None, None) => {}
+        _ => return Origin::Foreign,
     }
     match origin {
         Some(origin) if is_own(origin, call.scheme, &call.host, settings) => Origin::Ours,

@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod cookie;
+pub mod copies;
 pub mod cors;
 pub mod csrf;
 pub mod fields;

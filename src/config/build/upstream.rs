@@ -64,11 +64,7 @@ pub(super) fn build(reader: &mut Reader<'_>, raw: &Raw, cookies: &Cookies) -> Op
         preserve_host: upstream.preserve_host,
         pass_authorization: raw.headers.pass_authorization,
         managed: Vec::new(),
-        cookies: vec![
-            cookies.access.clone(),
-            cookies.refresh.clone(),
-            cookies.device.clone(),
-        ],
+        cookies: cookies.names(),
         max_connections: max_connections as usize,
         upgrades: upgrades(reader, &upstream.upgrades),
         max_upgraded: max_upgraded as usize,

@@ -1,0 +1,214 @@
+//! Several cookies of one name: `cookies.domain` was changed, or a neighbouring host planted one.
+
+use std::time::Duration;
+
+use crate::actors::Actor;
+use crate::browser::{Browser, COOKIES, HTTPS, app};
+use crate::client::Answer;
+use crate::harness::{PASSWORD, TestApp};
+
+const LATER: Duration = Duration::from_secs(3600);
+const HOST: &str = "app.example.org";
+
+/// A browser that sends these cookies from a page of ours.
+fn holding(app: &TestApp, cookies: &str) -> Actor {
+    let browser = app.anon().with_header("Cookie", cookies);
+    browser.with_header("Sec-Fetch-Site", "same-origin")
+}
+
+fn pair(told: &Answer, name: &str) -> String {
+    told.cookie_pair(&format!("sidegate_{name}"))
+}
+
+#[tokio::test]
+async fn b12_the_access_cookie_that_verifies_counts() {
+    let app = app(COOKIES).await;
+    let told = Browser::log_in(&app).await.told;
+    let good = pair(&told, "access");
+    let ended = {
+        let other = Browser::log_in(&app).await;
+        let own = other.actor.with_header("Sec-Fetch-Site", "same-origin");
+        assert_eq!(own.poke("/auth/logout").await.status, 204);
+        pair(&other.told, "access")
+    };
+    for planted in [
+        "sidegate_access=x",
+        "sidegate_access=",
+        "sidegate_access",
+        "sidegate_access=\"x y\"",
+        &ended,
+        &format!("{good}x"),
+        &format!("sidegate_access=a; sidegate_access=b; {ended}"),
+        &good,
+    ] {
+        for cookies in [
+            format!("{planted}; {good}"),
+            format!("{good}; a=1; {planted}"),
+        ] {
+            let browser = holding(&app, &cookies);
+            for path in ["/orders", "/auth/me", "/auth/sessions"] {
+                let answer = browser.get(path).await;
+                assert_eq!(answer.status, 200, "{path} {cookies}: {}", answer.text());
+                assert!(!answer.text().contains("sidegate_access"), "{cookies}");
+            }
+        }
+    }
+    let five = format!(
+        "{good}; sidegate_access=1; sidegate_access=2; sidegate_access=3; sidegate_access=4"
+    );
+    let answer = holding(&app, &five).get("/orders").await;
+    assert_eq!(answer.verdict(), (401, "invalid_token".into()));
+}
+
+#[tokio::test]
+async fn b12_a_bearer_token_counts_beside_a_cookie_that_is_over() {
+    let app = app(COOKIES).await;
+    let browser = Browser::log_in(&app).await;
+    let program = app.anon().with_access(&browser.access);
+    let beside = program.with_header("Cookie", "sidegate_access=x");
+    assert_eq!(beside.get("/orders").await.status, 200);
+    // A bad one is refused all the same: a program that shows it means it.
+    let wrong = browser.actor.with_access("x.y.z");
+    assert_eq!(
+        wrong.get("/orders").await.verdict(),
+        (401, "invalid_token".into())
+    );
+}
+
+#[tokio::test]
+async fn b12_copies_that_name_different_sessions_are_refused_until_the_next_log_in() {
+    let app = app(COOKIES).await;
+    let (one, two) = (Browser::log_in(&app).await, Browser::log_in(&app).await);
+    let cookies = format!(
+        "{}; {}",
+        pair(&one.told, "access"),
+        pair(&two.told, "access")
+    );
+    let both = holding(&app, &cookies);
+    let refused = both.get("/orders").await;
+    assert_eq!(refused.verdict(), (400, "two_credentials".into()));
+    let cookies = format!(
+        "{cookies}; {}; {}",
+        pair(&one.told, "refresh"),
+        pair(&two.told, "refresh")
+    );
+    let both = holding(&app, &cookies);
+    let refused = both.poke("/auth/refresh").await;
+    assert_eq!(refused.verdict(), (401, "invalid_refresh_token".into()));
+    assert_eq!(both.poke("/auth/logout").await.status, 204);
+    for browser in [one, two] {
+        let after = browser.actor.get("/orders").await;
+        assert_eq!(after.verdict(), (401, "session_ended".into()));
+    }
+}
+
+#[tokio::test]
+async fn b12_the_refresh_cookie_that_verifies_counts_and_the_newest_of_one_session() {
+    let app = app(COOKIES).await;
+    let told = Browser::log_in(&app).await.told;
+    let first = pair(&told, "refresh");
+    let second = {
+        let refreshed = holding(&app, &first).poke("/auth/refresh").await;
+        pair(&refreshed, "refresh")
+    };
+    // Beyond the grace the first one alone would be taken for a stolen one.
+    app.clock.advance(LATER);
+    let both = format!("{first}; {second}; sidegate_refresh=x");
+    let page = holding(&app, &both).get("/orders").await;
+    assert_eq!(page.status, 200, "{}", page.text());
+    let third = pair(&page, "refresh");
+    let both = format!("{second}; sidegate_refresh=; {third}");
+    let refreshed = holding(&app, &both).poke("/auth/refresh").await;
+    assert_eq!(refreshed.status, 200, "{}", refreshed.text());
+}
+
+#[tokio::test]
+async fn b12_a_planted_access_cookie_does_not_stop_the_renewal() {
+    let app = app(COOKIES).await;
+    let told = Browser::log_in(&app).await.told;
+    app.clock.advance(LATER);
+    for planted in ["sidegate_access=x", "sidegate_access="] {
+        let cookies = format!("{planted}; {}", pair(&told, "refresh"));
+        let page = holding(&app, &cookies).get("/orders").await;
+        assert_eq!(page.status, 200, "{planted}: {}", page.text());
+    }
+}
+
+#[tokio::test]
+async fn b12_a_log_in_and_a_log_out_remove_every_copy_they_can_reach() {
+    let app = app(COOKIES).await;
+    let planted = "sidegate_access=x; sidegate_refresh=y; __Host-sidegate_device=z";
+    let browser = holding(&app, planted).with_header("Host", HOST);
+    let told = browser.try_login("ann", PASSWORD).await;
+    let removed = |told: &Answer| -> Vec<String> {
+        let lines = told.all("set-cookie");
+        let lines = lines.iter().filter(|line| line.contains("; Max-Age=0;"));
+        lines
+            .map(|line| {
+                let name = line.split('=').next().unwrap_or_default();
+                let domain = line.split_once("Domain=").map_or("", |(_, domain)| domain);
+                format!("{name}@{domain}")
+            })
+            .collect()
+    };
+    assert_eq!(
+        removed(&told),
+        [
+            "sidegate_access@app.example.org",
+            "sidegate_access@example.org",
+            "sidegate_refresh@app.example.org",
+            "sidegate_refresh@example.org",
+            "__Host-sidegate_device@"
+        ]
+    );
+    let set = told.all("set-cookie");
+    let first_set = set.iter().position(|line| !line.contains("; Max-Age=0;"));
+    assert_eq!(
+        first_set,
+        Some(5),
+        "what is set comes behind what is removed"
+    );
+    assert_eq!(set.len(), 8);
+    let cookies = format!("{planted}; {}", pair_last(&told, "access"));
+    let browser = holding(&app, &cookies).with_header("Host", HOST);
+    assert_eq!(browser.get("/orders").await.status, 200);
+    let told = browser.poke("/auth/logout").await;
+    assert_eq!(told.status, 204);
+    assert_eq!(
+        removed(&told),
+        [
+            "sidegate_access@app.example.org",
+            "sidegate_access@example.org",
+            "sidegate_access@",
+            "sidegate_refresh@app.example.org",
+            "sidegate_refresh@example.org",
+            "sidegate_refresh@"
+        ]
+    );
+    assert_eq!(browser.get("/orders").await.status, 401);
+}
+
+/// The cookie as it is set, behind the lines that remove copies.
+fn pair_last(told: &Answer, name: &str) -> String {
+    let begin = format!("sidegate_{name}=");
+    let lines = told.all("set-cookie");
+    let line = lines.iter().rfind(|line| line.starts_with(&begin));
+    let line = line.expect("the cookie");
+    line.split(';').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn s15_no_spelling_of_our_cookies_reaches_the_application() {
+    for extra in [COOKIES.to_owned(), format!("{HTTPS}{COOKIES}")] {
+        let app = app(&extra).await;
+        let browser = Browser::log_in(&app).await;
+        let both = ["access", "refresh", "device"]
+            .map(|name| format!("sidegate_{name}=1; __Host-sidegate_{name}=2; a=1"))
+            .join("; ");
+        let cookies = format!("{}; {both}", browser.cookies);
+        let answer = holding(&app, &cookies).get("/orders").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(!answer.text().contains("sidegate_"), "{}", answer.text());
+        assert!(answer.text().contains("a=1; a=1; a=1"), "{}", answer.text());
+    }
+}
