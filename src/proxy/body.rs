@@ -47,6 +47,20 @@ impl<B> Body<B> {
     }
 }
 
+impl<B> Body<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Whether all of it has come, so that nothing more is asked of the upstream.
+    pub fn is_whole(&self) -> bool {
+        match &self.kind {
+            Kind::Http1(exchange) => exchange.is_whole(),
+            Kind::Http2(exchange) => exchange.is_whole(),
+        }
+    }
+}
+
 #[cfg(test)]
 impl<B> Body<B>
 where

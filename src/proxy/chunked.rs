@@ -83,6 +83,11 @@ impl Decoder {
         }
     }
 
+    /// Whether the last chunk is complete and nothing is known of the next one.
+    pub(super) const fn is_between(&self) -> bool {
+        matches!(self.state, State::Size)
+    }
+
     pub(super) const fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
     }

@@ -38,6 +38,7 @@ mod pool;
 mod reply;
 mod sender;
 pub mod settings;
+mod settle;
 mod stream;
 mod strip;
 mod timer;
@@ -208,6 +209,7 @@ impl Proxy {
         loop {
             match poll_fn(|cx| exchange.poll_head(cx, &mut headers)).await {
                 Ok(status) => {
+                    exchange.settle(&headers).await?;
                     let mut response = Response::new(Body::new(exchange));
                     *response.status_mut() = status;
                     *response.headers_mut() = headers;

@@ -69,13 +69,4 @@ impl Payload {
             Self::Close => false,
         }
     }
-
-    /// How many bytes are to come, if that is known.
-    pub(super) const fn exact(&self) -> Option<u64> {
-        match self {
-            Self::Length(left) => Some(*left),
-            Self::Chunked(decoder) if decoder.is_done() => Some(0),
-            Self::Chunked(_) | Self::Close => None,
-        }
-    }
 }

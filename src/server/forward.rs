@@ -13,7 +13,7 @@ use crate::proxy::UpstreamError;
 use crate::proxy::grpc::is_call;
 use crate::server::connection::Paced;
 use crate::server::intake::BadRequest;
-use crate::server::leash::opener;
+use crate::server::leash::{opener, while_session_lasts};
 use crate::server::peer::Peer;
 use crate::server::pipeline::{Arrival, Pipeline};
 use crate::server::problem::Refusal;
@@ -46,8 +46,13 @@ impl Pipeline {
             .proxy
             .forward(permit, self.paced(request, arrival.peer), &via);
         let answered = match call {
-            None => answer.await.map_err(Refusal::from),
-            Some(stream) => Box::pin(forward_call(answer, stream)).await,
+            Some(mut stream) => Box::pin(until_over(&mut stream, answer)).await,
+            None => match record.caller() {
+                None => answer.await.map_err(Refusal::from),
+                Some(caller) => {
+                    while_session_lasts(answer, caller, &self.streams, arrival.progress).await
+                }
+            },
         };
         record.upstream_took(watch.elapsed());
         let answer = answered?;
@@ -68,11 +73,11 @@ impl Pipeline {
     }
 }
 
-/// Waits for the head of a gRPC answer, which may be as far away as the end of the call, for as long
-/// as the caller's session lives.
-async fn forward_call<T>(
+/// Waits for the head of an answer whose stream is in the books from its beginning: of a gRPC answer,
+/// which may be as far away as the end of the call, or of a handshake's.
+pub(super) async fn until_over<T>(
+    stream: &mut OpenStream,
     answer: impl Future<Output = Result<T, UpstreamError>>,
-    mut stream: OpenStream,
 ) -> Result<T, Refusal> {
     tokio::select! {
         biased;

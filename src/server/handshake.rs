@@ -17,6 +17,7 @@ use crate::api::wire::csrf;
 use crate::guard::{Identity, Permit, extract};
 use crate::proxy::{self, Handshake, Protocol, UpstreamError, tokens};
 use crate::server::connection::{Occupied, Paced};
+use crate::server::forward::until_over;
 use crate::server::intake::Host;
 use crate::server::leash::opener;
 use crate::server::pipeline::{Arrival, Pipeline};
@@ -95,7 +96,7 @@ impl Pipeline {
         if caller.is_some() {
             self.is_from_a_page_of_ours(request.headers(), arrival.host, record)?;
         }
-        let stream = caller.as_ref().map(|caller| self.known(caller, record));
+        let mut stream = caller.as_ref().map(|caller| self.known(caller, record));
         let over_http2 = request.version() == Version::HTTP_2;
         let client = hyper::upgrade::on(&mut request);
         let has_key = request.headers().contains_key(KEY);
@@ -106,10 +107,13 @@ impl Pipeline {
         let is_websocket = protocol.is_websocket();
         let shown = HeaderValue::from_str(protocol.as_str());
         let watch = Stopwatch::start();
-        let handshake = self
+        let answer = self
             .proxy
-            .upgrade(permit, request.map(Paced::free), &via, protocol)
-            .await;
+            .upgrade(permit, request.map(Paced::free), &via, protocol);
+        let handshake = match &mut stream {
+            None => answer.await.map_err(Refusal::from),
+            Some(stream) => until_over(stream, answer).await,
+        };
         record.upstream_took(watch.elapsed());
         let (answer, upstream) = match handshake? {
             Handshake::Switched(answer, upstream) => (answer, upstream),

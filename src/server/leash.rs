@@ -1,6 +1,6 @@
 //! Ends an answer with the session it is given for, and an event stream with the process too.
 //!
-//! A short answer of known length needs none. A longer one asks, whenever it goes on, whether any
+//! An answer that has come whole with its head needs none. Another asks, whenever it goes on, whether any
 //! session has ended since its request was judged: one number, which is only read. When that is so,
 //! when it waits for the upstream, and when it has gone on for a while, it goes into the books of open
 //! streams, and is told. Only in the books is the time of its session looked after, and only there is
@@ -9,21 +9,21 @@
 //! cuts it.
 
 use std::fmt;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response};
-use http_body::Body;
+use hyper::body::Incoming;
 
-use crate::guard::Identity;
-use crate::proxy::grpc::is_grpc;
+use crate::guard::{Denial, Identity};
+use crate::proxy::{self, grpc::is_grpc};
+use crate::server::connection::{Paced, Progress};
 use crate::server::lifecycle::{Lifecycle, Phase};
+use crate::server::problem::Refusal;
 use crate::service::streams::{Desk, OpenStream, Opener};
-
-/// An answer of known length up to this is not worth a leash, in bytes.
-const SHORT: u64 = 64 * 1024;
 
 /// So many pieces go out before an answer that never waits is taken for one that goes on.
 const PIECES: u8 = 32;
@@ -56,6 +56,8 @@ pub(super) enum Over {
 pub(super) struct Tie {
     desk: Arc<Desk>,
     identity: Arc<Identity>,
+    /// Whether it also ends when the roles change that it was opened with.
+    ends_with_roles: bool,
     stream: Mutex<Option<OpenStream>>,
 }
 
@@ -79,14 +81,13 @@ pub(super) struct Judged<'a> {
 
 impl Leash {
     /// For an answer that may go on for longer than its session, or than the process should wait.
-    pub(super) fn of<B: Body>(
-        answer: &Response<B>,
+    pub(super) fn of(
+        answer: &Response<proxy::Body<Paced<Incoming>>>,
         desk: &Arc<Desk>,
         caller: Option<Judged<'_>>,
         closing: impl FnOnce() -> Option<Closing>,
     ) -> Option<Box<Self>> {
-        let length = answer.body().size_hint().exact();
-        if length.is_some_and(|length| length <= SHORT) {
+        if answer.body().is_whole() {
             return None;
         }
         let kind = Kind::of(answer.headers());
@@ -100,6 +101,7 @@ impl Leash {
             Arc::new(Tie {
                 desk: Arc::clone(desk),
                 identity: Arc::clone(identity),
+                ends_with_roles: kind != Kind::Plain,
                 stream: Mutex::default(),
             })
         });
@@ -185,6 +187,11 @@ impl Tie {
     }
 
     fn enter<'a>(&self, stream: &'a mut Option<OpenStream>) -> &'a mut OpenStream {
+        let opener = if self.ends_with_roles {
+            opener
+        } else {
+            exchange
+        };
         stream.get_or_insert_with(|| self.desk.open(opener(&self.identity)))
     }
 
@@ -198,9 +205,42 @@ impl Tie {
 pub(super) fn opener(identity: &Identity) -> Opener<'_> {
     Opener {
         session: &identity.session,
-        generation: identity.generation,
+        generation: Some(identity.generation),
         expires_at: identity.expires_at,
     }
+}
+
+/// The same for an exchange of one request and one answer: changed roles hold from the next request on.
+fn exchange(identity: &Identity) -> Opener<'_> {
+    Opener {
+        generation: None,
+        ..opener(identity)
+    }
+}
+
+/// Waits for the head of an answer, for as long as the caller's session lives. The session is registered
+/// only once the request has been under way for long; the connection's sweep wakes its task then.
+pub(super) async fn while_session_lasts<T>(
+    answer: impl Future<Output = Result<T, proxy::UpstreamError>>,
+    identity: &Identity,
+    desk: &Arc<Desk>,
+    progress: &Progress,
+) -> Result<T, Refusal> {
+    let mut answer = pin!(answer);
+    let mut stream = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(answer.map_err(Refusal::from));
+        }
+        if stream.is_none() && !progress.is_long() {
+            return Poll::Pending;
+        }
+        let stream = stream.get_or_insert_with(|| desk.open(exchange(identity)));
+        stream
+            .poll_over(cx)
+            .map(|()| Err(Refusal::Denied(Denial::ended())))
+    })
+    .await
 }
 
 impl Kind {

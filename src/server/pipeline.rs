@@ -14,7 +14,7 @@ use crate::api::wire::cors::Cors;
 use crate::guard::Guard;
 use crate::proxy::Proxy;
 use crate::server::access_log::{AccessLog, Line};
-use crate::server::connection::Deadlines;
+use crate::server::connection::{Deadlines, Progress};
 use crate::server::context::{Context, RequestIds};
 use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host, Intake};
@@ -72,14 +72,21 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Answers one request. Never fails: a refusal is an answer.
-    pub async fn handle(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Response<Outgoing> {
+    /// Answers one request. Never fails: a refusal is an answer. `progress` says how long it has been
+    /// under way.
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: &Arc<Peer>,
+        progress: &Progress,
+    ) -> Response<Outgoing> {
         let now = self.clock.now();
         let context = Context::of(request.headers(), peer.end(), &self.trusted, &self.ids, now); // 1 context
         let mut record = Record::begin(context, &request, &self.metrics, &self.log);
         let asked = Asked::of(&request, |path| self.own_route(path).is_some());
         let mut besides = Besides::default();
-        let passed = self.pass(request, peer, &mut record, &mut besides).await; // 2 to 6
+        let from = Source { peer, progress };
+        let passed = self.pass(request, from, &mut record, &mut besides).await; // 2 to 6
         let mut response = match passed {
             Ok(response) => response,
             Err(refusal) => {
@@ -136,7 +143,7 @@ impl Pipeline {
     async fn pass(
         &self,
         mut request: Request<Incoming>,
-        peer: &Arc<Peer>,
+        from: Source<'_>,
         record: &mut Record,
         besides: &mut Besides,
     ) -> Result<Response<Body>, Refusal> {
@@ -162,7 +169,8 @@ impl Pipeline {
         let permit = self.judge(head, true, record, besides).await?; // 5 guard
         let arrival = Arrival {
             host: &host,
-            peer,
+            peer: from.peer,
+            progress: from.progress,
             epoch,
         };
         let Some(protocol) = handshake::asked(&request, self) else {
@@ -183,6 +191,13 @@ pub(super) struct Besides {
     tunnel: Option<Box<Tunnel>>,
 }
 
+/// Which connection a request came in by, and how long it has been under way.
+#[derive(Debug, Clone, Copy)]
+struct Source<'a> {
+    peer: &'a Arc<Peer>,
+    progress: &'a Progress,
+}
+
 /// Where a request came in, and what was known when it was judged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival<'a> {
@@ -190,6 +205,8 @@ pub(super) struct Arrival<'a> {
     pub(super) host: &'a Host,
     /// Who made its connection.
     pub(super) peer: &'a Arc<Peer>,
+    /// How long it has been under way.
+    pub(super) progress: &'a Progress,
     /// The state of the revocations, read before the request was judged: whatever ends a session
     /// during or after that changes the number, and the answer looks again.
     pub(super) epoch: u64,

@@ -134,9 +134,9 @@ impl Record {
     /// Ties an answer to its caller's session, of which the revocations said nothing at this epoch; and
     /// one that its client asks for anew when it ends, to the process. That is an event stream asked
     /// for by GET: others have an end that matters.
-    pub fn leash<B: http_body::Body>(
+    pub fn leash(
         &mut self,
-        answer: &Response<B>,
+        answer: &Response<proxy::Body<Paced<Incoming>>>,
         desk: &Arc<Desk>,
         lifecycle: &Lifecycle,
         epoch: u64,

@@ -22,6 +22,7 @@ mod copies;
 mod csrf;
 mod drain;
 mod dropped;
+mod exchange;
 mod faults;
 mod forward_auth;
 mod h2;

@@ -329,7 +329,7 @@ async fn an_application_that_dies_in_its_answer_never_makes_a_clean_end() {
         let app = TestApp::with(&in_front_of(upstream)).await;
         let mut connection = Connection::open(app.address).await;
         connection
-            .write(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            .write(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             .await;
         let answer = connection.rest().await;
         let answer = String::from_utf8_lossy(&answer).into_owned();

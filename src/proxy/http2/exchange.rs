@@ -4,6 +4,7 @@
 //! Every wait has an end, unless the settings give streams all the time there is. Dropping an
 //! exchange that is not over resets its stream.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::proxy::http2::sender::Sender;
 use crate::proxy::http2::ticket::Ticket;
 use crate::proxy::reply::MAX_INTERIM;
 use crate::proxy::sender::Waiting;
+use crate::proxy::settle::{self, Begun};
 use crate::proxy::timer::Alarm;
 
 /// See the module. (The fields drop in this order: the stream is reset before its place is free.)
@@ -41,6 +43,8 @@ pub(in crate::proxy) struct Exchange<B> {
     alarm: Alarm,
     /// When the silence began; none until somebody has to wait.
     silent_since: Option<Instant>,
+    /// What was taken off the body before its head was handed out.
+    begun: Begun,
 }
 
 /// What gRPC says about a request.
@@ -81,6 +85,7 @@ where
             interim: 0,
             alarm: Alarm::default(),
             silent_since: None,
+            begun: Begun::default(),
         }
     }
 
@@ -112,11 +117,89 @@ where
         }
     }
 
+    /// Looks at what comes right behind the head before it is handed out, as over HTTP/1.1.
+    pub(super) async fn settle(&mut self, headers: &HeaderMap) -> Result<(), UpstreamError> {
+        if self.is_whole() {
+            return Ok(());
+        }
+        let patience = match self.call {
+            Call::Plain => settle::patience(headers),
+            Call::Grpc(_) => Duration::ZERO,
+        };
+        let mut until = None;
+        let settled = poll_fn(|cx| {
+            if self.poll_settle(cx)?.is_ready() || patience.is_zero() {
+                return Poll::Ready(Ok(()));
+            }
+            let until = *until.get_or_insert_with(|| Instant::now() + patience);
+            self.alarm.poll(cx, until).map(Ok)
+        })
+        .await;
+        if settled.is_err() {
+            self.finish();
+        }
+        settled
+    }
+
+    /// Ready when enough of the body was looked at.
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, UpstreamError> {
+        loop {
+            let is_enough = match self.announced {
+                Announced::Length(length) => self.begun.bytes() >= settle::wanted(length),
+                Announced::Nothing | Announced::Stream => self.begun.is_full(),
+            };
+            if self.is_whole() || is_enough {
+                return Ok(Poll::Ready(()));
+            }
+            self.poll_send(cx)?;
+            let Some(incoming) = &mut self.incoming else {
+                return Ok(Poll::Ready(()));
+            };
+            match incoming.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => {
+                    let released = incoming.flow_control().release_capacity(data.len());
+                    released.map_err(broken)?;
+                    let over = incoming.is_end_stream();
+                    self.hear();
+                    if over {
+                        self.finish();
+                    }
+                    if !data.is_empty() {
+                        self.begun.push(data);
+                    }
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => return Err(broken(error)),
+                Poll::Ready(None) => match incoming.poll_trailers(cx) {
+                    Poll::Ready(Ok(trailers)) => {
+                        if let Some(trailers) = trailers.and_then(|found| self.cleaned(found)) {
+                            self.begun.end_with(trailers);
+                        }
+                        self.finish();
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => return Err(broken(error)),
+                    Poll::Pending => {}
+                },
+                Poll::Pending => {}
+            }
+            let is_begun = self.announced == Announced::Stream && !self.begun.is_empty();
+            return Ok(if is_begun {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            });
+        }
+    }
+
     /// The next piece of the answer's body; none when it is over.
     pub(in crate::proxy) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        if let Some(frame) = self.begun.next() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         let polled = self.poll_step(cx);
         if matches!(polled, Poll::Ready(Some(Err(_)) | None)) {
             self.finish();
@@ -129,7 +212,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         loop {
-            if self.is_over() {
+            if self.is_whole() {
                 return Poll::Ready(None);
             }
             let waiting = self.poll_send(cx)?;
@@ -172,12 +255,17 @@ where
     }
 
     /// Whether the whole answer was given.
-    pub(in crate::proxy) const fn is_over(&self) -> bool {
+    pub(in crate::proxy) fn is_over(&self) -> bool {
+        self.is_whole() && self.begun.is_empty()
+    }
+
+    /// Whether the whole answer has come.
+    pub(in crate::proxy) const fn is_whole(&self) -> bool {
         self.ticket.is_none()
     }
 
     /// How many bytes the whole body has, as long as none of it was given.
-    pub(in crate::proxy) const fn exact(&self) -> Option<u64> {
+    pub(in crate::proxy) fn exact(&self) -> Option<u64> {
         match self.announced {
             _ if self.is_over() => Some(0),
             Announced::Nothing => Some(0),

@@ -105,6 +105,7 @@ where
                 let mut exchange = Exchange::new(ticket, stream, sender, parts);
                 match poll_fn(|cx| exchange.poll_head(cx)).await {
                     Ok((status, headers)) => {
+                        exchange.settle(&headers).await?;
                         let mut response = Response::new(Body::multiplexed(exchange));
                         *response.status_mut() = status;
                         *response.headers_mut() = headers;

@@ -240,37 +240,65 @@ async fn nothing_is_sent_a_third_time_and_a_fresh_connection_is_never_retried() 
     assert_eq!((proxy.stats().created, proxy.stats().retried), (3, 1));
 }
 
+/// An answer that is not whole when its head is handed out, so that its connection is in use until it
+/// is read.
+fn long() -> String {
+    let body = body();
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn body() -> String {
+    "x".repeat(1 << 20)
+}
+
+#[tokio::test]
+async fn a_short_answer_frees_its_connection_before_anybody_reads_it() {
+    let mut settings = settings(answering(HELLO, Then::GoOn));
+    settings.max_connections = 1;
+    let proxy = Proxy::new(settings).unwrap();
+    let unread = send(&proxy, get("/")).await.unwrap();
+    assert_eq!(
+        text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
+        "hello"
+    );
+    assert_eq!(text(unread).await.unwrap(), "hello");
+    assert_eq!(proxy.stats().created, 1);
+}
+
 #[tokio::test]
 async fn when_all_connections_are_in_use_a_request_waits_and_is_then_refused() {
-    let mut settings = settings(answering(HELLO, Then::GoOn));
+    let mut settings = settings(answering(long(), Then::GoOn));
     settings.max_connections = 1;
     settings.queue_timeout = Duration::from_millis(20);
     let proxy = Proxy::new(settings).unwrap();
     let held = send(&proxy, get("/")).await.unwrap();
     let error = send(&proxy, get("/")).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Overloaded { retry_after } if !retry_after.is_zero()));
-    assert_eq!(text(held).await.unwrap(), "hello");
+    assert_eq!(text(held).await.unwrap(), body());
     assert_eq!(
         text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
-        "hello"
+        body()
     );
 }
 
 #[tokio::test]
 async fn a_waiting_request_gets_the_connection_that_comes_free() {
-    let mut settings = settings(answering(HELLO, Then::GoOn));
+    let mut settings = settings(answering(long(), Then::GoOn));
     settings.max_connections = 1;
     let proxy = Proxy::new(settings).unwrap();
     let held = send(&proxy, get("/")).await.unwrap();
     let (first, second) = tokio::join!(text(held), send(&proxy, get("/")));
-    assert_eq!(first.unwrap(), "hello");
-    assert_eq!(text(second.unwrap()).await.unwrap(), "hello");
+    assert_eq!(first.unwrap(), body());
+    assert_eq!(text(second.unwrap()).await.unwrap(), body());
     assert_eq!(proxy.stats().created, 1);
 }
 
 #[tokio::test]
 async fn a_dropped_answer_closes_its_connection_and_frees_its_place() {
-    let mut settings = settings(answering(HELLO, Then::GoOn));
+    let mut settings = settings(answering(long(), Then::GoOn));
     settings.max_connections = 1;
     let proxy = Proxy::new(settings).unwrap();
     for made in 1..4 {

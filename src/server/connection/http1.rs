@@ -32,7 +32,10 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
                 let (worker, vigil) = (&peer.open.worker, &peer.open.vigil);
                 vigil.enter(State::Busy, worker.tick());
                 let next = Next::after(&request);
-                let mut answer = worker.pipeline().handle(request, &peer).await;
+                let mut answer = worker
+                    .pipeline()
+                    .handle(request, &peer, &vigil.progress)
+                    .await;
                 // The connection may hear of the end a moment after the process. One that switches
                 // protocols is told in the words of its own.
                 let is_last = vigil.is_finishing() || worker.is_finishing();
@@ -47,6 +50,7 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
                 }
                 let sent = |body| Sent {
                     body,
+                    fault: None,
                     is_tied,
                     peer,
                     next,
@@ -110,15 +114,19 @@ impl Next {
 }
 
 /// A body whose end puts its connection back to waiting.
-struct Sent<B> {
+///
+/// hyper drops what it has not written when a body fails. So a fault is told a turn later: what came
+/// before it, the head above all, has been written by then as far as the client takes it.
+struct Sent<B: http_body::Body> {
     body: B,
+    fault: Option<B::Error>,
     /// Whether the connection's watch looks after its session.
     is_tied: bool,
     peer: Arc<Peer>,
     next: Next,
 }
 
-impl<B: http_body::Body + Unpin> http_body::Body for Sent<B> {
+impl<B: http_body::Body<Error: Unpin> + Unpin> http_body::Body for Sent<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -126,11 +134,22 @@ impl<B: http_body::Body + Unpin> http_body::Body for Sent<B> {
         self: Pin<&mut Self>,
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(task)
+        let this = self.get_mut();
+        if let Some(fault) = this.fault.take() {
+            return Poll::Ready(Some(Err(fault)));
+        }
+        match Pin::new(&mut this.body).poll_frame(task) {
+            Poll::Ready(Some(Err(fault))) => {
+                this.fault = Some(fault);
+                task.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => polled,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.fault.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
@@ -138,7 +157,7 @@ impl<B: http_body::Body + Unpin> http_body::Body for Sent<B> {
     }
 }
 
-impl<B> Drop for Sent<B> {
+impl<B: http_body::Body> Drop for Sent<B> {
     fn drop(&mut self) {
         let open = &self.peer.open;
         if self.is_tied {

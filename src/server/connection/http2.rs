@@ -67,13 +67,19 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
             // Boxed: hyper and the executor hand a future on several times, and this is a large one.
             Box::pin(async move {
                 let peer = &stream.peer;
-                let answer = peer.open.worker.pipeline().handle(request, peer).await;
+                let answer = peer
+                    .open
+                    .worker
+                    .pipeline()
+                    .handle(request, peer, &stream.turn.progress)
+                    .await;
                 if let Some(tie) = answer.body().tie() {
                     stream.turn.tie(tie);
                 }
                 Ok::<_, Infallible>(answer.map(|body| Sent {
                     body,
                     last: None,
+                    fault: None,
                     stream,
                 }))
             })
@@ -129,14 +135,26 @@ where
 {
     fn execute(&self, future: F) {
         let noted = Noted::new(&self.peer);
-        let task = tasks::spawn(async move {
-            let _noted = noted;
-            future.await
-        });
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = next.take() {
-            turn.runs_in(task.abort_handle());
-        }
+        let turn = next.take();
+        tasks::spawn(async move {
+            let _noted = noted;
+            let mut future = pin!(future);
+            let mut is_known = false;
+            poll_fn(|task| {
+                if let Some(turn) = &turn {
+                    if turn.is_cut() {
+                        return Poll::Ready(());
+                    }
+                    if !is_known {
+                        turn.runs_in(task.waker());
+                        is_known = true;
+                    }
+                }
+                future.as_mut().poll(task).map(drop)
+            })
+            .await;
+        });
     }
 }
 
@@ -181,19 +199,31 @@ const SMALL: usize = 4 * 1024;
 /// room for it: a client that takes nothing could have as much as a piece of each stream kept for as
 /// long as it likes. So the last byte of a large last piece is held back. hyper asks for it when the
 /// client has room for all before it and for one byte more.
+///
+/// h2 drops what it has not sent of a stream that is reset. So a fault is told a turn later, as over
+/// HTTP/1.1: the head has gone by then.
 struct Sent<B: Body> {
     body: B,
     /// The last byte.
     last: Option<Bytes>,
+    fault: Option<B::Error>,
     stream: TurnGuard,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Sent<B> {
+impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Sent<B> {
     fn piece(&mut self, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if let Some(last) = self.last.take() {
             return Poll::Ready(Some(Ok(Frame::data(last))));
         }
+        if let Some(fault) = self.fault.take() {
+            return Poll::Ready(Some(Err(fault)));
+        }
         let mut polled = Pin::new(&mut self.body).poll_frame(task);
+        if let Poll::Ready(Some(Err(fault))) = polled {
+            self.fault = Some(fault);
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
             && let Some(data) = frame.data_mut().filter(|data| data.len() > SMALL)
             && self.body.is_end_stream()
@@ -204,7 +234,7 @@ impl<B: Body<Data = Bytes> + Unpin> Sent<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
+impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Sent<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -229,7 +259,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.last.is_none() && self.body.is_end_stream()
+        self.last.is_none() && self.fault.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -12,6 +12,7 @@ mod http2;
 mod occupied;
 mod opening;
 mod pace;
+mod progress;
 mod secure;
 mod transport;
 mod turns;
@@ -31,6 +32,7 @@ use crate::server::worker::{Open, Worker};
 
 pub use occupied::Occupied;
 pub use pace::{Paced, TooSlow};
+pub use progress::Progress;
 pub(super) use secure::HANDSHAKES;
 pub use vigil::Deadlines;
 pub(super) use vigil::Vigil;

@@ -24,6 +24,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::server::connection::pace::Pace;
+use crate::server::connection::progress::Progress;
 use crate::server::connection::turns::Turns;
 use crate::server::leash::Tie;
 use crate::telemetry::metrics::Dropped;
@@ -104,6 +105,8 @@ pub(in crate::server) struct Vigil {
     bodies: Mutex<Vec<Weak<Pace>>>,
     /// What ties the answer that HTTP/1.1 is sending to a session.
     tie: Mutex<Option<Arc<Tie>>>,
+    /// The request that HTTP/1.1 has in hand.
+    pub(super) progress: Progress,
     /// The streams of an HTTP/2 connection.
     pub(super) turns: Turns,
 }
@@ -121,6 +124,7 @@ impl Vigil {
             task: Mutex::new(None),
             bodies: Mutex::new(Vec::new()),
             tie: Mutex::default(),
+            progress: Progress::default(),
             turns: Turns::default(),
         }
     }
@@ -128,6 +132,7 @@ impl Vigil {
     pub(super) fn enter(&self, state: State, tick: u64) {
         self.state.store(state as u8, Ordering::Relaxed);
         self.since.store(tick, Ordering::Relaxed);
+        self.progress.begin();
     }
 
     pub(super) fn is(&self, state: State) -> bool {
@@ -194,6 +199,9 @@ impl Vigil {
         let partial = self.partial.load(Ordering::Relaxed);
         if partial != 0 && aged(partial, deadlines.header) {
             drop_for(Dropped::SlowHead);
+        }
+        if self.is(State::Busy) && self.progress.sweep() {
+            self.wake();
         }
         self.turns.sweep(tick, &note);
         self.sweep_bodies(tick, deadlines.body_rate);
@@ -294,12 +302,16 @@ impl Vigil {
         let is_news = self.order.fetch_max(order as u8, Ordering::Relaxed) < order as u8;
         if is_news {
             self.told.fetch_max(tick, Ordering::Relaxed);
-            let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(waker) = task.as_ref() {
-                waker.wake_by_ref();
-            }
+            self.wake();
         }
         is_news
+    }
+
+    fn wake(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waker) = task.as_ref() {
+            waker.wake_by_ref();
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::model::revocation::Revocation;
+use crate::model::revocation::{Revocation, Verdict};
 use crate::model::session::{Generation, SessionKey};
 use crate::service::Service;
 use crate::service::liveness::Liveness;
@@ -63,7 +63,7 @@ struct Seat {
 #[derive(Debug)]
 struct Told {
     id: u64,
-    generation: Generation,
+    generation: Option<Generation>,
     tell: oneshot::Sender<()>,
 }
 
@@ -82,8 +82,9 @@ pub struct OpenStream {
 pub struct Opener<'a> {
     /// The session.
     pub session: &'a SessionKey,
-    /// The generation of the access token.
-    pub generation: Generation,
+    /// The generation of the access token, whose roles the stream ends with; none when it ends with its
+    /// session only.
+    pub generation: Option<Generation>,
     /// When that token expires.
     pub expires_at: Timestamp,
 }
@@ -113,7 +114,7 @@ impl Streams {
     pub fn apply(&self, revocation: &Revocation) {
         self.each(|desk| {
             desk.tell(revocation.session, |generation| {
-                !revocation.verdict.admits(generation)
+                ends(revocation.verdict, generation)
             });
         });
     }
@@ -202,7 +203,7 @@ impl Desk {
             }
         }
         if let Some(verdict) = self.liveness.verdict(session) {
-            self.tell(session, |generation| !verdict.admits(generation));
+            self.tell(session, |generation| ends(verdict, generation));
         }
         OpenStream {
             desk: Arc::clone(self),
@@ -217,7 +218,7 @@ impl Desk {
         &self.liveness
     }
 
-    fn tell(&self, session: SessionId, is_over: impl Fn(Generation) -> bool) {
+    fn tell(&self, session: SessionId, is_over: impl Fn(Option<Generation>) -> bool) {
         let mut sessions = self.sessions();
         let Some(seat) = sessions.get_mut(&session) else {
             return;
@@ -245,6 +246,14 @@ impl Desk {
     /// Entries are whole at any moment, so a poisoned lock still guards sound books.
     fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Seat>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a verdict ends a stream that was opened with this generation's roles, or (none) with any.
+fn ends(verdict: Verdict, generation: Option<Generation>) -> bool {
+    match generation {
+        Some(generation) => !verdict.admits(generation),
+        None => verdict == Verdict::Ended,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Who is told of the end of a session, and when.
 
 use super::*;
-use crate::model::revocation::Verdict;
 use crate::rules::session::sample;
 
 fn revocation(session: SessionId, verdict: Verdict) -> Revocation {
@@ -33,7 +32,7 @@ impl Books {
     fn open(&self, desk: usize, generation: u32) -> OpenStream {
         self.desks[desk].open(Opener {
             session: &self.key,
-            generation: Generation(generation),
+            generation: Some(Generation(generation)),
             expires_at: Timestamp::from_secs(100),
         })
     }
@@ -84,6 +83,20 @@ fn changed_roles_end_the_streams_of_older_tokens_only() {
     books.apply(Verdict::Stale(Generation(3)));
     assert!(is_over(&mut old) && !is_over(&mut fresh));
     assert_eq!(books.streams.count(books.key.id), 1);
+}
+
+#[test]
+fn changed_roles_leave_an_exchange_alone_and_the_end_of_its_session_does_not() {
+    let books = books();
+    let mut exchange = books.desks[0].open(Opener {
+        session: &books.key,
+        generation: None,
+        expires_at: Timestamp::from_secs(100),
+    });
+    books.apply(Verdict::Stale(Generation(3)));
+    assert!(!is_over(&mut exchange));
+    books.apply(Verdict::Ended);
+    assert!(is_over(&mut exchange));
 }
 
 #[test]
