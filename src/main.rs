@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sidegate::app::{self, StartError};
 use sidegate::cli::load::Loader;
-use sidegate::cli::{App, Failure, OfflineError};
+use sidegate::cli::{App, Failure, Offline, OfflineError};
 use sidegate::config::{self, Config, Sources};
 use sidegate::control::{Reply, Request};
 use sidegate::store::StoreError;
@@ -44,10 +44,28 @@ impl App for Parts {
         app::demo::run(std::io::stdout(), &configure).map_err(Failure)
     }
 
-    fn execute_offline(&self, config: Config, request: Request) -> Result<Reply, OfflineError> {
-        app::execute_offline(config, request).map_err(|error| match error {
-            StartError::Store(StoreError::Locked(_)) => OfflineError::StoreLocked,
-            other => OfflineError::Failed(other.to_string()),
-        })
+    fn open_offline<'a>(&'a self, config: Config) -> Result<Box<dyn Offline + 'a>, OfflineError> {
+        let open = app::Offline::open(config).map_err(told)?;
+        Ok(Box::new(Store(open)))
+    }
+}
+
+/// The store, held for one command.
+struct Store(app::Offline);
+
+impl Offline for Store {
+    fn execute(&mut self, request: Request) -> Result<Reply, OfflineError> {
+        Ok(self.0.execute(request))
+    }
+
+    fn close(self: Box<Self>) -> Result<(), OfflineError> {
+        self.0.close().map_err(told)
+    }
+}
+
+fn told(error: StartError) -> OfflineError {
+    match error {
+        StartError::Store(StoreError::Locked(_)) => OfflineError::StoreLocked,
+        other => OfflineError::Failed(other.to_string()),
     }
 }

@@ -93,6 +93,11 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         enforced.apply(&[revocation]);
         told.apply(&revocation);
     });
+    let (enforced, told) = (Arc::clone(&liveness), Arc::clone(&streams));
+    store.on_end_all(move |moment| {
+        enforced.end_through(moment);
+        told.end_through(moment);
+    });
     let (audit, audit_queue) = Audit::new();
     let (activity, activity_queue) = Activity::new();
     let events = Arc::new(Events::default());

@@ -20,7 +20,7 @@ mod workers;
 
 pub use self::build::Surroundings;
 pub use self::error::StartError;
-pub use self::offline::execute_offline;
+pub use self::offline::Offline;
 pub use self::reload::Reread;
 pub use self::running::{Running, start};
 pub use self::serve::serve;

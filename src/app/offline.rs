@@ -2,32 +2,63 @@
 
 use std::time::Duration;
 
-use crate::app::build::{self, Surroundings};
+use tokio::runtime::Runtime;
+
+use crate::app::build::{self, Shared, Surroundings};
 use crate::app::error::StartError;
 use crate::config::Config;
 use crate::control::{Reply, Request};
 use crate::server::control::Operator;
 use crate::store::Lifecycle as _;
 
-/// Opens the store, carries out one order, and closes it again.
-pub fn execute_offline(mut config: Config, request: Request) -> Result<Reply, StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::System)?;
-    // Whoever types a command wants to know at once that a server holds the store.
-    config.store.lock_wait = Duration::ZERO;
-    let mut shared = build::shared(config, Surroundings::real())?;
-    let service = shared.service.load_full();
-    let operator = Operator {
-        service: shared.service.clone(),
-        keys: shared.keys.clone(),
-        server: None,
-    };
-    runtime.block_on(async {
-        let reply = operator.execute(request).await;
-        service.flush_audit(&mut shared.queues).await;
-        service.store().close().await?;
-        Ok(reply)
-    })
+/// The store of a configuration, held by this process.
+pub struct Offline {
+    runtime: Runtime,
+    shared: Shared,
+    operator: Operator,
+}
+
+impl Offline {
+    /// Opens the store.
+    pub fn open(mut config: Config) -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::System)?;
+        // Whoever types a command wants to know at once that a server holds the store.
+        config.store.lock_wait = Duration::ZERO;
+        let shared = build::shared(config, Surroundings::real())?;
+        let operator = Operator {
+            service: shared.service.clone(),
+            keys: shared.keys.clone(),
+            server: None,
+        };
+        Ok(Self {
+            runtime,
+            shared,
+            operator,
+        })
+    }
+
+    /// Carries out one order.
+    pub fn execute(&mut self, request: Request) -> Reply {
+        let service = self.shared.service.load_full();
+        self.runtime.block_on(async {
+            let reply = self.operator.execute(request).await;
+            service.flush_audit(&mut self.shared.queues).await;
+            reply
+        })
+    }
+
+    /// Closes the store.
+    pub fn close(self) -> Result<(), StartError> {
+        let service = self.shared.service.load_full();
+        Ok(self.runtime.block_on(service.store().close())?)
+    }
+}
+
+impl std::fmt::Debug for Offline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Offline").finish_non_exhaustive()
+    }
 }

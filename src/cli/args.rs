@@ -87,7 +87,7 @@ pub(super) enum Users {
     #[command(after_help = USERS_LIST)]
     List {
         /// The most accounts to list
-        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
         limit: u32,
         /// Begin after the account with this id
         #[arg(long, value_name = "ID")]
@@ -142,14 +142,19 @@ pub(super) enum Sessions {
         #[arg(long)]
         user: Option<Named>,
         /// The most sessions to list
-        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
         limit: u32,
         #[command(flatten)]
         json: Json,
     },
     /// End sessions: one, a user's, or everybody's
     #[command(after_help = SESSIONS_END)]
-    End(Ending),
+    End {
+        #[command(flatten)]
+        which: Ending,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 #[derive(Debug, Group)]
@@ -289,12 +294,16 @@ Examples:
 const SESSIONS_LIST: &str = "\
 Examples:
   sidegate sessions list
-  sidegate sessions list --user ann --json";
+  sidegate sessions list --user ann --json
+  sidegate sessions list --limit 1000000 --json > sessions.json";
 const SESSIONS_END: &str = "\
 Examples:
   sidegate sessions end --id 0193b0a0-5c1e-7d3a-9b1f-2f6c1a7e4d10
   sidegate sessions end --user ann@example.org
-  sidegate sessions end --all";
+  sidegate sessions end --all
+
+With --all every session is over at once, however many there are. The command then waits until
+their records are removed and shows how far that has come; it can be interrupted, and run again.";
 const KEYS: &str = "\
 Examples:
   sidegate keys list

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::args::{Audit, Ending, Keys, Sessions, Users};
+use crate::cli::args::{Audit, Keys, Users};
 use crate::cli::table::clean;
-use crate::cli::{App, OfflineError, Surroundings, Trouble, password, show, tell};
+use crate::cli::{App, Offline, OfflineError, Surroundings, Trouble, password, show, tell};
 use crate::config::Config;
 use crate::control::Reply;
 use crate::control::Request;
 use crate::control::reply::UserView;
-use crate::control::request::SessionsToEnd;
 use crate::control::wire::{self, CallError};
 use crate::types::secret::SecretText;
 
@@ -19,6 +18,8 @@ pub(super) struct Operator<'a, 'b> {
     pub(super) app: &'a dyn App,
     pub(super) config: Config,
     pub(super) surroundings: &'a mut Surroundings<'b>,
+    /// The store, once a request had to be carried out here.
+    pub(super) offline: Option<Box<dyn Offline + 'a>>,
 }
 
 impl Operator<'_, '_> {
@@ -71,37 +72,6 @@ impl Operator<'_, '_> {
         }
     }
 
-    /// `sidegate sessions …`.
-    pub(super) fn sessions(&mut self, command: Sessions) -> Result<(), Trouble> {
-        match command {
-            Sessions::List { user, limit, json } => {
-                match self.ask(Request::SessionsList { user, limit })? {
-                    Reply::Sessions { sessions, more } => {
-                        self.result(json.json, &sessions, |s| show::sessions(s))?;
-                        if more {
-                            self.note("there are more sessions; raise --limit");
-                        }
-                        Ok(())
-                    }
-                    other => Err(unexpected(&other)),
-                }
-            }
-            Sessions::End(ending) => {
-                let which = match ending {
-                    Ending { id: Some(id), .. } => SessionsToEnd::Id(id),
-                    Ending {
-                        user: Some(user), ..
-                    } => SessionsToEnd::User(user),
-                    Ending { all: true, .. } => SessionsToEnd::All,
-                    Ending { .. } => {
-                        return Err(Trouble::Use("name --id, --user or --all".to_owned()));
-                    }
-                };
-                self.order(Request::SessionsEnd(which))
-            }
-        }
-    }
-
     /// `sidegate keys …`.
     pub(super) fn keys(&mut self, command: &Keys) -> Result<(), Trouble> {
         let (request, json) = match command {
@@ -148,36 +118,6 @@ impl Operator<'_, '_> {
             other => return Err(unexpected(&other)),
         };
         tell(self.surroundings.out, &text);
-        Ok(())
-    }
-
-    fn users_list(
-        &mut self,
-        limit: u32,
-        mut after: Option<String>,
-        json: bool,
-    ) -> Result<(), Trouble> {
-        let mut all: Vec<UserView> = Vec::new();
-        loop {
-            let left = limit.saturating_sub(u32::try_from(all.len()).unwrap_or(u32::MAX));
-            let request = Request::UsersList {
-                after: after.take(),
-                limit: left.min(PAGE),
-            };
-            let Reply::Users { users, next } = self.ask(request)? else {
-                return Err(Trouble::Failed("the server gave another answer".to_owned()));
-            };
-            let empty = users.is_empty();
-            all.extend(users);
-            after = next;
-            if after.is_none() || empty || all.len() >= limit as usize {
-                break;
-            }
-        }
-        self.result(json, &all, |users| show::users(users))?;
-        if let Some(after) = after {
-            self.note(&format!("there are more users: go on with --after {after}"));
-        }
         Ok(())
     }
 
@@ -229,7 +169,7 @@ impl Operator<'_, '_> {
         }
     }
 
-    fn result<T: serde::Serialize>(
+    pub(super) fn result<T: serde::Serialize>(
         &mut self,
         json: bool,
         value: &T,
@@ -244,12 +184,12 @@ impl Operator<'_, '_> {
         Ok(())
     }
 
-    fn note(&mut self, text: &str) {
+    pub(super) fn note(&mut self, text: &str) {
         tell(self.surroundings.err, text);
     }
 
     /// Asks the running server; when there is none, does it here.
-    fn ask(&mut self, request: Request) -> Result<Reply, Trouble> {
+    pub(super) fn ask(&mut self, request: Request) -> Result<Reply, Trouble> {
         let socket = self.config.server.control.clone();
         let answer = match &socket {
             Some(socket) => call(socket, &request)?,
@@ -266,20 +206,34 @@ impl Operator<'_, '_> {
         }
     }
 
-    fn offline(&self, request: Request, socket: Option<&PathBuf>) -> Result<Reply, Trouble> {
+    /// Carries it out here. The store stays open until the command is done: one that asks page by
+    /// page opens it once.
+    fn offline(&mut self, request: Request, socket: Option<&PathBuf>) -> Result<Reply, Trouble> {
         if self.config.is_volatile() {
             let none =
                 "there is nothing to work on: the store is in memory and no server is running";
             return Err(Trouble::Failed(none.to_owned()));
         }
-        match self.app.execute_offline(self.config.clone(), request) {
-            Ok(reply) => Ok(reply),
-            Err(OfflineError::Failed(message)) => Err(Trouble::Failed(message)),
-            Err(OfflineError::StoreLocked) => Err(Trouble::Failed(format!(
+        let told = |error| match error {
+            OfflineError::Failed(message) => Trouble::Failed(message),
+            OfflineError::StoreLocked => Trouble::Failed(format!(
                 "another process holds the store, yet no server answers on {}; use the \
                  configuration that the server was started with, or stop the other process",
                 shown(socket)
-            ))),
+            )),
+        };
+        let open = match self.offline.take() {
+            Some(open) => open,
+            None => self.app.open_offline(self.config.clone()).map_err(told)?,
+        };
+        self.offline.insert(open).execute(request).map_err(told)
+    }
+
+    /// Closes the store if the command has opened it.
+    pub(super) fn close(&mut self) -> Result<(), Trouble> {
+        match self.offline.take().map(Offline::close) {
+            Some(Err(error)) => Err(Trouble::Failed(error.to_string())),
+            Some(Ok(())) | None => Ok(()),
         }
     }
 }
@@ -322,13 +276,13 @@ fn shown(socket: Option<&PathBuf>) -> String {
 }
 
 /// Server and command line are not of the same version.
-fn unexpected(reply: &Reply) -> Trouble {
+pub(super) fn unexpected(reply: &Reply) -> Trouble {
     let word = match reply {
         Reply::Done(text) => text.as_str(),
         Reply::Health { .. } => "health",
         Reply::User(_) | Reply::Users { .. } => "users",
         Reply::Sessions { .. } => "sessions",
-        Reply::Ended(_) => "a count",
+        Reply::Ended(_) | Reply::Ending(_) => "a count",
         Reply::Keys(_) => "keys",
         Reply::Audit(_) => "audit records",
         Reply::Failed(message) => message.as_str(),
@@ -342,5 +296,3 @@ fn unexpected(reply: &Reply) -> Trouble {
 const DEADLINE: Duration = Duration::from_secs(90);
 /// How long a probe waits: a server that is well answers at once.
 const PROBE: Duration = Duration::from_secs(5);
-/// Accounts in one exchange.
-const PAGE: u32 = 500;

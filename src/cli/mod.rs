@@ -8,12 +8,15 @@
 mod args;
 mod check;
 mod execute;
+mod listing;
 pub mod load;
 mod password;
+mod sessions;
 mod show;
 mod table;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -40,9 +43,18 @@ pub trait App {
     /// Runs the demonstration until it is told to stop.
     fn demo(&self) -> Result<(), Failure>;
 
-    /// Carries out a request in this process, on the store that the configuration names. Called only
-    /// when no server answers.
-    fn execute_offline(&self, config: Config, request: Request) -> Result<Reply, OfflineError>;
+    /// Opens the store that the configuration names, to carry out requests in this process. Called
+    /// only when no server answers.
+    fn open_offline<'a>(&'a self, config: Config) -> Result<Box<dyn Offline + 'a>, OfflineError>;
+}
+
+/// The store, held by the command line for as long as its command takes.
+pub trait Offline {
+    /// Carries out one request.
+    fn execute(&mut self, request: Request) -> Result<Reply, OfflineError>;
+
+    /// Closes the store.
+    fn close(self: Box<Self>) -> Result<(), OfflineError>;
 }
 
 /// Why something that was understood did not work, in words for the operator.
@@ -160,15 +172,19 @@ fn dispatch(
         return Ok(app.demo()?);
     }
     let config = loader.load()?;
+    match &command {
+        Command::Serve => return Ok(app.serve(config, loader)?),
+        Command::Check { json } => return check::run(&config, &loader, *json, surroundings),
+        _ => {}
+    }
     let mut operator = Operator {
         app,
         config,
         surroundings,
+        offline: None,
     };
-    match command {
-        Command::Serve => Ok(app.serve(operator.config, loader)?),
-        Command::Demo => Ok(()),
-        Command::Check { json } => check::run(&operator.config, &loader, json, surroundings),
+    let outcome = match command {
+        Command::Serve | Command::Demo | Command::Check { .. } => Ok(()),
         Command::Users(users) => operator.users(users),
         Command::Sessions(sessions) => operator.sessions(sessions),
         Command::Keys(keys) => operator.keys(&keys),
@@ -176,7 +192,9 @@ fn dispatch(
         Command::Healthcheck => operator.healthcheck(),
         Command::Drain => operator.order(Request::Drain),
         Command::Reload => operator.order(Request::Reload),
-    }
+    };
+    let closed = operator.close();
+    outcome.and(closed)
 }
 
 /// Why a command did not do what it was asked to.

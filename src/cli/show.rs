@@ -28,62 +28,52 @@ pub(super) fn user(user: &UserView) -> String {
     facts(&pairs)
 }
 
-/// Accounts.
-pub(super) fn users(users: &[UserView]) -> String {
-    if users.is_empty() {
-        return "no users; add one with: sidegate users add NAME".to_owned();
-    }
-    let rows: Vec<Vec<String>> = users
-        .iter()
-        .map(|user| {
-            vec![
-                user.id.clone(),
-                or_dash(user.username.as_ref()),
-                or_dash(user.email.as_ref()),
-                or_dash(user.mobile.as_ref()),
-                roles(user),
-                status(user),
-            ]
-        })
-        .collect();
-    table(
-        &["ID", "USERNAME", "EMAIL", "MOBILE", "ROLES", "STATUS"],
-        &rows,
-    )
+/// Headings of a list of accounts.
+pub(super) const USERS: &[&str] = &["ID", "USERNAME", "EMAIL", "MOBILE", "ROLES", "STATUS"];
+
+/// What an empty list of accounts says.
+pub(super) const NO_USERS: &str = "no users; add one with: sidegate users add NAME";
+
+/// One account in a list.
+pub(super) fn user_row(user: &UserView) -> Vec<String> {
+    vec![
+        user.id.clone(),
+        or_dash(user.username.as_ref()),
+        or_dash(user.email.as_ref()),
+        or_dash(user.mobile.as_ref()),
+        roles(user),
+        status(user),
+    ]
 }
 
-/// Live sessions.
-pub(super) fn sessions(sessions: &[SessionView]) -> String {
-    if sessions.is_empty() {
-        return "no live sessions".to_owned();
-    }
-    let rows: Vec<Vec<String>> = sessions
-        .iter()
-        .map(|session| {
-            vec![
-                session.id.clone(),
-                session
-                    .username
-                    .clone()
-                    .unwrap_or_else(|| session.user_id.clone()),
-                or_dash(session.device_name.as_ref()),
-                or_dash(session.ip_address.as_ref()),
-                session.created_at.clone(),
-                session.last_active_at.clone(),
-                session.expires_at.clone(),
-            ]
-        })
-        .collect();
-    let headings = [
-        "ID",
-        "USER",
-        "DEVICE",
-        "ADDRESS",
-        "SINCE",
-        "LAST ACTIVE",
-        "ENDS",
-    ];
-    table(&headings, &rows)
+/// Headings of a list of sessions.
+pub(super) const SESSIONS: &[&str] = &[
+    "ID",
+    "USER",
+    "DEVICE",
+    "ADDRESS",
+    "SINCE",
+    "LAST ACTIVE",
+    "ENDS",
+];
+
+/// What an empty list of sessions says.
+pub(super) const NO_SESSIONS: &str = "no live sessions";
+
+/// One session in a list.
+pub(super) fn session_row(session: &SessionView) -> Vec<String> {
+    vec![
+        session.id.clone(),
+        session
+            .username
+            .clone()
+            .unwrap_or_else(|| session.user_id.clone()),
+        or_dash(session.device_name.as_ref()),
+        or_dash(session.ip_address.as_ref()),
+        session.created_at.clone(),
+        session.last_active_at.clone(),
+        session.expires_at.clone(),
+    ]
 }
 
 /// Signing keys.
@@ -126,10 +116,12 @@ pub(super) fn audit(records: &[AuditView]) -> String {
             ]
         })
         .collect();
-    let headings = [
-        "AT", "ACTION", "OUTCOME", "ACTOR", "USER", "SESSION", "ADDRESS", "REQUEST",
-    ];
-    table(&headings, &rows)
+    table(
+        &[
+            "AT", "ACTION", "OUTCOME", "ACTOR", "USER", "SESSION", "ADDRESS", "REQUEST",
+        ],
+        &rows,
+    )
 }
 
 fn or_dash(text: Option<&String>) -> String {

@@ -2,31 +2,56 @@
 //! its control characters, so that it cannot drive the operator's terminal.
 
 /// Rows under headings; the last column is not padded.
-pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> =
-        std::iter::once(headings.iter().map(|h| (*h).to_owned()).collect())
-            .chain(
-                rows.iter()
-                    .map(|row| row.iter().map(|c| clean(c)).collect()),
-            )
+pub(super) fn table(headings: &'static [&'static str], rows: &[Vec<String>]) -> String {
+    Columns::new(headings).rows(rows)
+}
+
+/// A table that is written in pieces. A column never becomes narrower.
+pub(super) struct Columns {
+    headings: &'static [&'static str],
+    widths: Vec<usize>,
+    is_begun: bool,
+}
+
+impl Columns {
+    /// An empty table.
+    pub(super) fn new(headings: &'static [&'static str]) -> Self {
+        Self {
+            headings,
+            widths: headings.iter().map(|h| h.chars().count()).collect(),
+            is_begun: false,
+        }
+    }
+
+    /// More rows, with the headings above the first.
+    pub(super) fn rows(&mut self, rows: &[Vec<String>]) -> String {
+        let mut lines: Vec<Vec<String>> = Vec::with_capacity(rows.len() + 1);
+        if !self.is_begun {
+            lines.push(self.headings.iter().map(|h| (*h).to_owned()).collect());
+            self.is_begun = true;
+        }
+        lines.extend(
+            rows.iter()
+                .map(|row| row.iter().map(|cell| clean(cell)).collect()),
+        );
+        for row in &lines {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|row| {
+                let cells: Vec<String> = row
+                    .iter()
+                    .zip(&self.widths)
+                    .map(|(cell, width)| format!("{cell:width$}"))
+                    .collect();
+                cells.join("  ").trim_end().to_owned()
+            })
             .collect();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-    let lines: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            let cells: Vec<String> = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:width$}"))
-                .collect();
-            cells.join("  ").trim_end().to_owned()
-        })
-        .collect();
-    lines.join("\n")
+        lines.join("\n")
+    }
 }
 
 /// Names and values, one pair a line.

@@ -10,9 +10,9 @@ use clap::CommandFactory;
 
 use crate::cli::args::Args;
 use crate::cli::load::Loader;
-use crate::cli::{App, Failure, OfflineError, Surroundings, run};
+use crate::cli::{App, Failure, Offline, OfflineError, Surroundings, run};
 use crate::config::Config;
-use crate::control::reply::{AuditView, KeyView, SessionView, UserView};
+use crate::control::reply::{AuditView, EndingView, KeyView, SessionView, UserView};
 use crate::control::{Reply, Request, listener, wire};
 use crate::types::random::SeededRandom;
 use crate::types::secret::SecretText;
@@ -23,6 +23,8 @@ struct FakeApp {
     asked: RefCell<Vec<Request>>,
     answers: RefCell<Vec<Result<Reply, OfflineError>>>,
     served: RefCell<u32>,
+    opened: RefCell<u32>,
+    closed: RefCell<u32>,
 }
 
 impl FakeApp {
@@ -46,9 +48,23 @@ impl App for FakeApp {
         Err(Failure("the port is taken".to_owned()))
     }
 
-    fn execute_offline(&self, _: Config, request: Request) -> Result<Reply, OfflineError> {
-        self.asked.borrow_mut().push(request);
-        self.answers.borrow_mut().pop().expect("one more answer")
+    fn open_offline<'a>(&'a self, _: Config) -> Result<Box<dyn Offline + 'a>, OfflineError> {
+        *self.opened.borrow_mut() += 1;
+        Ok(Box::new(FakeStore(self)))
+    }
+}
+
+struct FakeStore<'a>(&'a FakeApp);
+
+impl Offline for FakeStore<'_> {
+    fn execute(&mut self, request: Request) -> Result<Reply, OfflineError> {
+        self.0.asked.borrow_mut().push(request);
+        self.0.answers.borrow_mut().pop().expect("one more answer")
+    }
+
+    fn close(self: Box<Self>) -> Result<(), OfflineError> {
+        *self.0.closed.borrow_mut() += 1;
+        Ok(())
     }
 }
 
@@ -433,11 +449,11 @@ fn listings_are_aligned_and_say_when_they_are_empty() {
             &["sessions", "list"],
             Reply::Sessions {
                 sessions: vec![session],
-                more: true,
+                next: None,
             },
             Reply::Sessions {
                 sessions: Vec::new(),
-                more: false,
+                next: None,
             },
         ),
         (
@@ -488,6 +504,8 @@ fn a_long_list_of_users_is_fetched_by_pages_up_to_the_limit() {
         outcome.err,
         "there are more users: go on with --after 599\n"
     );
+    let store = (*app.opened.borrow(), *app.closed.borrow());
+    assert_eq!(store, (1, 1), "opened once for all pages, and closed");
     let asked = app.asked.borrow();
     assert_eq!(
         asked.as_slice(),
@@ -501,6 +519,75 @@ fn a_long_list_of_users_is_fetched_by_pages_up_to_the_limit() {
                 limit: 100
             },
         ]
+    );
+}
+
+#[test]
+fn a_long_list_of_sessions_is_fetched_by_pages_and_says_when_it_was_cut() {
+    let id = |n: u8| format!("0193b0a0-0000-7000-8000-0000000000{n:02}");
+    let key = |n| {
+        let owner = serde_json::json!({ "tenant": "default", "user": id(n) });
+        serde_json::json!({ "owner": owner, "id": id(n) })
+    };
+    let page = |ids: std::ops::Range<u32>, next: u8| {
+        let sessions = ids
+            .map(|id| SessionView {
+                id: id.to_string(),
+                ..SessionView::default()
+            })
+            .collect();
+        let next = serde_json::from_value(key(next)).unwrap();
+        Ok(Reply::Sessions { sessions, next })
+    };
+    let pages = || [page(0..500, 1), page(500..700, 2)];
+    let app = FakeApp::answering(pages());
+    let outcome = ran(&app, &["sessions", "list", "--limit", "700", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!(value.as_array().unwrap().len(), 700);
+    assert_eq!(outcome.err, "there are more sessions; raise --limit\n");
+    assert_eq!(
+        app.asked.borrow().last(),
+        Some(&Request::SessionsList {
+            user: None,
+            after: serde_json::from_value(key(1)).unwrap(),
+            limit: 200
+        })
+    );
+    let app = FakeApp::answering(pages());
+    let outcome = ran(&app, &["sessions", "list", "--limit", "700"]);
+    assert_eq!(outcome.out.lines().count(), 701, "the headings come once");
+}
+
+#[test]
+fn the_end_of_all_sessions_shows_how_far_it_has_come_and_ends_with_the_count() {
+    let step = |removed, complete| {
+        Ok(Reply::Ending(EndingView {
+            found: 50_000,
+            removed,
+            ended: removed - removed / 10,
+            complete,
+        }))
+    };
+    let steps = || [step(0, false), step(20_000, false), step(50_000, true)];
+    let app = FakeApp::answering(steps());
+    let outcome = ran(&app, &["sessions", "end", "--all"]);
+    assert_eq!(
+        (outcome.code, outcome.out.as_str()),
+        (0, "45000 sessions ended\n")
+    );
+    assert_eq!(
+        outcome.err,
+        "all 50000 sessions are over; removing their records\n20000 of 50000 records removed\n"
+    );
+    let app = FakeApp::answering(steps());
+    let outcome = ran(&app, &["sessions", "end", "--all", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!(value, serde_json::json!({ "ended": 45_000 }));
+    let app = FakeApp::answering([step(0, true)]);
+    let outcome = ran(&app, &["sessions", "end", "--all"]);
+    assert_eq!(
+        (outcome.out.as_str(), outcome.err.as_str()),
+        ("0 sessions ended\n", "")
     );
 }
 

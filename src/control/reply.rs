@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::session::SessionKey;
+
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,11 +31,13 @@ pub enum Reply {
     Sessions {
         /// The sessions.
         sessions: Vec<SessionView>,
-        /// Whether the limit cut the list.
-        more: bool,
+        /// What to ask for next (`after`); absent when this was the last page.
+        next: Option<SessionKey>,
     },
     /// So many sessions ended.
     Ended(u64),
+    /// All sessions are over; how far the removal of their records has come.
+    Ending(EndingView),
     /// Signing keys.
     Keys(Vec<KeyView>),
     /// Audit records, newest first.
@@ -96,6 +100,20 @@ pub struct SessionView {
     pub last_active_at: String,
     /// When it ends if nothing more happens, ISO 8601.
     pub expires_at: String,
+}
+
+/// The end of all sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndingView {
+    /// How many records there were to begin with.
+    pub found: u64,
+    /// How many have been removed.
+    pub removed: u64,
+    /// How many of those were live sessions.
+    pub ended: u64,
+    /// Whether none is left.
+    pub complete: bool,
 }
 
 /// One signing key, without the key.

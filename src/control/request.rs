@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::model::session::SessionKey;
 use crate::types::ids::SessionId;
 use crate::types::named::Named;
 use crate::types::role::Role;
@@ -86,15 +87,21 @@ pub enum Request {
         /// Which account.
         user: Named,
     },
-    /// Live sessions. Answer: sessions, newest first.
+    /// Live sessions: of one account newest first, else in the store's order. Answer: sessions, and
+    /// where the next page begins.
     SessionsList {
         /// Of this account only.
         user: Option<Named>,
-        /// The most sessions to list.
+        /// The last session of the page before.
+        after: Option<SessionKey>,
+        /// The most sessions of this page; the server may give fewer.
         limit: u32,
     },
-    /// Ends sessions. Answer: how many ended.
+    /// Ends sessions. Answer: how many ended; for all of them, [`super::Reply::Ending`] at once.
     SessionsEnd(SessionsToEnd),
+    /// Goes on removing the records of sessions that all ended at once. Answer: how far it has come,
+    /// after a second at most.
+    SessionsClear,
     /// Signing keys. Answer: keys.
     KeysList,
     /// Makes a key and signs with it as soon as verifiers know it. Answer: keys.

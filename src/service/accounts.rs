@@ -14,19 +14,26 @@ use crate::service::error::AuthError;
 use crate::service::logout::By;
 use crate::service::signup::SignupRequest;
 use crate::store::{
-    AccountStore as _, AuditStore as _, Effect, LockoutStore as _, LoginKey, Scope,
-    SessionStore as _, UserUpdated,
+    AccountStore as _, AuditStore as _, BulkStore as _, Effect, EndAll, LockoutStore as _,
+    LoginKey, Scope, SessionStore as _, UserUpdated,
 };
 use crate::telemetry::metrics::Event;
 use crate::types::ids::{SessionId, TenantId, UserId};
 use crate::types::role::Roles;
 use crate::types::secret::Password;
-use crate::types::time::Timestamp;
+use crate::types::time::{Stopwatch, Timestamp};
 
 pub use crate::types::named::Named;
 
 /// How often a change is tried again when somebody else changed the account in between.
 const RETRIES: usize = 5;
+
+/// How many records one step of a bulk operation removes, so that others wait no longer than that.
+const BULK_STEP: usize = 1_000;
+
+/// How long a bulk operation works before it reports. It decides about reports only: each step is
+/// durable by itself.
+const BULK_SPAN: Duration = Duration::from_secs(1);
 
 impl Service {
     /// Changes the user's own password, who shows the current one. The user's other sessions end;
@@ -284,20 +291,27 @@ impl Service {
         self.operator_end(Scope::AllOf(user.clone())).await
     }
 
-    /// Ends every session there is, page by page.
-    pub async fn operator_end_all(&self) -> Result<usize, AuthError> {
-        let mut ended = 0;
-        let mut after: Option<SessionKey> = None;
-        loop {
-            let page = self.parts.store.all_sessions(after.take(), 500).await?;
-            let Some(last) = page.last() else {
-                return Ok(ended);
-            };
-            after = Some(last.key.clone());
-            for session in page {
-                ended += self.operator_end(Scope::One(session.key)).await?;
+    /// Ends every session there is, in one step. Their records are removed by
+    /// [`Self::operator_clear_ended`], and by upkeep when nobody asks for it.
+    pub async fn operator_end_all(&self) -> Result<EndAll, AuthError> {
+        let all = self.parts.store.end_all(EndReason::Operator).await?;
+        let outcome = format!("all ({})", all.found);
+        let entry = Entry::by_operator(self.now(), AuditAction::SessionEnd, &outcome);
+        self.parts.audit.record(entry.done());
+        Ok(all)
+    }
+
+    /// Removes records of sessions that ended with all others, for about `BULK_SPAN`, and says
+    /// how far that has come. `None` when all sessions were never ended.
+    pub async fn operator_clear_ended(&self) -> Result<Option<EndAll>, AuthError> {
+        let watch = Stopwatch::start();
+        while let Some(all) = self.parts.store.clear_ended(BULK_STEP).await? {
+            self.parts.events.add(Event::SessionEnded, all.added);
+            if all.is_complete || watch.elapsed() >= BULK_SPAN {
+                return Ok(Some(all));
             }
         }
+        Ok(None)
     }
 
     /// The newest audit records.

@@ -14,6 +14,9 @@ use crate::types::ids::{DeviceId, SessionId};
 use crate::types::secret::SecretText;
 use crate::types::time::Timestamp;
 
+/// How often a log-in gets another id when all sessions are ended while it is under way.
+const ATTEMPTS: usize = 3;
+
 /// The id a device is remembered and listed by. The cookie's own id lets a known device through a
 /// lock, so it is a credential and nothing shows it: this one is derived from it.
 pub(super) fn device_name(cookie: DeviceId) -> DeviceId {
@@ -67,10 +70,10 @@ impl Service {
         let now = self.now();
         let settings = &self.parts.settings;
         let span = session_rules::span(settings.sessions, opening.remember, now);
-        let session = Session {
+        let mut session = Session {
             key: SessionKey {
                 owner: user.key.clone(),
-                id: SessionId::generate(now, &*self.parts.random),
+                id: self.fresh_session_id(),
             },
             generation: Generation::default(),
             salt: self.parts.random.bytes(),
@@ -93,20 +96,29 @@ impl Service {
             version: user.version,
         };
         let cap = self.parts.settings.cap;
-        match self
-            .parts
-            .store
-            .create(session.clone(), cap, Some(proof))
-            .await?
-        {
-            Created::Stored { evicted } => {
-                let by = By::Caller(opening.caller);
-                self.note_ends(&user.key, &evicted, EndReason::Evicted, by);
+        for _ in 0..ATTEMPTS {
+            let (draft, proof) = (session.clone(), Some(proof.clone()));
+            match self.parts.store.create(draft, cap, proof).await? {
+                Created::Stored { evicted } => {
+                    let by = By::Caller(opening.caller);
+                    self.note_ends(&user.key, &evicted, EndReason::Evicted, by);
+                    return self.tokens(session, user).map(Some);
+                }
+                Created::Full => return Err(AuthError::TooManySessions),
+                Created::AccountChanged => return Ok(None),
+                // An operator ended all sessions at this very moment. This one began afterwards.
+                Created::Overtaken => session.key.id = self.fresh_session_id(),
             }
-            Created::Full => return Err(AuthError::TooManySessions),
-            Created::AccountChanged => return Ok(None),
         }
-        self.tokens(session, user).map(Some)
+        Err(AuthError::Internal(
+            "all sessions are being ended again and again; try again".to_owned(),
+        ))
+    }
+
+    /// An id that is newer than every session that was ended with all others.
+    fn fresh_session_id(&self) -> SessionId {
+        let made_at = self.parts.liveness.first_free(self.now());
+        SessionId::generate(made_at, &*self.parts.random)
     }
 
     /// The tokens of a session as it stands. Deterministic in the refresh token: a repeated refresh

@@ -19,6 +19,8 @@ use crate::types::time::Timestamp;
 pub struct Liveness {
     epoch: AtomicU64,
     is_loaded: AtomicBool,
+    /// Sessions whose ids were made before this millisecond are over; zero: none are for that.
+    ended_before: AtomicU64,
     entries: RwLock<HashMap<SessionId, Entry>>,
 }
 
@@ -65,6 +67,27 @@ impl Liveness {
         self.epoch.fetch_add(1, Ordering::Release);
     }
 
+    /// Ends every session whose id was made up to this moment. In force when this returns, like
+    /// [`Self::apply`]. Entries about such sessions are dropped, so that the set stays small however
+    /// many sessions end.
+    pub fn end_through(&self, moment: Timestamp) {
+        let before = moment.as_millis().saturating_add(1);
+        let mut entries = self.write();
+        if self.ended_before.fetch_max(before, Ordering::AcqRel) >= before {
+            return;
+        }
+        entries.retain(|session, _| session.made_at() > moment);
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// The earliest moment a new session's id may be made at, where the clock says `now`: later than
+    /// that of every session that ended with all others, also when the clock was set back.
+    pub fn first_free(&self, now: Timestamp) -> Timestamp {
+        now.max(Timestamp::from_millis(
+            self.ended_before.load(Ordering::Acquire),
+        ))
+    }
+
     /// Counts the changes. A judgement stamped with this number holds until the number moves.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
@@ -72,6 +95,9 @@ impl Liveness {
 
     /// What is held against a session, if anything.
     pub fn verdict(&self, session: SessionId) -> Option<Verdict> {
+        if session.made_at().as_millis() < self.ended_before.load(Ordering::Acquire) {
+            return Some(Verdict::Ended);
+        }
         self.read().get(&session).map(|entry| entry.verdict)
     }
 
@@ -175,6 +201,45 @@ mod tests {
         assert_eq!(liveness.prune(Timestamp::from_secs(19)), 0);
         assert_eq!(liveness.prune(Timestamp::from_secs(20)), 1);
         assert!(liveness.is_empty());
+    }
+
+    #[test]
+    fn the_end_of_all_sessions_is_one_number_however_many_there_were() {
+        let liveness = Liveness::new();
+        let id = |millis: u64, n: u64| {
+            let random = crate::types::random::SeededRandom::new(n);
+            SessionId::generate(Timestamp::from_millis(millis), &random)
+        };
+        liveness.apply(&[
+            Revocation {
+                session: id(1_000, 1),
+                verdict: Verdict::Ended,
+                until: Timestamp::from_secs(99),
+            },
+            Revocation {
+                session: id(3_000, 2),
+                verdict: Verdict::Ended,
+                until: Timestamp::from_secs(99),
+            },
+        ]);
+        let before = liveness.epoch();
+        liveness.end_through(Timestamp::from_millis(2_000));
+        assert_ne!(liveness.epoch(), before, "every worker looks again");
+        assert_eq!(liveness.len(), 1, "what the moment covers is dropped");
+        assert!(!liveness.admits(id(1_000, 1), Generation(0)));
+        assert!(!liveness.admits(id(2_000, 7), Generation(9)));
+        assert!(liveness.admits(id(2_001, 7), Generation(0)));
+        assert!(!liveness.admits(id(3_000, 2), Generation(0)));
+        // An earlier moment, as after the clock was set back, changes nothing.
+        let before = liveness.epoch();
+        liveness.end_through(Timestamp::from_millis(1_500));
+        assert_eq!(liveness.epoch(), before);
+        let free = liveness.first_free(Timestamp::from_millis(1_500));
+        assert!(liveness.admits(id(free.as_millis(), 5), Generation(0)));
+        assert_eq!(
+            liveness.first_free(Timestamp::from_millis(9_000)),
+            Timestamp::from_millis(9_000)
+        );
     }
 
     #[test]

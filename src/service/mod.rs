@@ -48,6 +48,7 @@ pub use self::login::LoginRequest;
 pub use self::logout::IncludeCurrent;
 pub use self::settings::{Settings, SignupMode};
 pub use self::signup::SignupRequest;
+pub use crate::store::EndAll;
 
 /// The service in force. A reload puts another one there, built on the same store; what has begun
 /// with the one before ends with it.

@@ -10,7 +10,9 @@ use crate::service::activity::{ActivityQueue, Note};
 use crate::service::audit::AuditQueue;
 use crate::service::error::AuthError;
 use crate::service::{Current, Service};
-use crate::store::{AuditStore as _, Lifecycle as _, RevocationLog as _, Seen, SessionStore as _};
+use crate::store::{
+    AuditStore as _, BulkStore as _, Lifecycle as _, RevocationLog as _, Seen, SessionStore as _,
+};
 
 /// How often expired records are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -66,6 +68,9 @@ impl Service {
     /// Loads the revocations that still matter. Nothing may be judged before this succeeded.
     pub async fn load_revocations(&self) -> Result<usize, AuthError> {
         let revocations = self.parts.store.revocations().await?;
+        if let Some(moment) = self.parts.store.ended_through().await? {
+            self.parts.liveness.end_through(moment);
+        }
         self.parts.liveness.load(&revocations);
         Ok(revocations.len())
     }

@@ -126,6 +126,44 @@ pub trait SessionStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Session>, StoreError>> + Send;
 }
 
+/// Ending every session at once, whatever their number.
+///
+/// A session's id is a UUIDv7, so it tells when the session was made. One stored moment therefore
+/// ends all sessions made up to it, in one commit. Their records are removed afterwards, in steps
+/// of bounded size that can be interrupted and continued.
+pub trait BulkStore: Send + Sync + 'static {
+    /// Ends every session that exists, durably and before the answer.
+    fn end_all(&self, why: EndReason) -> impl Future<Output = Result<EndAll, StoreError>> + Send;
+
+    /// Removes up to `limit` records that the last [`end_all`](Self::end_all) made worthless.
+    /// `None` when there has never been one.
+    fn clear_ended(
+        &self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Option<EndAll>, StoreError>> + Send;
+
+    /// The moment up to which every session is over, if there is one.
+    fn ended_through(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
+}
+
+/// How far an end of all sessions has come. All of them are over from the beginning; what is
+/// counted is the removal of their records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndAll {
+    /// Sessions made up to this moment are over.
+    pub through: Timestamp,
+    /// How many sessions there were when it began; expired ones that were not swept yet included.
+    pub found: u64,
+    /// How many records have been looked at so far.
+    pub seen: u64,
+    /// How many live sessions were among them.
+    pub ended: u64,
+    /// How many of those this step added.
+    pub added: u64,
+    /// Whether none is left.
+    pub is_complete: bool,
+}
+
 /// The revocation log.
 pub trait RevocationLog: Send + Sync + 'static {
     /// Every revocation that can still matter. Complete: an entry is dropped only after its
@@ -305,6 +343,8 @@ pub enum Created {
     Full,
     /// The account changed or went since the proof was checked: check again.
     AccountChanged,
+    /// All sessions were ended after this one's id was made: make it again with a newer id.
+    Overtaken,
 }
 
 /// The numbers that the rotation rule needs.

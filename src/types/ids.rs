@@ -33,6 +33,12 @@ macro_rules! uuid_id {
                 Self(Builder::from_unix_timestamp_millis(now.as_millis(), &bytes).into_uuid())
             }
 
+            /// The moment in the id's first 48 bits: when it was made, in milliseconds.
+            pub fn made_at(&self) -> Timestamp {
+                let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
+                Timestamp::from_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+            }
+
             /// Rebuilds an id from its sixteen bytes.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
@@ -169,6 +175,13 @@ mod tests {
         let first = UserId::generate(Timestamp::from_millis(1_000), &random);
         let second = UserId::generate(Timestamp::from_millis(1_001), &random);
         assert!(first < second);
+    }
+
+    #[test]
+    fn an_id_tells_when_it_was_made() {
+        let at = Timestamp::from_millis(1_700_000_000_123);
+        let id = SessionId::generate(at, &SeededRandom::new(1));
+        assert_eq!(id.made_at(), at);
     }
 
     #[test]

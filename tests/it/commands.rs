@@ -113,6 +113,7 @@ const TOUR: &[&str] = &[
     "account_enable operator",
     "unlock operator",
     "password_change operator",
+    "session_end operator",
     "key_rotate operator",
     "account_delete operator",
 ];

@@ -49,6 +49,22 @@ async fn open_streams(app: &TestApp, count: usize) {
 }
 
 #[tokio::test]
+async fn a_websocket_is_closed_by_the_end_of_all_sessions() {
+    let app = app_before(echo(), "").await;
+    let ann = app.user("ann").await;
+    let (mut socket, _) = shake(&ann, handshake()).await;
+    open_streams(&app, 1).await;
+    app.service().operator_end_all().await.expect("an end");
+    assert_eq!(socket.read(ENDED.len()).await, ENDED);
+    open_streams(&app, 0).await;
+    // The clock of the test stands still, and yet the next log-in is a new session that holds.
+    let ann = app.login("ann").await;
+    let (mut socket, _) = shake(&ann, handshake()).await;
+    socket.write(b"\x82\x05hello").await;
+    assert_eq!(socket.read(7).await, b"\x82\x05hello");
+}
+
+#[tokio::test]
 async fn s30_a_websocket_is_closed_with_1008_when_its_session_is_logged_out() {
     let app = app_before(echo(), "").await;
     let ann = app.user("ann").await;

@@ -15,6 +15,7 @@ mod attacks;
 mod bodies;
 mod body_pace;
 mod browser;
+mod bulk;
 mod client;
 mod commands;
 mod cookies;

@@ -6,6 +6,7 @@ use tokio::task::spawn_blocking;
 
 use crate::control::reply::{KeyView, Reply, UserView};
 use crate::control::request::{Request, SessionsToEnd};
+use crate::model::session::SessionKey;
 use crate::model::user::User;
 use crate::server::control::{Operator, view};
 use crate::server::lifecycle::Phase;
@@ -57,8 +58,9 @@ impl Operator {
             }
             Request::UsersUnlock { user } => self.unlock(&user).await,
             Request::UsersDelete { user } => self.delete(&user).await,
-            Request::SessionsList { user, limit } => self.sessions(user, limit).await,
+            Request::SessionsList { user, after, limit } => self.sessions(user, after, limit).await,
             Request::SessionsEnd(which) => self.end(which).await,
+            Request::SessionsClear => self.clear().await,
             Request::KeysList => Ok(Reply::Keys(self.keys())),
             Request::KeysRotate => self.rotate(),
             Request::AuditList { user, limit } => self.audit(user, limit).await,
@@ -199,7 +201,12 @@ impl Operator {
         }
     }
 
-    async fn sessions(&self, user: Option<Named>, limit: u32) -> Result<Reply, String> {
+    async fn sessions(
+        &self,
+        user: Option<Named>,
+        after: Option<SessionKey>,
+        limit: u32,
+    ) -> Result<Reply, String> {
         let owner = match &user {
             Some(user) => Some(self.find(user).await?.key),
             None => None,
@@ -207,11 +214,17 @@ impl Operator {
         let limit = page(limit);
         let asked = self
             .service()
-            .operator_sessions(owner.as_ref(), None, limit + 1)
+            .operator_sessions(owner.as_ref(), after.clone(), limit + 1)
             .await;
         let mut sessions = asked.map_err(words)?;
+        if let (Some(_), Some(after)) = (&owner, after) {
+            // One user's sessions come as a whole; the page begins behind the last one.
+            let last = sessions.iter().position(|session| session.key == after);
+            sessions.drain(..last.map_or(0, |last| last + 1));
+        }
         let more = sessions.len() > limit;
         sessions.truncate(limit);
+        let last = sessions.last().map(|session| session.key.clone());
         let mut views = Vec::with_capacity(sessions.len());
         for session in &sessions {
             let owner = Named::Id(session.key.owner.user);
@@ -220,7 +233,7 @@ impl Operator {
         }
         Ok(Reply::Sessions {
             sessions: views,
-            more,
+            next: last.filter(|_| more),
         })
     }
 
@@ -231,9 +244,18 @@ impl Operator {
                 let user = self.find(&user).await?;
                 self.service().operator_end_user(&user.key).await
             }
-            SessionsToEnd::All => self.service().operator_end_all().await,
+            SessionsToEnd::All => {
+                let all = self.service().operator_end_all().await.map_err(words)?;
+                return Ok(Reply::Ending(view::ending(all)));
+            }
         };
         ended.map(|count| Reply::Ended(count as u64)).map_err(words)
+    }
+
+    async fn clear(&self) -> Result<Reply, String> {
+        let all = self.service().operator_clear_ended().await.map_err(words)?;
+        let none = || "the sessions were never ended all at once".to_owned();
+        Ok(Reply::Ending(view::ending(all.ok_or_else(none)?)))
     }
 
     fn rotate(&self) -> Result<Reply, String> {

@@ -1,9 +1,10 @@
 //! What an operator is shown: everything that is known but secrets, as text.
 
-use crate::control::reply::{AuditView, KeyView, SessionView, UserView};
+use crate::control::reply::{AuditView, EndingView, KeyView, SessionView, UserView};
 use crate::model::audit::{Actor, AuditRecord};
 use crate::model::session::Session;
 use crate::model::user::{User, UserStatus};
+use crate::service::EndAll;
 use crate::tokens::keys::{Keys, RingKey};
 use crate::types::time::Timestamp;
 
@@ -50,6 +51,16 @@ fn state(key: &RingKey, signer: Option<&str>, now: Timestamp) -> &'static str {
         "next"
     } else {
         "old"
+    }
+}
+
+/// How far the end of all sessions has come.
+pub(super) fn ending(all: EndAll) -> EndingView {
+    EndingView {
+        found: all.found,
+        removed: all.seen,
+        ended: all.ended,
+        complete: all.is_complete,
     }
 }
 

@@ -119,6 +119,17 @@ impl Streams {
         });
     }
 
+    /// Tells the streams of every session whose id was made up to this moment. That end must be in
+    /// force already.
+    pub fn end_through(&self, moment: Timestamp) {
+        self.each(|desk| {
+            let sessions: Vec<SessionId> = desk.sessions().keys().copied().collect();
+            for session in sessions.into_iter().filter(|id| id.made_at() <= moment) {
+                desk.tell(session, |_| true);
+            }
+        });
+    }
+
     /// How many streams a session has open.
     pub fn count(&self, session: SessionId) -> u32 {
         let mut count = 0_usize;

@@ -6,6 +6,7 @@
 //! dropped futures, tenants.
 
 mod accounts;
+mod bulk;
 mod histories;
 mod others;
 mod sessions;
@@ -225,6 +226,10 @@ every_engine! {
     sessions::the_list_is_newest_first_and_complete;
     sessions::activity_shows_at_once_and_slides_the_idle_limit;
     sessions::an_operator_finds_and_pages_through_sessions;
+    bulk::the_end_of_all_sessions_holds_at_once_and_for_every_way_to_ask;
+    bulk::what_all_sessions_left_behind_is_removed_in_any_steps;
+    bulk::an_interrupted_end_of_all_sessions_goes_on_where_it_stood;
+    bulk::a_session_made_after_the_end_of_all_lives_also_when_the_clock_stands_still;
     accounts::c11_one_of_many_sign_ups_gets_the_login;
     accounts::c11_an_update_from_an_old_version_is_stale;
     accounts::a_changed_login_frees_the_old_one;

@@ -116,7 +116,7 @@ pub(super) async fn c6_the_cap_holds_and_each_evicted_session_is_logged_once(s: 
             for session in mine {
                 match store.create(session, cap, None).await.unwrap() {
                     Created::Stored { evicted: out } => evicted.extend(out),
-                    Created::Full | Created::AccountChanged => {
+                    Created::Full | Created::AccountChanged | Created::Overtaken => {
                         panic!("the cap says to end the oldest")
                     }
                 }

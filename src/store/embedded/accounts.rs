@@ -146,10 +146,11 @@ impl Transaction<'_> {
 
     /// Makes the access tokens of a user's live sessions, or of one of them, stale.
     fn make_stale(&mut self, user: &UserKey) -> Result<Vec<Revocation>, StoreError> {
+        let over = self.over()?;
         let mut revocations = Vec::new();
         for stored in self.sessions_of(Route::of(user))? {
             let session = stored.session;
-            if !session.is_expired(self.now) {
+            if !over.includes(&session) {
                 let verdict = Verdict::Stale(session.generation);
                 revocations.push(self.revoke(&session.key, verdict, None, None)?);
             }

@@ -15,13 +15,13 @@ use tokio::sync::oneshot;
 use crate::model::revocation::Revocation;
 use crate::store::StoreError;
 use crate::store::codec;
-use crate::store::embedded::keys::{self, META_TOTALS};
+use crate::store::embedded::keys::{self, META_END_ALL, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
-use crate::store::embedded::records::StoredRevocation;
+use crate::store::embedded::records::{StoredEndAll, StoredRevocation};
 use crate::store::embedded::touches::Touches;
 use crate::store::embedded::transaction::{Lives, Transaction};
-use crate::types::time::Clock;
+use crate::types::time::{Clock, Timestamp};
 
 /// The most operations of one group.
 const GROUP: usize = 256;
@@ -75,6 +75,10 @@ impl Job {
 /// Hears of every revocation once it is durable and before anybody is answered.
 pub(crate) struct Listener(pub(crate) Box<dyn Fn(Revocation) + Send + Sync>);
 
+/// Gets the moment up to which all sessions are over, once that is durable and before anybody is
+/// answered.
+pub(crate) struct EndAllListener(pub(crate) Box<dyn Fn(Timestamp) + Send + Sync>);
+
 /// The thread's belongings.
 pub(crate) struct Committer {
     /// Where everything is stored.
@@ -89,6 +93,8 @@ pub(crate) struct Committer {
     pub(crate) numbers: Arc<Numbers>,
     /// Who wants to hear of revocations.
     pub(crate) listener: Arc<OnceLock<Listener>>,
+    /// Who wants to hear of the end of all sessions.
+    pub(crate) end_all_listener: Arc<OnceLock<EndAllListener>>,
     /// Activity that is not written yet.
     pub(crate) touches: Touches,
 }
@@ -225,6 +231,7 @@ impl Committer {
             tracing::error!(%error, operations, "a batch could not be made durable");
         } else {
             self.tell_revocations(group);
+            self.report_end_of_all(group);
             self.numbers.disk(self.ledger.disk_bytes());
             if let Some(Some(bytes)) = group.writes.get(META_TOTALS) {
                 self.numbers.totals(META_TOTALS, bytes);
@@ -243,6 +250,18 @@ impl Committer {
             if let Ok(stored) = codec::decode::<StoredRevocation>(key, bytes) {
                 hear(stored.revocation);
             }
+        }
+    }
+
+    /// Whether or not its caller still listens, the end of all sessions holds from here on.
+    fn report_end_of_all(&self, group: &Batch) {
+        let (Some(EndAllListener(hear)), Some(Some(bytes))) =
+            (self.end_all_listener.get(), group.writes.get(META_END_ALL))
+        else {
+            return;
+        };
+        if let Ok(stored) = codec::decode::<StoredEndAll>(META_END_ALL, bytes) {
+            hear(stored.through);
         }
     }
 

@@ -49,6 +49,8 @@ const EXPIRY: u8 = b'X';
 pub(crate) const META_FORMAT: &[u8] = b"Mformat";
 /// The store's totals.
 pub(crate) const META_TOTALS: &[u8] = b"Mtotals";
+/// The last end of all sessions.
+pub(crate) const META_END_ALL: &[u8] = b"Mend-all";
 /// Written by a health check.
 pub(crate) const META_CHECK: &[u8] = b"Mcheck";
 

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod audit;
+mod bulk;
 mod challenges;
 mod committer;
 #[cfg(test)]
@@ -41,7 +42,7 @@ use tokio::sync::oneshot;
 use crate::model::revocation::Revocation;
 use crate::store::StoreError;
 use crate::store::codec;
-use crate::store::embedded::committer::{Committer, Job, Listener, Message};
+use crate::store::embedded::committer::{Committer, EndAllListener, Job, Listener, Message};
 use crate::store::embedded::keys::{META_FORMAT, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
@@ -50,7 +51,7 @@ use crate::store::embedded::transaction::{Lives, Transaction};
 use crate::store::memory::{Faults, Memory};
 use crate::store::settings::{Engine, Settings};
 use crate::store::sled::{Durability, Sled};
-use crate::types::time::Clock;
+use crate::types::time::{Clock, Timestamp};
 
 /// The layout of keys and records that this build reads and writes.
 const FORMAT: u32 = 1;
@@ -62,6 +63,7 @@ pub struct Embedded {
     queue: Mutex<Option<Sender<Message>>>,
     numbers: Arc<Numbers>,
     listener: Arc<OnceLock<Listener>>,
+    end_all_listener: Arc<OnceLock<EndAllListener>>,
     clock: Arc<dyn Clock>,
     deadline: Duration,
 }
@@ -120,6 +122,14 @@ impl Embedded {
         self.listener.set(Listener(Box::new(hear))).is_ok()
     }
 
+    /// Like [`Self::on_revocation`], for the end of all sessions: `hear` gets the moment up to which
+    /// every session is over.
+    pub fn on_end_all(&self, hear: impl Fn(Timestamp) + Send + Sync + 'static) -> bool {
+        self.end_all_listener
+            .set(EndAllListener(Box::new(hear)))
+            .is_ok()
+    }
+
     /// A store on disk whose commits are not made durable. It exists so that the torture test can
     /// show that it would notice.
     #[doc(hidden)]
@@ -153,6 +163,7 @@ impl Embedded {
     ) -> Result<Self, StoreError> {
         let numbers = Arc::new(Numbers::default());
         let listener = Arc::new(OnceLock::new());
+        let end_all_listener = Arc::new(OnceLock::new());
         settle_format(ledger.as_mut())?;
         if let Some(bytes) = ledger.get(META_TOTALS)? {
             numbers.totals(META_TOTALS, &bytes);
@@ -169,6 +180,7 @@ impl Embedded {
             },
             numbers: Arc::clone(&numbers),
             listener: Arc::clone(&listener),
+            end_all_listener: Arc::clone(&end_all_listener),
             touches: Touches::default(),
         };
         thread::Builder::new()
@@ -179,6 +191,7 @@ impl Embedded {
             queue: Mutex::new(Some(sender)),
             numbers,
             listener,
+            end_all_listener,
             clock,
             deadline: settings.deadline,
         })

@@ -32,6 +32,27 @@ pub(crate) struct StoredRevocation {
     pub(crate) evicted_by: Option<SessionId>,
 }
 
+/// The last end of all sessions, and how far the removal of their records has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredEndAll {
+    /// Sessions made up to this moment are over.
+    pub(crate) through: Timestamp,
+    /// When it was asked for; sessions that had expired by then are not counted.
+    pub(crate) at: Timestamp,
+    /// Why.
+    pub(crate) why: EndReason,
+    /// How many sessions there were.
+    pub(crate) found: u64,
+    /// How many records have been looked at.
+    pub(crate) seen: u64,
+    /// How many live sessions were among them.
+    pub(crate) ended: u64,
+    /// The last record that was looked at.
+    pub(crate) after: Option<Vec<u8>>,
+    /// Whether none is left.
+    pub(crate) is_complete: bool,
+}
+
 /// A failure counter, when it is forgotten, and where its expiry entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredLockout {
@@ -89,6 +110,7 @@ pub(crate) fn read_as_any(data: &[u8]) {
     }
     read::<StoredSession>(data);
     read::<StoredRevocation>(data);
+    read::<StoredEndAll>(data);
     read::<StoredLockout>(data);
     read::<StoredChallenge>(data);
     read::<User>(data);

@@ -9,7 +9,7 @@ use crate::rules::rotation::{Decision, decide};
 use crate::rules::session::evicted;
 use crate::store::embedded::Embedded;
 use crate::store::embedded::keys;
-use crate::store::embedded::ledger::{Entry, Order};
+use crate::store::embedded::ledger::{Entry, KeyRange, Order};
 use crate::store::embedded::records::{StoredRevocation, StoredSession};
 use crate::store::embedded::touches::Touch;
 use crate::store::embedded::transaction::Transaction;
@@ -18,6 +18,9 @@ use crate::store::{
     WhenFull, codec,
 };
 use crate::types::ids::SessionId;
+
+/// How many records one step of a listing looks at: others wait no longer than that.
+const STEP: usize = 512;
 
 impl SessionStore for Embedded {
     async fn create(
@@ -66,12 +69,12 @@ impl SessionStore for Embedded {
     async fn sessions(&self, user: &UserKey) -> Result<Vec<Session>, StoreError> {
         let route = Route::of(user);
         self.run(move |view| {
-            let now = view.now;
+            let over = view.over()?;
             let mut live: Vec<_> = view
                 .sessions_of(route)?
                 .into_iter()
                 .map(|stored| stored.session)
-                .filter(|session| !session.is_expired(now))
+                .filter(|session| !over.includes(session))
                 .collect();
             live.sort_by_key(|session| Reverse((session.created_at, session.key.id)));
             Ok(live)
@@ -128,9 +131,20 @@ impl SessionStore for Embedded {
         after: Option<SessionKey>,
         limit: usize,
     ) -> Result<Vec<Session>, StoreError> {
-        let after = after.map(|key| keys::session_of(&key));
-        self.run(move |view| view.sessions_after(after, limit))
-            .await
+        let mut rest = keys::sessions();
+        if let Some(after) = after {
+            rest = rest.after(&keys::session_of(&after));
+        }
+        let mut found = Vec::new();
+        while found.len() < limit && !rest.is_empty() {
+            let (range, wanted) = (rest, limit - found.len());
+            let (page, next) = self
+                .run(move |view| view.sessions_step(range, wanted))
+                .await?;
+            found.extend(page);
+            rest = next;
+        }
+        Ok(found)
     }
 }
 
@@ -149,6 +163,9 @@ impl Transaction<'_> {
             let evicted = self.evicted_by(route, id)?;
             return Ok(Created::Stored { evicted });
         }
+        if self.over()?.is_ended(&session) {
+            return Ok(Created::Overtaken);
+        }
         if let Some(proof) = proof {
             let account: Option<User> = self.get(&keys::account(&session.key.owner))?;
             if account.is_none_or(|account| account.version != proof.version) {
@@ -161,7 +178,10 @@ impl Transaction<'_> {
             return Ok(Created::Full);
         }
         for stored in &expired {
-            self.remove_session(stored)?;
+            // What ended with all others is removed, and counted, by the step that clears it.
+            if stored.session.is_expired(self.now) {
+                self.remove_session(stored)?;
+            }
         }
         let sessions: Vec<_> = live.iter().map(|stored| stored.session.clone()).collect();
         let leaving = evicted(&sessions, max);
@@ -190,7 +210,9 @@ impl Transaction<'_> {
     ) -> Result<Rotation, StoreError> {
         let record = keys::session_of(key);
         let found = self.stored_session(&record)?;
-        let Some(mut stored) = found.filter(|stored| stored.session.key == *key) else {
+        let over = self.over()?;
+        let found = found.filter(|stored| stored.session.key == *key);
+        let Some(mut stored) = found.filter(|stored| !over.is_ended(&stored.session)) else {
             return Ok(Rotation::Gone);
         };
         let now = self.now;
@@ -225,32 +247,33 @@ impl Transaction<'_> {
         }
     }
 
-    fn sessions_after(
+    /// Up to `limit` live sessions of a range, and the part of it that was not looked at. However many
+    /// records of sessions that are over lie in between, one step looks at a bounded number.
+    fn sessions_step(
         &mut self,
-        after: Option<Vec<u8>>,
+        range: KeyRange,
         limit: usize,
-    ) -> Result<Vec<Session>, StoreError> {
-        let mut rest = keys::sessions();
-        if let Some(after) = after {
-            rest = rest.after(&after);
-        }
+    ) -> Result<(Vec<Session>, KeyRange), StoreError> {
+        let over = self.over()?;
+        let page = self.scan(&range, Order::Ascending, STEP)?;
+        let is_last = page.len() < STEP;
+        let mut rest = range;
         let mut found = Vec::new();
-        while found.len() < limit {
-            let page = self.scan(&rest, Order::Ascending, limit)?;
-            let Some(last) = page.last() else { break };
-            rest = rest.after(&last.key);
-            for Entry { key, value } in &page {
-                let mut stored: StoredSession = codec::decode(key, value)?;
-                self.add_touch(key, &mut stored);
-                if !stored.session.is_expired(self.now) && found.len() < limit {
-                    found.push(stored.session);
-                }
+        for Entry { key, value } in &page {
+            if found.len() == limit {
+                return Ok((found, rest));
             }
-            if page.len() < limit {
-                break;
+            rest = rest.after(key);
+            let mut stored: StoredSession = codec::decode(key, value)?;
+            self.add_touch(key, &mut stored);
+            if !over.includes(&stored.session) {
+                found.push(stored.session);
             }
         }
-        Ok(found)
+        if is_last {
+            rest.from.clone_from(&rest.to);
+        }
+        Ok((found, rest))
     }
 
     /// The session of a key, run out or not, with the activity that is noted for it.
@@ -265,11 +288,11 @@ impl Transaction<'_> {
         Ok(found)
     }
 
-    /// The session of a key, unless its time has run out.
+    /// The session of a key, unless it is over.
     fn live_session(&mut self, record: &[u8]) -> Result<Option<StoredSession>, StoreError> {
-        let now = self.now;
+        let over = self.over()?;
         let found = self.stored_session(record)?;
-        Ok(found.filter(|stored| !stored.session.is_expired(now)))
+        Ok(found.filter(|stored| !over.includes(&stored.session)))
     }
 
     /// All sessions of a user, run out or not.
@@ -282,16 +305,16 @@ impl Transaction<'_> {
         Ok(found)
     }
 
-    /// The sessions of a user: those that live, and those whose time has run out.
+    /// The sessions of a user: those that live, and those that are over.
     fn split_expired(
         &mut self,
         route: Route,
     ) -> Result<(Vec<StoredSession>, Vec<StoredSession>), StoreError> {
-        let now = self.now;
+        let over = self.over()?;
         let all = self.sessions_of(route)?;
         Ok(all
             .into_iter()
-            .partition(|stored| !stored.session.is_expired(now)))
+            .partition(|stored| !over.includes(&stored.session)))
     }
 
     /// Ends a user's sessions, all or all but one.
@@ -313,6 +336,7 @@ impl Transaction<'_> {
         why: Option<EndReason>,
         evicted_by: Option<SessionId>,
     ) -> Result<Vec<Revocation>, StoreError> {
+        let over = self.over()?;
         let mut revocations = Vec::new();
         for stored in sessions {
             if Some(stored.session.key.id) == kept {
@@ -320,7 +344,7 @@ impl Transaction<'_> {
             }
             if stored.session.is_expired(self.now) {
                 self.remove_session(&stored)?;
-            } else {
+            } else if !over.is_ended(&stored.session) {
                 revocations.push(self.end_session(&stored, why, evicted_by)?);
             }
         }

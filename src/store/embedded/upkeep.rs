@@ -28,6 +28,10 @@ impl Lifecycle for Embedded {
                 break;
             }
         }
+        // What an end of all sessions left behind when nobody waited for it.
+        if swept < limit {
+            swept += self.clear_leftovers(limit - swept).await?;
+        }
         Ok(swept)
     }
 
@@ -133,7 +137,7 @@ impl Transaction<'_> {
         let Some(mut stored) = self.stored_session(record)? else {
             return Ok(Due::Over);
         };
-        if stored.session.is_expired(self.now) {
+        if self.over()?.includes(&stored.session) {
             self.remove_session(&stored)?;
             return Ok(Due::Over);
         }
