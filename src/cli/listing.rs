@@ -1,11 +1,11 @@
 //! Lists of any length, written page by page.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use serde::Serialize;
 
 use crate::cli::table::Columns;
-use crate::cli::{Trouble, show, tell};
+use crate::cli::{Trouble, show};
 
 /// A list that is being written.
 pub(super) struct Listing<T> {
@@ -37,14 +37,14 @@ impl<T: Serialize> Listing<T> {
         match &mut self.columns {
             Some(columns) => {
                 let rows: Vec<_> = page.iter().map(self.row).collect();
-                tell(out, &columns.rows(&rows));
+                put(out, &format!("{}\n", columns.rows(&rows)))?;
                 self.is_empty = false;
             }
             None => {
                 for item in page {
                     let start = if self.is_empty { "[\n  " } else { ",\n  " };
                     let item = show::json(item)?.replace('\n', "\n  ");
-                    drop(write!(out, "{start}{item}"));
+                    put(out, &format!("{start}{item}"))?;
                     self.is_empty = false;
                 }
             }
@@ -54,12 +54,25 @@ impl<T: Serialize> Listing<T> {
 
     /// Ends the list; an empty one is told with these words.
     pub(super) fn end(self, nothing: &str, out: &mut dyn Write) -> Result<(), Trouble> {
-        match (self.columns, self.is_empty) {
-            (Some(_), true) => tell(out, nothing),
-            (Some(_), false) => {}
-            (None, true) => tell(out, "[]"),
-            (None, false) => tell(out, "\n]"),
-        }
-        Ok(())
+        let text = match (self.columns, self.is_empty) {
+            (Some(_), true) => format!("{nothing}\n"),
+            (Some(_), false) => String::new(),
+            (None, true) => "[]\n".to_owned(),
+            (None, false) => "\n]\n".to_owned(),
+        };
+        put(out, &text)?;
+        out.flush().or_else(|error| gone(&error))
+    }
+}
+
+fn put(out: &mut dyn Write, text: &str) -> Result<(), Trouble> {
+    out.write_all(text.as_bytes()).or_else(|error| gone(&error))
+}
+
+/// A reader that has gone away (`| head`) is no reason to complain; a full disk is one.
+fn gone(error: &io::Error) -> Result<(), Trouble> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Trouble::Failed(format!("cannot write the list: {error}"))),
     }
 }
