@@ -227,11 +227,12 @@ impl GovernorClock for InjectedClock {
     type Instant = Moment;
 
     fn now(&self) -> Moment {
-        Moment(self.0.now().as_millis().saturating_mul(1_000_000))
+        Moment(u64::try_from(self.0.monotonic().as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
-/// Nanoseconds since the Unix epoch.
+/// Nanoseconds of the monotonic clock: a wall clock that is set gives nobody a fresh burst and keeps
+/// nobody out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Moment(u64);
 

@@ -21,7 +21,7 @@ use crate::store::{Embedded, StoreError};
 use crate::telemetry::metrics::Events;
 use crate::tls::Door;
 use crate::tokens::issue::Issuer;
-use crate::tokens::keys::Keys;
+use crate::tokens::keys::{Keys, Retired};
 use crate::types::random::{Random, SystemRandom};
 use crate::types::time::{Clock, SystemClock};
 
@@ -74,14 +74,19 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         Some(store) => Arc::clone(store),
         None => Arc::new(open(&config.store, clock)?),
     };
-    let (keys, warnings) = Keys::open(&config.tokens, clock.now(), &**random)?;
+    let retired = if clock.state().is_settled {
+        Retired::Go
+    } else {
+        Retired::Stay
+    };
+    let (keys, warnings) = Keys::open_with(&config.tokens, clock.now(), retired, &**random)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let keys = Arc::new(keys);
     let rules = Arc::new(RouteTable::new(config.policy.clone())?);
     let door = match &config.server.tls {
-        Some(settings) => Some(Arc::new(Door::open(settings.clone(), clock.now())?)),
+        Some(settings) => Some(Arc::new(Door::open(settings.clone(), clock.wall())?)),
         None => None,
     };
     let liveness = Arc::new(Liveness::new());

@@ -18,6 +18,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::app::build::{self, Shared};
+use crate::app::clock::{self, Watcher};
 use crate::app::error::StartError;
 use crate::app::readings::readings;
 use crate::app::redirect::redirect_target;
@@ -60,6 +61,7 @@ pub(super) struct Keeper {
     operator: Arc<Operator>,
     reload: Reload,
     control: Option<(UnixListener, PathBuf)>,
+    time: Watcher,
 }
 
 impl Keeper {
@@ -100,7 +102,8 @@ impl Keeper {
                 Arc::clone(&counts),
                 readings,
             )
-            .with_lost_lines(lost),
+            .with_lost_lines(lost)
+            .with_clock(clock::numbers(&shared.surroundings.clock)),
         });
         let reloaded = Arc::new(Notify::new());
         let reload = Reload::new(Inner {
@@ -126,7 +129,14 @@ impl Keeper {
             keys: Arc::clone(&shared.keys),
             server: Some(running_server(&admin, lifecycle.clone(), reload.clone())),
         });
+        let time = Watcher {
+            clock: Arc::clone(&shared.surroundings.clock),
+            pulse: Arc::clone(&admin.pulse),
+            keys: shared.keys,
+            random: Arc::clone(&shared.surroundings.random),
+        };
         Ok(Self {
+            time,
             config: in_force,
             reload,
             reloaded,
@@ -158,6 +168,7 @@ impl Keeper {
             Arc::clone(&self.admin.pulse),
             self.lifecycle.clone(),
         ));
+        beside.spawn(self.time.watch());
         let service = self.service.load_full();
         beside.spawn(async move { service.watch_streams().await });
         let reloaded = Arc::clone(&self.reloaded);

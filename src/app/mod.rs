@@ -2,6 +2,7 @@
 //! else in the house knows more than its own neighbours.
 
 mod build;
+mod clock;
 pub mod demo;
 mod descriptors;
 mod error;

@@ -122,7 +122,7 @@ impl Reload {
         let inner = &*self.0;
         let _one = inner.lock();
         if let Some(door) = &inner.door {
-            door.look(inner.surroundings.clock.now());
+            door.look(inner.surroundings.clock.wall());
         }
         let workers = inner.workers.iter().filter_map(Weak::upgrade);
         let proxies = workers.map(|worker| Arc::clone(&worker.load().proxy));
@@ -161,10 +161,13 @@ impl Inner {
             let next = common.next(&worker.load(), &old);
             pipelines.push((worker, next.map_err(|error| words(&error))?));
         }
-        let now = self.surroundings.clock.now();
+        let (now, wall) = (
+            self.surroundings.clock.now(),
+            self.surroundings.clock.wall(),
+        );
         let certificates = match (&self.door, &config.server.tls) {
             (Some(door), Some(settings)) => {
-                let setup = Setup::read(settings.clone(), now).map_err(|error| words(&error))?;
+                let setup = Setup::read(settings.clone(), wall).map_err(|error| words(&error))?;
                 Some((Arc::clone(door), setup))
             }
             _ => None,

@@ -36,6 +36,7 @@ pub struct Pulse {
     ticks: Vec<Arc<AtomicU64>>,
     stuck: AtomicBool,
     store_fails: AtomicBool,
+    clock_differs: AtomicBool,
 }
 
 impl Pulse {
@@ -45,6 +46,7 @@ impl Pulse {
             ticks,
             stuck: AtomicBool::new(false),
             store_fails: AtomicBool::new(false),
+            clock_differs: AtomicBool::new(false),
         }
     }
 
@@ -73,6 +75,11 @@ impl Pulse {
         self.store_fails.store(!answers, Ordering::Relaxed);
     }
 
+    /// Notes whether time and the wall clock agree.
+    pub fn clock(&self, agrees: bool) {
+        self.clock_differs.store(!agrees, Ordering::Relaxed);
+    }
+
     /// Whether the process does its work.
     pub fn is_alive(&self) -> bool {
         !self.stuck.load(Ordering::Relaxed)
@@ -82,7 +89,11 @@ impl Pulse {
     pub fn troubles(&self) -> Vec<&'static str> {
         let store = self.store_fails.load(Ordering::Relaxed).then_some("store");
         let workers = (!self.is_alive()).then_some("worker");
-        store.into_iter().chain(workers).collect()
+        let clock = self
+            .clock_differs
+            .load(Ordering::Relaxed)
+            .then_some("clock");
+        store.into_iter().chain(workers).chain(clock).collect()
     }
 }
 

@@ -113,6 +113,15 @@ impl Service {
             return Ok(None);
         };
         self.parts.events.count(Event::LoginGranted);
+        if let Some(state) = self.parts.clock.reminder() {
+            let (wall, time) = (self.parts.clock.wall(), self.now());
+            tracing::warn!(
+                %wall, %time,
+                by = state.difference / 1000,
+                "a log-in while the wall clock differs from time by so many seconds: it is judged, and \
+                 its tokens are dated, by time"
+            );
+        }
         let entry = Entry::by_caller(self.now(), AuditAction::Login, "granted", caller);
         self.parts.audit.record(entry.of(&grant.session.key).done());
         Ok(Some(grant))

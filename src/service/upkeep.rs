@@ -86,9 +86,13 @@ impl Service {
         }
     }
 
-    /// Removes what has expired, batch by batch.
+    /// Removes what has expired, batch by batch. While the wall clock is in doubt nothing goes: what
+    /// only seems to have expired could not be brought back.
     pub async fn sweep(&self, upkeep: &Upkeep) {
         self.parts.limits.housekeep();
+        if !self.parts.clock.state().is_settled {
+            return;
+        }
         self.parts.liveness.prune(self.now());
         loop {
             match self.parts.store.sweep(SWEEP_BATCH).await {

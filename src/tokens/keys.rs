@@ -20,6 +20,15 @@ use crate::types::random::Random;
 use crate::types::secret::SecretBytes;
 use crate::types::time::Timestamp;
 
+/// What becomes of keys whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retired {
+    /// They are deleted.
+    Go,
+    /// They stay, because the clock is in doubt.
+    Stay,
+}
+
 /// The keys of one installation, shared by all workers.
 #[derive(Debug)]
 pub struct Keys {
@@ -42,12 +51,23 @@ impl Keys {
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<(Self, Vec<Warning>), KeysError> {
+        Self::open_with(settings, now, Retired::Go, random)
+    }
+
+    /// The same; says also what becomes of keys that have retired.
+    pub fn open_with(
+        settings: &Settings,
+        now: Timestamp,
+        retired: Retired,
+        random: &dyn Random,
+    ) -> Result<(Self, Vec<Warning>), KeysError> {
         let algorithm = settings.algorithm;
         let secret = match algorithm {
             Algorithm::HS256 => Some(checked(settings.secret.as_ref())?),
             Algorithm::EdDSA | Algorithm::ES256 | Algorithm::RS256 => None,
         };
         let directory = KeyDirectory::open(&settings.keys_dir)?;
+        directory.keep_retired(retired == Retired::Stay);
         let loaded = directory.load(kind(algorithm), now, random)?;
         let ring = Ring::new(algorithm, secret.as_ref(), &loaded, 0)?;
         let refresh = loaded.refresh_keys()?;
@@ -117,6 +137,13 @@ impl Keys {
     pub fn reload(&self, now: Timestamp, random: &dyn Random) -> Result<Vec<Warning>, KeysError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.replace(now, random)
+    }
+
+    /// The clock is no longer in doubt: what has retired goes, now and from here on.
+    pub fn let_retired_go(&self, now: Timestamp, random: &dyn Random) -> Result<(), KeysError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.directory.keep_retired(false);
+        self.replace(now, random).map(drop)
     }
 
     fn replace(&self, now: Timestamp, random: &dyn Random) -> Result<Vec<Warning>, KeysError> {

@@ -20,7 +20,7 @@ use sidegate::types::login::LoginName;
 use sidegate::types::random::SystemRandom;
 use sidegate::types::role::{Role, Roles};
 use sidegate::types::secret::Password;
-use sidegate::types::time::{ManualClock, Timestamp};
+use sidegate::types::time::{Clock, ManualClock, Timestamp};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -110,6 +110,14 @@ impl TestApp {
         let mut plan = Plan::new(extra).on_disk(directory);
         plan.clock = Arc::clone(clock);
         plan.try_start().await
+    }
+
+    /// On this time in place of the clock of a test.
+    pub(crate) async fn on_time(time: Arc<dyn Clock>, disk: Option<&Path>, extra: &str) -> Self {
+        let mut plan = Plan::new(extra);
+        plan.disk = disk.map(Path::to_owned);
+        plan.time = Some(time);
+        plan.start().await
     }
 
     /// The use cases, without HTTP.
@@ -261,6 +269,7 @@ struct Plan {
     home: Arc<TempDir>,
     upstream: Arc<Echo>,
     clock: Arc<ManualClock>,
+    time: Option<Arc<dyn Clock>>,
     store: Option<Arc<Embedded>>,
     disk: Option<PathBuf>,
 }
@@ -272,6 +281,7 @@ impl Plan {
             home: Arc::new(tempfile::tempdir().expect("a folder")),
             upstream: Arc::new(Echo::start()),
             clock: Arc::new(ManualClock::new(BEGIN)),
+            time: None,
             store: None,
             disk: None,
         }
@@ -289,7 +299,7 @@ impl Plan {
     async fn try_start(self) -> Result<TestApp, StartError> {
         let config = self.config().expect("a configuration");
         let surroundings = Surroundings {
-            clock: self.clock.clone(),
+            clock: self.time.clone().unwrap_or(self.clock.clone()),
             random: Arc::new(SystemRandom),
             store: self.store.clone(),
         };

@@ -17,6 +17,7 @@ mod body_pace;
 mod browser;
 mod bulk;
 mod client;
+mod clock;
 mod commands;
 mod cookies;
 mod copies;

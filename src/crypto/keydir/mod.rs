@@ -12,6 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -31,6 +32,8 @@ pub use index::Validity;
 #[derive(Debug)]
 pub struct KeyDirectory {
     files: Files,
+    /// Whether keys stay that seem to have retired, because the clock is in doubt.
+    keeps_retired: AtomicBool,
 }
 
 impl KeyDirectory {
@@ -38,7 +41,14 @@ impl KeyDirectory {
     pub fn open(path: &Path) -> Result<Self, KeyDirError> {
         Ok(Self {
             files: Files::open(path)?,
+            keeps_retired: AtomicBool::new(false),
         })
+    }
+
+    /// Whether keys that have retired stay from now on. While the clock is in doubt they do: a key
+    /// that is deleted too early cannot be brought back.
+    pub fn keep_retired(&self, keeps: bool) {
+        self.keeps_retired.store(keeps, Ordering::Relaxed);
     }
 
     /// Loads all keys. Makes what is missing at the first start: a refresh key, and a signing key
@@ -52,7 +62,11 @@ impl KeyDirectory {
     ) -> Result<Loaded, KeyDirError> {
         let found = self.files.read_index()?;
         let mut index = found.clone().unwrap_or_default();
-        let retired = index.prune(now);
+        let retired = if self.keeps_retired.load(Ordering::Relaxed) {
+            Vec::new()
+        } else {
+            index.prune(now)
+        };
         if let Some(kind) = kind.filter(|kind| !index.has_signer(*kind, now)) {
             self.add_signing(&mut index, kind, now, now, random)?;
         }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::model::revocation::Revocation;
 use crate::store::StoreError;
 use crate::store::codec;
-use crate::store::embedded::keys::{self, META_END_ALL, META_TOTALS};
+use crate::store::embedded::keys::{self, META_CHECK, META_CLOCK, META_END_ALL, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
 use crate::store::embedded::records::{StoredEndAll, StoredRevocation};
@@ -97,6 +97,8 @@ pub(crate) struct Committer {
     pub(crate) end_all_listener: Arc<OnceLock<EndAllListener>>,
     /// Activity that is not written yet.
     pub(crate) touches: Touches,
+    /// The time that the ledger holds as reached, if this process has written it.
+    pub(crate) reached: Option<Timestamp>,
 }
 
 impl Committer {
@@ -169,6 +171,7 @@ impl Committer {
         let durable = if group.is_empty() {
             Ok(())
         } else {
+            self.keep_time(&mut group);
             self.commit(&group, operations)
         };
         for (done, depends) in waiting {
@@ -222,11 +225,28 @@ impl Committer {
         }
     }
 
+    /// Writes the time along, so that no record is younger than what the store has reached. While
+    /// the wall clock is in doubt, a health check is no reason to.
+    fn keep_time(&mut self, group: &mut Batch) {
+        let is_check_only = group.writes.keys().all(|key| key == META_CHECK);
+        if is_check_only && !self.clock.state().is_settled {
+            return;
+        }
+        let now = self.clock.now();
+        match codec::encode(META_CLOCK, &now) {
+            Ok(bytes) => {
+                group.writes.insert(META_CLOCK.to_vec(), Some(bytes));
+                self.reached = Some(now);
+            }
+            Err(error) => tracing::error!(%error, "the time could not be noted"),
+        }
+    }
+
     fn commit(&mut self, group: &Batch, operations: usize) -> Result<(), StoreError> {
-        self.numbers.commit_begins(self.clock.now());
+        self.numbers.commit_begins(self.clock.monotonic());
         let outcome = self.ledger.commit(group);
         self.numbers
-            .commit_ends(self.clock.now(), operations, outcome.is_ok());
+            .commit_ends(self.clock.monotonic(), operations, outcome.is_ok());
         if let Err(error) = &outcome {
             tracing::error!(%error, operations, "a batch could not be made durable");
         } else {
@@ -269,6 +289,13 @@ impl Committer {
     fn close(&mut self) -> Result<(), StoreError> {
         while self.touches.waiting_since().is_some() {
             self.run_group(Vec::new());
+        }
+        let is_settled = self.clock.state().is_settled;
+        if is_settled && self.reached.is_some_and(|at| at < self.clock.now()) {
+            let mut last = Batch::default();
+            self.keep_time(&mut last);
+            // That it could not be written is in the log; what was acknowledged is written.
+            drop(self.commit(&last, 0));
         }
         self.ledger.close()
     }

@@ -51,6 +51,8 @@ pub(crate) const META_FORMAT: &[u8] = b"Mformat";
 pub(crate) const META_TOTALS: &[u8] = b"Mtotals";
 /// The last end of all sessions.
 pub(crate) const META_END_ALL: &[u8] = b"Mend-all";
+/// The time that the store has reached: it never begins before that again.
+pub(crate) const META_CLOCK: &[u8] = b"Mclock";
 /// Written by a health check.
 pub(crate) const META_CHECK: &[u8] = b"Mcheck";
 

@@ -21,6 +21,8 @@ mod keys;
 pub(crate) mod ledger;
 mod lockouts;
 mod numbers;
+#[cfg(test)]
+mod reached;
 pub(crate) mod records;
 mod revocations;
 mod sessions;
@@ -43,7 +45,7 @@ use crate::model::revocation::Revocation;
 use crate::store::StoreError;
 use crate::store::codec;
 use crate::store::embedded::committer::{Committer, EndAllListener, Job, Listener, Message};
-use crate::store::embedded::keys::{META_FORMAT, META_TOTALS};
+use crate::store::embedded::keys::{META_CLOCK, META_FORMAT, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
 use crate::store::embedded::touches::Touches;
@@ -51,10 +53,14 @@ use crate::store::embedded::transaction::{Lives, Transaction};
 use crate::store::memory::{Faults, Memory};
 use crate::store::settings::{Engine, Settings};
 use crate::store::sled::{Durability, Sled};
-use crate::types::time::{Clock, Timestamp};
+use crate::types::time::{Clock, Resumed, Timestamp};
 
 /// The layout of keys and records that this build reads and writes.
 const FORMAT: u32 = 1;
+
+/// How far the time that is written may be behind: a health check every two seconds writes it, if
+/// nothing else does.
+const MARK_EVERY: Duration = Duration::from_secs(5);
 
 /// The store inside the process. Dropping it without [`close`](crate::store::Lifecycle::close)
 /// loses nothing that was acknowledged; the files are released a moment later.
@@ -165,6 +171,7 @@ impl Embedded {
         let listener = Arc::new(OnceLock::new());
         let end_all_listener = Arc::new(OnceLock::new());
         settle_format(ledger.as_mut())?;
+        resume_time(ledger.as_mut(), &*clock)?;
         if let Some(bytes) = ledger.get(META_TOTALS)? {
             numbers.totals(META_TOTALS, &bytes);
         }
@@ -182,6 +189,7 @@ impl Embedded {
             listener: Arc::clone(&listener),
             end_all_listener: Arc::clone(&end_all_listener),
             touches: Touches::default(),
+            reached: None,
         };
         thread::Builder::new()
             .name("store".to_owned())
@@ -226,6 +234,38 @@ impl Embedded {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.as_ref().is_some_and(|q| q.send(message).is_ok())
     }
+}
+
+/// Time goes on from where the store has been, whatever the wall clock says: what had expired or was
+/// refused does not come back.
+fn resume_time(ledger: &mut dyn Ledger, clock: &dyn Clock) -> Result<(), StoreError> {
+    let Some(bytes) = ledger.get(META_CLOCK)? else {
+        return Ok(());
+    };
+    let mark: Timestamp = codec::decode(META_CLOCK, &bytes)?;
+    match clock.resume(mark) {
+        Resumed::Behind(by) if by > MARK_EVERY => {
+            // A process that was killed had come further than what it wrote last.
+            clock.resume(mark.plus(MARK_EVERY));
+            let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
+            let (wall, time) = (clock.wall(), clock.now());
+            tracing::warn!(
+                %by, %wall, %time,
+                "the wall clock is behind the time that this store has reached: time goes on from \
+                 there, so nothing that has ended or expired comes back; log-ins work"
+            );
+        }
+        Resumed::After(by) => {
+            let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
+            tracing::info!(
+                %by,
+                "the store was last written that long ago; nothing that has expired since is removed \
+                 until the wall clock has been stable for 30 s"
+            );
+        }
+        Resumed::Behind(_) | Resumed::Agrees => {}
+    }
+    Ok(())
 }
 
 /// Makes sure that the ledger holds a store of this format, or founds one in an empty place.

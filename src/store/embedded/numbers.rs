@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::store::embedded::records::Totals;
 use crate::store::{Stats, StoreError, codec};
-use crate::types::time::Timestamp;
 
 /// The most operations that may wait.
 const QUEUE: usize = 4_096;
@@ -17,7 +16,7 @@ const STUCK: Duration = Duration::from_secs(30);
 /// How far back "recent" reaches, once and twice.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The numbers.
+/// The numbers. Spans are measured on the monotonic clock.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     queued: AtomicUsize,
@@ -51,23 +50,23 @@ impl Numbers {
     }
 
     /// A commit begins.
-    pub(crate) fn commit_begins(&self, now: Timestamp) {
-        let mark = now.as_millis().saturating_add(1);
+    pub(crate) fn commit_begins(&self, now: Duration) {
+        let mark = millis(now).saturating_add(1);
         self.running_since.store(mark, Ordering::Release);
     }
 
     /// It has ended.
-    pub(crate) fn commit_ends(&self, now: Timestamp, operations: usize, succeeded: bool) {
+    pub(crate) fn commit_ends(&self, now: Duration, operations: usize, succeeded: bool) {
         let began = self
             .running_since
             .swap(0, Ordering::AcqRel)
             .saturating_sub(1);
-        let took = now.as_millis().saturating_sub(began);
-        let from = Timestamp::from_millis(self.window_from.load(Ordering::Relaxed));
-        if now.since(from) >= WINDOW {
+        let took = millis(now).saturating_sub(began);
+        let from = Duration::from_millis(self.window_from.load(Ordering::Relaxed));
+        if now.saturating_sub(from) >= WINDOW {
             let last = self.slowest.swap(0, Ordering::Relaxed);
             self.slowest_before.store(last, Ordering::Relaxed);
-            self.window_from.store(now.as_millis(), Ordering::Relaxed);
+            self.window_from.store(millis(now), Ordering::Relaxed);
         }
         self.slowest.fetch_max(took, Ordering::Relaxed);
         if succeeded {
@@ -78,9 +77,9 @@ impl Numbers {
     }
 
     /// Fails while a commit has been running for too long.
-    pub(crate) fn check(&self, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) fn check(&self, now: Duration) -> Result<(), StoreError> {
         let mark = self.running_since.load(Ordering::Acquire);
-        let running = now.since(Timestamp::from_millis(mark.saturating_sub(1)));
+        let running = now.saturating_sub(Duration::from_millis(mark.saturating_sub(1)));
         if mark != 0 && running > STUCK {
             return Err(StoreError::Unavailable(format!(
                 "a commit has not returned for {} s: look at the disk, then restart",
@@ -118,6 +117,10 @@ impl Numbers {
     }
 }
 
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,10 +139,10 @@ mod tests {
     #[test]
     fn a_commit_that_does_not_return_is_noticed() {
         let numbers = Numbers::default();
-        let began = Timestamp::from_secs(1_000);
+        let began = Duration::from_secs(1_000);
         numbers.commit_begins(began);
-        assert_eq!(numbers.check(began.plus(STUCK)), Ok(()));
-        let late = began.plus(STUCK + Duration::from_millis(1));
+        assert_eq!(numbers.check(began + STUCK), Ok(()));
+        let late = began + STUCK + Duration::from_millis(1);
         assert!(matches!(
             numbers.check(late),
             Err(StoreError::Unavailable(_))
@@ -152,11 +155,11 @@ mod tests {
     #[test]
     fn a_slow_commit_is_forgotten_after_two_windows() {
         let numbers = Numbers::default();
-        let mut now = Timestamp::from_secs(1_000);
+        let mut now = Duration::from_secs(1_000);
         for took in [500, 1, 1] {
             numbers.commit_begins(now);
-            numbers.commit_ends(now.plus(Duration::from_millis(took)), 1, true);
-            now = now.plus(WINDOW * 2);
+            numbers.commit_ends(now + Duration::from_millis(took), 1, true);
+            now += WINDOW * 2;
         }
         assert_eq!(numbers.stats().slowest_commit_millis, 1);
     }

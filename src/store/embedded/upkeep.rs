@@ -36,7 +36,7 @@ impl Lifecycle for Embedded {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.numbers.check(self.clock.now())?;
+        self.numbers.check(self.clock.monotonic())?;
         self.run(|view| {
             let now = view.now;
             view.put(META_CHECK.to_vec(), &now)

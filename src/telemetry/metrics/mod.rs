@@ -3,6 +3,7 @@
 //! What is counted per request is counted per worker, in atomics that no other worker writes, and
 //! summed when somebody asks: the hot path shares no cache line. Rare events share one table.
 
+mod clocks;
 mod dropped;
 mod lost;
 mod page;
@@ -11,6 +12,7 @@ mod reloads;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use clocks::ClockNumbers;
 pub use dropped::Dropped;
 pub use lost::LostLines;
 pub use page::{Kind, Metrics, Reading};

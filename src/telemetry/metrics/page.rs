@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::telemetry::metrics::clocks::{ClockNumbers, Clocks};
 use crate::telemetry::metrics::{
     BUCKETS, Dropped, Event, Events, Histogram, LostLines, PoolNumber, Reloads, RouteClass,
     STATUSES, WorkerMetrics,
@@ -75,6 +76,14 @@ impl Metrics {
     #[must_use]
     pub fn with_lost_lines(mut self, lost: LostLines) -> Self {
         self.registry.register_collector(Box::new(lost));
+        self
+    }
+
+    /// Shows also how time and the wall clock stand.
+    #[must_use]
+    pub fn with_clock(mut self, read: impl Fn() -> ClockNumbers + Send + Sync + 'static) -> Self {
+        let clocks = Clocks(Box::new(read));
+        self.registry.register_collector(Box::new(clocks));
         self
     }
 

@@ -2,12 +2,26 @@
 //!
 //! No other place reads the machine's clock (`clippy.toml` refuses it), which is why expiry,
 //! lock-out and rotation can be tested without sleeping.
+//!
+//! A process has one time, which never decreases and runs on the monotonic clock ([`line`]): every
+//! expiry, lock, grace and lifetime is judged by [`Clock::now`]. What only measures a span within
+//! the process uses [`Clock::monotonic`]; the validity of certificates is judged by
+//! [`Clock::wall`], because other machines issued them.
+
+pub mod line;
+mod manual;
+mod system;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+pub use line::{Change, Resumed};
+pub use manual::{ManualClock, ManualReadings};
+pub use system::{Machine, Readings, SystemClock, TimeLine};
 
 /// Milliseconds since the Unix epoch, UTC.
 #[derive(
@@ -57,8 +71,12 @@ impl Timestamp {
     }
 }
 
+/// Without the detour over 128 bits that [`Duration::as_millis`] takes: [`Clock::now`] is asked
+/// several times a request.
 fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+    span.as_secs()
+        .saturating_mul(1000)
+        .saturating_add(u64::from(span.subsec_millis()))
 }
 
 impl fmt::Display for Timestamp {
@@ -75,30 +93,61 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
     /// The current time. Never earlier than an answer given before by the same clock.
     fn now(&self) -> Timestamp;
+
+    /// The time since some fixed point in the past; nothing that is done to the wall clock moves it.
+    fn monotonic(&self) -> Duration {
+        self.now().since(Timestamp::default())
+    }
+
+    /// What the wall clock says, right or wrong.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// Time is at least `mark` from here on: a process before this one has reached it.
+    fn resume(&self, mark: Timestamp) -> Resumed;
+
+    /// Compares time with the wall clock, which it follows; to be called about once a second.
+    fn look(&self) -> [Option<Change>; 2] {
+        [None, None]
+    }
+
+    /// How time and the wall clock stand.
+    fn state(&self) -> State {
+        State::default()
+    }
+
+    /// The state when the two differ, at most once a minute: for a line in the log.
+    fn reminder(&self) -> Option<State> {
+        None
+    }
 }
 
-/// The machine's clock, held so that it never runs backwards: a wall clock that is set back must
-/// not revive what has expired. It stands still until real time has caught up.
-#[derive(Debug, Default)]
-pub struct SystemClock {
-    latest: AtomicU64,
+/// How time and the wall clock stand, when they were last compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The wall clock minus time, in milliseconds.
+    pub difference: i64,
+    /// Whether they differ by more than a small drift.
+    pub is_apart: bool,
+    /// Whether nothing speaks against forgetting what has expired. While the wall clock is ahead and
+    /// has not been stable for long enough, nothing is swept.
+    pub is_settled: bool,
+    /// How often the wall clock was set forward.
+    pub jumps_forward: u64,
+    /// How often it was set back.
+    pub jumps_backward: u64,
 }
 
-impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the wall clock"
-    )]
-    fn now(&self) -> Timestamp {
-        let read = std::time::SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, millis);
-        // A plain load first: the line stays shared between workers unless the millisecond turned.
-        let latest = self.latest.load(Ordering::Relaxed);
-        if read <= latest {
-            return Timestamp(latest);
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            difference: 0,
+            is_apart: false,
+            is_settled: true,
+            jumps_forward: 0,
+            jumps_backward: 0,
         }
-        Timestamp(self.latest.fetch_max(read, Ordering::Relaxed).max(read))
     }
 }
 
@@ -116,63 +165,5 @@ impl Stopwatch {
     /// The time since the start.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
-    }
-}
-
-/// A clock for tests: it moves when it is told to.
-#[derive(Debug)]
-pub struct ManualClock {
-    now: AtomicU64,
-}
-
-impl ManualClock {
-    /// A clock that shows `now`.
-    pub const fn new(now: Timestamp) -> Self {
-        Self {
-            now: AtomicU64::new(now.0),
-        }
-    }
-
-    /// Moves the clock on.
-    pub fn advance(&self, span: Duration) {
-        self.now.fetch_add(millis(span), Ordering::SeqCst);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.now.load(Ordering::SeqCst))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_timestamp_shows_as_iso_8601_with_milliseconds() {
-        assert_eq!(
-            Timestamp::from_millis(1_700_000_000_123).to_string(),
-            "2023-11-14T22:13:20.123Z"
-        );
-        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
-    }
-
-    #[test]
-    fn spans_saturate_instead_of_wrapping() {
-        assert_eq!(Timestamp::MAX.plus(Duration::from_secs(1)), Timestamp::MAX);
-        assert_eq!(
-            Timestamp::default().minus(Duration::from_secs(1)),
-            Timestamp::default()
-        );
-        assert_eq!(Timestamp::default().since(Timestamp::MAX), Duration::ZERO);
-    }
-
-    #[test]
-    fn the_system_clock_never_runs_backwards() {
-        let clock = SystemClock {
-            latest: AtomicU64::new(u64::MAX - 1),
-        };
-        assert_eq!(clock.now().as_millis(), u64::MAX - 1);
     }
 }

@@ -1,0 +1,211 @@
+//! The time that a store has reached outlives the process, whatever happens to the wall clock.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::session::{EndReason, Session};
+use crate::rules::session::sample;
+use crate::store::embedded::MARK_EVERY;
+use crate::store::settings::{Engine, Settings};
+use crate::store::{
+    Cap, Embedded, Lifecycle as _, RevocationLog as _, Scope, SessionStore as _, WhenFull,
+};
+use crate::types::time::{Clock, ManualReadings, SystemClock, TimeLine, Timestamp};
+
+const BEGIN: Timestamp = Timestamp::from_secs(1_800_000_000);
+const HOUR: Duration = Duration::from_secs(3_600);
+const HOURS: i64 = 3_600_000;
+const CAP: Cap = Cap {
+    max: 5,
+    when_full: WhenFull::EndOldest,
+};
+
+/// One process after another on one directory and one machine.
+struct Machine {
+    directory: tempfile::TempDir,
+    readings: ManualReadings,
+}
+
+struct Process {
+    store: Embedded,
+    clock: Arc<TimeLine<ManualReadings>>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            readings: ManualReadings::new(BEGIN),
+        }
+    }
+
+    fn start(&self) -> Process {
+        let clock = Arc::new(TimeLine::new(self.readings.clone()));
+        let store = open(self.directory.path(), clock.clone());
+        Process { store, clock }
+    }
+
+    fn pass(&self, process: &Process, seconds: u64) {
+        for _ in 0..seconds {
+            self.readings.advance(Duration::from_secs(1));
+            process.clock.look();
+        }
+    }
+}
+
+fn open(directory: &Path, clock: Arc<dyn Clock>) -> Embedded {
+    let settings = Settings {
+        engine: Engine::Sled {
+            path: directory.to_owned(),
+            cache: 4 << 20,
+        },
+        deadline: Duration::from_secs(20),
+        revocation_life: Duration::from_secs(930),
+        audit_life: Duration::from_secs(1_000),
+        lock_wait: Duration::from_secs(20),
+    };
+    Embedded::open(&settings, clock).unwrap()
+}
+
+impl Process {
+    async fn log_in(&self) -> Session {
+        let session = sample(self.clock.now());
+        let made = self.store.create(session.clone(), CAP, None).await;
+        made.unwrap();
+        session
+    }
+
+    async fn end(&self, session: &Session) {
+        let scope = Scope::One(session.key.clone());
+        let ended = self.store.end(&scope, EndReason::LoggedOut).await.unwrap();
+        assert_eq!(ended.len(), 1);
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn what_had_expired_stays_expired_after_a_restart_with_the_clock_set_back() {
+    block_on(async {
+        let machine = Machine::new();
+        let first = machine.start();
+        let session = first.log_in().await;
+        machine.readings.advance(HOUR * 24);
+        let found = first.store.session(&session.key).await;
+        assert_eq!(found, Ok(None), "the idle limit");
+        let stopped = first.clock.now();
+        first.store.check().await.unwrap();
+        first.store.close().await.unwrap();
+        machine.readings.set_wall(-20 * HOURS);
+        let second = machine.start();
+        assert!(second.clock.now() >= stopped);
+        assert!(second.clock.now() <= stopped.plus(MARK_EVERY));
+        assert_eq!(second.store.session(&session.key).await, Ok(None));
+        assert!(second.clock.state().is_apart);
+        let fresh = second.log_in().await;
+        let found = second.store.session(&fresh.key).await;
+        assert_eq!(found, Ok(Some(fresh)), "log-ins work");
+        second.store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_clean_stop_notes_the_very_time() {
+    block_on(async {
+        let machine = Machine::new();
+        let first = machine.start();
+        first.log_in().await;
+        machine.pass(&first, 30);
+        let stopped = first.clock.now();
+        first.store.close().await.unwrap();
+        // No more than a drift: nothing is added.
+        machine.readings.set_wall(-1_500);
+        let second = machine.start();
+        assert_eq!(second.clock.now(), stopped);
+        second.store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_process_that_was_killed_had_come_no_further_than_its_successor_begins() {
+    block_on(async {
+        let machine = Machine::new();
+        let first = machine.start();
+        first.store.check().await.unwrap();
+        // Health checks write it every two seconds; the next one did not come to that.
+        machine.pass(&first, 2);
+        let killed = first.clock.now();
+        // What a crash leaves, without the last words of an orderly end.
+        let copy = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(machine.directory.path()).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+            }
+        }
+        machine.readings.set_wall(-HOURS);
+        let clock = Arc::new(TimeLine::new(machine.readings.clone()));
+        let second = open(copy.path(), clock.clone());
+        assert!(clock.now() >= killed, "{} {killed}", clock.now());
+        second.close().await.unwrap();
+        first.store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_start_with_a_clock_far_ahead_is_forgotten_when_nothing_was_written() {
+    block_on(async {
+        let machine = Machine::new();
+        let first = machine.start();
+        let session = first.log_in().await;
+        first.end(&session).await;
+        first.store.close().await.unwrap();
+        machine.readings.set_wall(2 * HOURS);
+        let second = machine.start();
+        machine.pass(&second, 12);
+        second.store.check().await.unwrap();
+        second.store.close().await.unwrap();
+        machine.readings.set_wall(-2 * HOURS);
+        let third = machine.start();
+        assert_eq!(third.clock.now(), third.clock.wall());
+        assert_eq!(third.store.revocations().await.unwrap().len(), 1);
+        third.store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_start_with_a_clock_far_ahead_that_wrote_goes_on_from_there() {
+    block_on(async {
+        let machine = Machine::new();
+        machine.readings.set_wall(24 * HOURS);
+        let first = machine.start();
+        first.log_in().await;
+        let stopped = first.clock.now();
+        first.store.close().await.unwrap();
+        machine.readings.set_wall(-24 * HOURS);
+        let second = machine.start();
+        assert!(second.clock.now() >= stopped);
+        second.log_in().await;
+        second.store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn the_machines_clock_resumes_too() {
+    block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SystemClock::default());
+        let store = open(directory.path(), clock);
+        store.check().await.unwrap();
+        store.close().await.unwrap();
+        let clock = Arc::new(SystemClock::default());
+        let store = open(directory.path(), clock.clone());
+        assert!(!clock.state().is_apart);
+        assert!(clock.state().is_settled);
+        store.close().await.unwrap();
+    });
+}
