@@ -137,12 +137,13 @@ impl Memory {
 
     /// How many bytes are held.
     pub fn held_bytes(&self) -> usize {
-        self.0.capacity().saturating_mul(Block::SIZE)
+        self.0.len().saturating_mul(Block::SIZE)
     }
 
     fn blocks(&mut self, count: usize) -> Result<&mut [Block], HashError> {
         let missing = count.saturating_sub(self.0.len());
-        if self.0.try_reserve_exact(missing).is_err() {
+        let reserved = count.max(OWN_MAPPING).saturating_sub(self.0.len());
+        if self.0.try_reserve_exact(reserved).is_err() {
             return Err(HashError::NoMemory);
         }
         if missing > 0 {
@@ -195,6 +196,11 @@ impl Caps {
 /// Bytes of a salt.
 pub const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
+
+/// The least number of blocks that is reserved: above 32 MiB glibc's allocator always asks the system for
+/// a mapping of its own, and returns it as soon as it is freed. Below that it keeps what was freed once.
+/// What is reserved and not used is an address range, not memory.
+const OWN_MAPPING: usize = 33 * 1024;
 const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 
 /// A cost that Argon2id does not have.
