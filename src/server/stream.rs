@@ -16,6 +16,16 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+impl Stream {
+    /// Waits until there is something to read, or the end. Takes nothing out of the stream.
+    pub(super) fn poll_readable(&self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(task),
+            Self::Unix(stream) => stream.poll_read_ready(task),
+        }
+    }
+}
+
 /// Reads and writes through whichever stream an enum holds. What it names has to be in scope where it is
 /// used.
 macro_rules! read_and_write_through {

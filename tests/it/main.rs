@@ -52,6 +52,7 @@ mod reload;
 mod reload_tls;
 mod renewal;
 mod restart;
+mod resting;
 mod routes;
 mod scripted;
 mod served;

@@ -2,17 +2,20 @@
 
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
+use crate::server::connection::rest::rest;
 use crate::server::connection::transport::Transport;
 use crate::server::connection::vigil::{Order, State};
 use crate::server::connection::watched::Watched;
@@ -22,8 +25,25 @@ use crate::server::peer::Peer;
 const MAX_HEAD: usize = 64 * 1024;
 
 /// Serves a connection until it ends, or until it becomes something else.
-pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
-    let io = TokioIo::new(Watched::http1(transport, Arc::clone(&peer)));
+pub(super) async fn serve(mut transport: Transport, peer: Arc<Peer>) {
+    let mut again = Bytes::new();
+    // Boxed, so that a resting connection does not hold the room for it.
+    while let Some(rested) = Box::pin(converse(transport, again, Arc::clone(&peer))).await {
+        (transport, again) = rested;
+        if !rest(&mut transport, &peer).await {
+            return;
+        }
+    }
+}
+
+/// Answers requests until the connection ends (`None`), or until nothing has happened for a while: then
+/// the transport is returned, with what was read from it and not used.
+async fn converse(
+    transport: Transport,
+    again: Bytes,
+    peer: Arc<Peer>,
+) -> Option<(Transport, Bytes)> {
+    let io = TokioIo::new(Watched::http1(transport, again, Arc::clone(&peer)));
     let answering = {
         let peer = Arc::clone(&peer);
         service_fn(move |request: Request<Incoming>| {
@@ -31,6 +51,7 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
             async move {
                 let (worker, vigil) = (&peer.open.worker, &peer.open.vigil);
                 vigil.enter(State::Busy, worker.tick());
+                vigil.note_body(!request.body().is_end_stream());
                 let next = Next::after(&request);
                 let mut answer = worker
                     .pipeline()
@@ -60,28 +81,35 @@ pub(super) async fn serve(transport: Transport, peer: Arc<Peer>) {
         })
     };
     let vigil = &peer.open.vigil;
-    let mut connection = pin!(builder().serve_connection(io, answering).with_upgrades());
+    let mut connection = builder().serve_connection(io, answering).with_upgrades();
     let mut is_leaving = false;
-    poll_fn(|task| {
+    let is_over = poll_fn(|task| {
         // While a head is on its way hyper would drop it.
         if !is_leaving && vigil.is_told(Order::Leave) && vigil.is_between_heads() {
             is_leaving = true;
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
         }
-        match connection.as_mut().poll(task) {
-            Poll::Ready(Ok(())) => Poll::Ready(()),
+        match Pin::new(&mut connection).poll(task) {
+            Poll::Ready(Ok(())) => Poll::Ready(true),
             Poll::Ready(Err(error)) => {
                 if error.is_parse() {
                     let status = if error.is_parse_too_large() { 431 } else { 400 };
                     peer.open.worker.pipeline().unreadable(&peer, status);
                 }
                 tracing::debug!(peer = %peer.address, %error, "a client connection ended early");
-                Poll::Ready(())
+                Poll::Ready(true)
             }
+            // All that could be read and written has been: see `Vigil::may_rest`.
+            Poll::Pending if vigil.may_rest() && !is_leaving => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
         }
     })
     .await;
+    if is_over {
+        return None;
+    }
+    let parts = connection.into_parts()?;
+    Some((parts.io.into_inner().into_transport(), parts.read_buf))
 }
 
 /// A request has at most 100 header lines, which is hyper's own limit. Saying so with `max_headers`
@@ -104,7 +132,6 @@ enum Next {
 
 impl Next {
     fn after(request: &Request<Incoming>) -> Self {
-        use http_body::Body as _;
         match request.body().size_hint().exact() {
             // In chunks, the last of which ends in an empty line too.
             None | Some(0) => Self::BehindAnEmptyLine,

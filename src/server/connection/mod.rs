@@ -13,6 +13,7 @@ mod occupied;
 mod opening;
 mod pace;
 mod progress;
+mod rest;
 mod secure;
 mod transport;
 mod turns;

@@ -116,4 +116,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
     }
 }
 
+impl Transport {
+    /// Waits until the socket has something to read, or the end. To be called after a read that found
+    /// nothing: what TLS has decrypted already does not make the socket readable.
+    pub(super) fn poll_readable(&self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        socket.stream.poll_readable(task)
+    }
+}
+
 read_and_write_through!(Transport: Plain, Tls);

@@ -9,7 +9,8 @@
 //!                                                                              or TIED_STALL (session over)
 //! ```
 //!
-//! From `Waiting` the next first byte leads to `Head`. Over HTTP/2 a connection is `Busy` while it has
+//! From `Waiting` the next first byte leads to `Head`. A connection that has been `Waiting` for `REST_AFTER` is
+//! asked to drop its buffers ([`rest`](crate::server::connection::rest)). Over HTTP/2 a connection is `Busy` while it has
 //! streams and `Waiting` while it has none; a frame or a header block that is begun has
 //! `header_timeout` of its own, whatever else goes on.
 //!
@@ -18,7 +19,7 @@
 //! passed. A client that asks at the very time the process is told to end is so not left without an
 //! answer.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
@@ -31,6 +32,10 @@ use crate::telemetry::metrics::Dropped;
 
 /// How long a connection may wait between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How long a connection waits between two requests before it drops its buffers. Building them again
+/// costs about as much as a tenth of a request.
+const REST_AFTER: Duration = Duration::from_secs(3);
 
 /// How long a client may take nothing of an answer that is ready for it.
 pub(super) const WRITE_STALL: Duration = Duration::from_secs(60);
@@ -98,6 +103,10 @@ pub(in crate::server) struct Vigil {
     /// The last four bytes that came.
     tail: AtomicU32,
     order: AtomicU8,
+    /// Whether the connection was asked to drop its buffers and has not been used since.
+    rest: AtomicBool,
+    /// Whether the last request had a body, the rest of which hyper may still expect.
+    has_body: AtomicBool,
     /// When it was last told something.
     told: AtomicU64,
     task: Mutex<Option<Waker>>,
@@ -120,6 +129,8 @@ impl Vigil {
             partial: AtomicU64::new(0),
             tail: AtomicU32::new(0),
             order: AtomicU8::new(Order::GoOn as u8),
+            rest: AtomicBool::new(false),
+            has_body: AtomicBool::new(false),
             told: AtomicU64::new(0),
             task: Mutex::new(None),
             bodies: Mutex::new(Vec::new()),
@@ -132,6 +143,7 @@ impl Vigil {
     pub(super) fn enter(&self, state: State, tick: u64) {
         self.state.store(state as u8, Ordering::Relaxed);
         self.since.store(tick, Ordering::Relaxed);
+        self.rest.store(false, Ordering::Relaxed);
         self.progress.begin();
     }
 
@@ -188,6 +200,11 @@ impl Vigil {
                 self.cut();
             } else if is_last || aged(since, KEEP_ALIVE) {
                 self.tell(Order::Leave, tick);
+            } else if stalled == 0
+                && aged(since, REST_AFTER)
+                && !self.rest.swap(true, Ordering::Relaxed)
+            {
+                self.wake();
             }
         }
         if stalled != 0 && aged(stalled, WRITE_STALL) {
@@ -205,6 +222,24 @@ impl Vigil {
         }
         self.turns.sweep(tick, &note);
         self.sweep_bodies(tick, deadlines.body_rate);
+    }
+
+    /// A request has begun, with a body or without.
+    pub(super) fn note_body(&self, has_body: bool) {
+        self.has_body.store(has_body, Ordering::Relaxed);
+    }
+
+    /// Whether the connection should drop its buffers: nothing has come or gone for a while, and nothing
+    /// of the last request can be outstanding.
+    pub(super) fn may_rest(&self) -> bool {
+        self.rest.load(Ordering::Relaxed)
+            && self.is(State::Waiting)
+            && !self.has_body.load(Ordering::Relaxed)
+    }
+
+    /// The connection is used again, or was at least woken.
+    pub(super) fn ends_rest(&self) {
+        self.rest.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn is_finishing(&self) -> bool {

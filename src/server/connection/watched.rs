@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::server::connection::frames::FrameWatch;
@@ -16,6 +17,8 @@ use crate::server::peer::Peer;
 #[derive(Debug)]
 pub(super) struct Watched {
     transport: Transport,
+    /// Bytes that were read before and are to be read again first.
+    again: Bytes,
     peer: Arc<Peer>,
     /// The place in the frames, when HTTP/2 is spoken.
     frames: Option<FrameWatch>,
@@ -24,9 +27,13 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn http1(transport: Transport, peer: Arc<Peer>) -> Self {
+    pub(super) fn http1(transport: Transport, again: Bytes, peer: Arc<Peer>) -> Self {
+        if !again.is_empty() {
+            peer.open.vigil.enter(State::Head, peer.open.worker.tick());
+        }
         Self {
             transport,
+            again,
             peer,
             frames: None,
             ended: false,
@@ -36,10 +43,16 @@ impl Watched {
     pub(super) fn http2(transport: Transport, peer: Arc<Peer>) -> Self {
         Self {
             transport,
+            again: Bytes::new(),
             peer,
             frames: Some(FrameWatch::new()),
             ended: false,
         }
+    }
+
+    /// The transport, for another use.
+    pub(super) fn into_transport(self) -> Transport {
+        self.transport
     }
 
     fn vigil(&self) -> &Vigil {
@@ -87,6 +100,11 @@ impl AsyncRead for Watched {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.again.is_empty() {
+            let now = this.again.len().min(buffer.remaining());
+            buffer.put_slice(&this.again.split_to(now));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.transport).poll_read(task, buffer);
         let came = buffer.filled().get(before..).unwrap_or_default();

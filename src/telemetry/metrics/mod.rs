@@ -62,6 +62,7 @@ pub struct WorkerMetrics {
     upstream: Histogram,
     bytes_out: AtomicU64,
     connections: AtomicU64,
+    resting: AtomicU64,
     accepted: AtomicU64,
     panics: AtomicU64,
     dropped: [AtomicU64; Dropped::ALL.len()],
@@ -124,6 +125,7 @@ impl Default for WorkerMetrics {
             upstream: Histogram::default(),
             bytes_out: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            resting: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             dropped: Default::default(),
@@ -173,6 +175,16 @@ impl WorkerMetrics {
     /// A connection is over.
     pub fn disconnected(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A connection dropped its buffers until its client sends something.
+    pub fn rests(&self) {
+        self.resting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A resting connection is used again, or closed.
+    pub fn rested(&self) {
+        self.resting.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Connections open on this worker.

@@ -244,6 +244,12 @@ impl Collector for Page {
                 self.sum(|w| Some(&w.connections)),
             ),
             (
+                "connections_resting",
+                "Client connections open that hold no buffers, because nothing was sent for a while",
+                Kind::Gauge,
+                self.sum(|w| Some(&w.resting)),
+            ),
+            (
                 "accepted",
                 "Client connections accepted",
                 Kind::Counter,
