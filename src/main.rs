@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use sidegate::app::{self, StartError};
+use sidegate::app::{self, Beginning, StartError};
 use sidegate::cli::load::Loader;
-use sidegate::cli::{App, Failure, Offline, OfflineError};
+use sidegate::cli::{App, Failure, Offline, OfflineError, Start};
 use sidegate::config::{self, Config, Sources};
 use sidegate::control::{Reply, Request};
 use sidegate::store::StoreError;
+use sidegate::store::identity::Founding;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -23,9 +24,17 @@ fn main() -> ExitCode {
 struct Parts;
 
 impl App for Parts {
-    fn serve(&self, config: Config, loader: Loader) -> Result<(), Failure> {
+    fn serve(&self, config: Config, loader: Loader, start: Start) -> Result<(), Failure> {
         let reread = move || loader.load().map_err(|problems| problems.to_string());
-        app::serve(config, Arc::new(reread)).map_err(|error| match error {
+        let beginning = Beginning {
+            founding: if start.new_store {
+                Founding::Again
+            } else {
+                Founding::First
+            },
+            new_keys: start.new_keys,
+        };
+        app::serve(config, beginning, Arc::new(reread)).map_err(|error| match error {
             Some(error) => Failure(error.to_string()),
             None => Failure::reported(),
         })

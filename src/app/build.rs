@@ -16,12 +16,14 @@ use crate::service::password::PasswordPool;
 use crate::service::streams::Streams;
 use crate::service::upkeep::Queues;
 use crate::service::{Current, Parts, Service};
+use crate::store::identity::{Founding, Ties};
 use crate::store::settings::Settings;
 use crate::store::{Embedded, StoreError};
 use crate::telemetry::metrics::Events;
 use crate::tls::Door;
 use crate::tokens::issue::Issuer;
 use crate::tokens::keys::{Keys, Retired};
+use crate::types::ids::StoreId;
 use crate::types::random::{Random, SystemRandom};
 use crate::types::time::{Clock, SystemClock};
 
@@ -34,6 +36,27 @@ pub struct Surroundings {
     pub random: Arc<dyn Random>,
     /// A store that is open already; else the configured one is opened.
     pub store: Option<Arc<Embedded>>,
+    /// What may be made where there is no store, or where the keys are not its own.
+    pub start: Beginning,
+}
+
+/// What may be made at a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beginning {
+    /// Whether a store may be founded.
+    pub founding: Founding,
+    /// Whether keys that do not know the store are taken for its own.
+    pub new_keys: bool,
+}
+
+impl Default for Beginning {
+    /// A first start founds a store; anything that was lost stops it.
+    fn default() -> Self {
+        Self {
+            founding: Founding::First,
+            new_keys: false,
+        }
+    }
 }
 
 impl Surroundings {
@@ -43,6 +66,7 @@ impl Surroundings {
             clock: Arc::new(SystemClock::default()),
             random: Arc::new(SystemRandom),
             store: None,
+            start: Beginning::default(),
         }
     }
 }
@@ -68,11 +92,20 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         clock,
         random,
         store,
+        start,
     } = &surroundings;
     // The store's lock is first: it says that no other process changes the keys either.
-    let store = match store {
-        Some(store) => Arc::clone(store),
-        None => Arc::new(open(&config.store, clock)?),
+    let store = if let Some(store) = store {
+        Arc::clone(store)
+    } else {
+        let ties = Ties {
+            keys: Some(config.tokens.keys_dir.clone()),
+            founding: start.founding,
+            new_keys: start.new_keys,
+            fresh: StoreId::generate(clock.now(), &**random),
+            after: 0,
+        };
+        Arc::new(open(&config.store, &ties, clock)?)
     };
     let retired = if clock.state().is_settled {
         Retired::Go
@@ -139,12 +172,12 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
 }
 
 /// Opens the store, if need be after another process has let go of it.
-fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Embedded, StoreError> {
+fn open(settings: &Settings, ties: &Ties, clock: &Arc<dyn Clock>) -> Result<Embedded, StoreError> {
     // Each attempt takes about a second before it says that the store is locked.
     let mut attempts = settings.lock_wait.as_secs();
     let mut told = false;
     loop {
-        match Embedded::open(settings, Arc::clone(clock)) {
+        match Embedded::open_tied(settings, ties, Arc::clone(clock)) {
             Err(StoreError::Locked(why)) if attempts > 0 => {
                 if !told {
                     let wait = humantime::format_duration(settings.lock_wait);

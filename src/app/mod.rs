@@ -19,7 +19,7 @@ mod sockets;
 mod watch;
 mod workers;
 
-pub use self::build::Surroundings;
+pub use self::build::{Beginning, Surroundings};
 pub use self::error::StartError;
 pub use self::offline::Offline;
 pub use self::reload::Reread;

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::runtime::Runtime;
 
-use crate::app::build::Surroundings;
+use crate::app::build::{Beginning, Surroundings};
 use crate::app::descriptors;
 use crate::app::error::StartError;
 use crate::app::reload::Reread;
@@ -17,9 +17,9 @@ use crate::telemetry::logging::{self, Log};
 
 /// Serves until a signal ends the process in order. Returns after everything is flushed. An error that
 /// the process log has taken is `None`: behind its lines, and without waiting for them for long.
-pub fn serve(config: Config, reread: Reread) -> Result<(), Option<StartError>> {
+pub fn serve(config: Config, start: Beginning, reread: Reread) -> Result<(), Option<StartError>> {
     let log = logging::start(&config.log).map_err(|error| Some(StartError::System(error)))?;
-    let outcome = serve_logging(config, reread, log.clone());
+    let outcome = serve_logging(config, start, reread, log.clone());
     match outcome {
         Ok(()) => {
             log.finish();
@@ -30,7 +30,12 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), Option<StartError>> {
     }
 }
 
-fn serve_logging(config: Config, reread: Reread, log: Log) -> Result<(), StartError> {
+fn serve_logging(
+    config: Config,
+    start: Beginning,
+    reread: Reread,
+    log: Log,
+) -> Result<(), StartError> {
     // While there is one thread: the environment is changed.
     let inherited = Inherited::take();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -58,7 +63,7 @@ fn serve_logging(config: Config, reread: Reread, log: Log) -> Result<(), StartEr
         inherited: inherited?,
         log,
     };
-    let Some(running) = begin(&runtime, &mut signals, config, hosting, reread)? else {
+    let Some(running) = begin(&runtime, &mut signals, config, start, hosting, reread)? else {
         tracing::info!("asked to stop before the start was complete");
         runtime.shutdown_background();
         return Ok(());
@@ -92,10 +97,15 @@ fn begin(
     runtime: &Runtime,
     signals: &mut Signals,
     config: Config,
+    start: Beginning,
     hosting: Hosting,
     reread: Reread,
 ) -> Result<Option<Running>, StartError> {
-    let start = move || running::start_on(config, Surroundings::real(), hosting, reread);
+    let surroundings = Surroundings {
+        start,
+        ..Surroundings::real()
+    };
+    let start = move || running::start_on(config, surroundings, hosting, reread);
     let starting = runtime.spawn_blocking(start);
     runtime.block_on(async {
         tokio::select! {

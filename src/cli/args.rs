@@ -25,7 +25,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Run the server
     #[command(after_help = SERVE)]
-    Serve,
+    Serve(Serve),
     /// Try it: a small application, two users and a throw-away store in one process
     #[command(after_help = DEMO)]
     Demo,
@@ -56,6 +56,16 @@ pub(super) enum Command {
     /// Tell the running server to read its configuration and keys again
     #[command(after_help = RELOAD)]
     Reload,
+}
+
+#[derive(Debug, Clone, Copy, Group)]
+pub(super) struct Serve {
+    /// Found an empty store although there are keys: the store that they belong to is given up
+    #[arg(long)]
+    pub(super) new_store: bool,
+    /// Go on with a key directory that does not belong to the store; everybody has to log in again
+    #[arg(long)]
+    pub(super) new_keys: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -248,7 +258,8 @@ const SERVE: &str = "\
 Examples:
   sidegate serve
   sidegate serve --config /etc/sidegate/config.toml
-  SIDEGATE__UPSTREAM__URL=http://127.0.0.1:3000 sidegate serve";
+  SIDEGATE__UPSTREAM__URL=http://127.0.0.1:3000 sidegate serve
+  sidegate serve --new-store               once, after the store was lost: begins with an empty one";
 const DEMO: &str = "\
 Example:
   sidegate demo        prints two users with passwords and lines to paste";

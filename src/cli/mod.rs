@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::args::{Args, Command};
+use crate::cli::args::{Args, Command, Serve};
 use crate::cli::execute::Operator;
 use crate::cli::load::Loader;
 use crate::config::Config;
@@ -38,7 +38,7 @@ use crate::types::secret::SecretText;
 pub trait App {
     /// Runs the server until it is told to stop. The loader reads the same configuration again, for
     /// reloads.
-    fn serve(&self, config: Config, loader: Loader) -> Result<(), Failure>;
+    fn serve(&self, config: Config, loader: Loader, start: Start) -> Result<(), Failure>;
 
     /// Runs the demonstration until it is told to stop.
     fn demo(&self) -> Result<(), Failure>;
@@ -55,6 +55,15 @@ pub trait Offline {
 
     /// Closes the store.
     fn close(self: Box<Self>) -> Result<(), OfflineError>;
+}
+
+/// What a start may do that it does not do by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Start {
+    /// Found an empty store although there are keys.
+    pub new_store: bool,
+    /// Go on with keys that do not belong to the store.
+    pub new_keys: bool,
 }
 
 /// Why something that was understood did not work, in words for the operator.
@@ -173,7 +182,16 @@ fn dispatch(
     }
     let config = loader.load()?;
     match &command {
-        Command::Serve => return Ok(app.serve(config, loader)?),
+        Command::Serve(Serve {
+            new_store,
+            new_keys,
+        }) => {
+            let start = Start {
+                new_store: *new_store,
+                new_keys: *new_keys,
+            };
+            return Ok(app.serve(config, loader, start)?);
+        }
         Command::Check { json } => return check::run(&config, &loader, *json, surroundings),
         _ => {}
     }
@@ -184,7 +202,7 @@ fn dispatch(
         offline: None,
     };
     let outcome = match command {
-        Command::Serve | Command::Demo | Command::Check { .. } => Ok(()),
+        Command::Serve(_) | Command::Demo | Command::Check { .. } => Ok(()),
         Command::Users(users) => operator.users(users),
         Command::Sessions(sessions) => operator.sessions(sessions),
         Command::Keys(keys) => operator.keys(&keys),

@@ -10,7 +10,7 @@ use clap::CommandFactory;
 
 use crate::cli::args::Args;
 use crate::cli::load::Loader;
-use crate::cli::{App, Failure, Offline, OfflineError, Surroundings, run};
+use crate::cli::{App, Failure, Offline, OfflineError, Start, Surroundings, run};
 use crate::config::Config;
 use crate::control::reply::{AuditView, EndingView, KeyView, SessionView, UserView};
 use crate::control::{Reply, Request, listener, wire};
@@ -25,6 +25,7 @@ struct FakeApp {
     served: RefCell<u32>,
     opened: RefCell<u32>,
     closed: RefCell<u32>,
+    start: RefCell<Start>,
 }
 
 impl FakeApp {
@@ -39,7 +40,8 @@ impl FakeApp {
 }
 
 impl App for FakeApp {
-    fn serve(&self, _: Config, loader: Loader) -> Result<(), Failure> {
+    fn serve(&self, _: Config, loader: Loader, start: Start) -> Result<(), Failure> {
+        *self.start.borrow_mut() = start;
         *self.served.borrow_mut() += 1;
         loader.load().map(drop).map_err(|e| Failure(e.to_string()))
     }
@@ -259,6 +261,23 @@ pages = true
     insta::assert_snapshot!("check", outcome.out.replace(path, "config.toml"));
     let outcome = ran_with(&[], &app, &["check", "--json", "--config", path]);
     insta::assert_snapshot!("check_json", outcome.out);
+}
+
+#[test]
+fn a_start_on_an_empty_store_or_other_keys_has_to_be_asked_for() {
+    for (flags, new_store, new_keys) in [
+        (&["serve"] as &[&str], false, false),
+        (&["serve", "--new-store"], true, false),
+        (&["serve", "--new-keys"], false, true),
+    ] {
+        let app = FakeApp::default();
+        assert_eq!(ran(&app, flags).code, 0);
+        let start = Start {
+            new_store,
+            new_keys,
+        };
+        assert_eq!(*app.start.borrow(), start);
+    }
 }
 
 #[test]

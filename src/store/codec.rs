@@ -42,6 +42,16 @@ pub(crate) fn encode<T: Serialize>(key: &[u8], record: &T) -> Result<Vec<u8>, St
 /// Reads the record stored under a key. Whatever the bytes are, the answer is a record or
 /// [`StoreError::Corrupt`].
 pub(crate) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    let payload = check(key, bytes)?;
+    match postcard::take_from_bytes(payload) {
+        Ok((record, [])) => Ok(record),
+        Ok(_) => Err(damaged(key, "it is longer than its content")),
+        Err(_) => Err(damaged(key, "its content does not decode")),
+    }
+}
+
+/// The payload of the record stored under a key, if format and checksum are right.
+pub(crate) fn check<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
     let [format, a, b, c, d, payload @ ..] = bytes else {
         return Err(damaged(key, "it is too short"));
     };
@@ -51,11 +61,7 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T,
     if u32::from_be_bytes([*a, *b, *c, *d]) != checksum(key, payload) {
         return Err(damaged(key, "its checksum is wrong"));
     }
-    match postcard::take_from_bytes(payload) {
-        Ok((record, [])) => Ok(record),
-        Ok(_) => Err(damaged(key, "it is longer than its content")),
-        Err(_) => Err(damaged(key, "its content does not decode")),
-    }
+    Ok(payload)
 }
 
 fn checksum(key: &[u8], payload: &[u8]) -> u32 {

@@ -13,6 +13,10 @@ pub enum StoreError {
     /// A stored record does not decode. Never treated as absent.
     #[error("a stored record is damaged: {0}")]
     Corrupt(String),
+    /// The store holds less, or something else, than what was acknowledged. It is not used until
+    /// somebody decides.
+    #[error("{0}")]
+    Damaged(String),
     /// A record over [`super::MAX_RECORD`].
     #[error("a record of {0} bytes is too large to store")]
     TooLarge(usize),

@@ -2,10 +2,13 @@
 //! be told to fail or to hang, so that everything above the store can be tested against that.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::store::StoreError;
+use crate::store::embedded::commits::Commit;
 use crate::store::embedded::ledger::{Batch, Entry, KeyRange, Ledger, Order};
+use crate::types::ids::StoreId;
 
 /// The ledger.
 #[derive(Debug)]
@@ -53,7 +56,11 @@ impl Ledger for Memory {
         })
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn identify(&mut self, _store: StoreId, _apart: Option<&Path>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn commit(&mut self, batch: &Batch, _commit: &Commit) -> Result<(), StoreError> {
         self.faults.pass(Access::Write)?;
         for (key, write) in &batch.writes {
             match write {
@@ -72,9 +79,11 @@ impl Ledger for Memory {
         self.map.is_empty()
     }
 
-    fn mark_created(&mut self) -> Result<(), StoreError> {
+    fn mark_created(&mut self, _store: StoreId) -> Result<(), StoreError> {
         Ok(())
     }
+
+    fn tick(&mut self) {}
 
     fn close(&mut self) -> Result<(), StoreError> {
         self.map.clear();

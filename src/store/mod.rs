@@ -18,6 +18,7 @@
 //! 8. Every wait has a deadline; a store that cannot answer says so instead of hanging.
 
 pub mod error;
+pub mod identity;
 pub mod settings;
 
 mod codec;

@@ -95,6 +95,11 @@ uuid_id!(
     DeviceId
 );
 
+uuid_id!(
+    /// One store, from its founding on. The key directory names the store that it belongs to.
+    StoreId
+);
+
 /// The tenant every stored key begins with. 1 to 64 of `a-z 0-9 . _ -`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

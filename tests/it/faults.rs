@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use serde_json::json;
+use sidegate::app::Beginning;
+use sidegate::store::identity::Founding;
 use sidegate::types::time::ManualClock;
 
 use crate::actors::Actor;
@@ -287,11 +289,44 @@ async fn s58_keys_that_are_gone_make_old_tokens_worthless() {
     let clock = app.clock.clone();
     app.stop().await;
     std::fs::remove_dir_all(folder.path().join("keys")).unwrap();
-    if let Ok(app) = TestApp::try_on_disk(folder.path(), "", &clock).await {
-        let ann = ann.at(&app);
-        assert_eq!(ann.get("/x").await.status, 401);
-        assert_eq!(ann.try_refresh().await.status, 401);
+    let refused = TestApp::try_on_disk(folder.path(), "", &clock).await;
+    let words = refused.unwrap_err().to_string();
+    assert!(words.contains("--new-keys"), "{words}");
+    let new_keys = Beginning {
+        new_keys: true,
+        ..Beginning::default()
+    };
+    let app = TestApp::try_beginning(folder.path(), new_keys, &clock)
+        .await
+        .unwrap();
+    let ann = ann.at(&app);
+    assert_eq!(ann.get("/x").await.status, 401);
+    assert_eq!(ann.try_refresh().await.status, 401);
+}
+
+#[tokio::test]
+async fn e2_kept_keys_and_a_lost_store_do_not_start_by_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = TestApp::on_disk(folder.path(), "").await;
+    app.user("ann").await;
+    let clock = app.clock.clone();
+    app.stop().await;
+    std::fs::remove_dir_all(folder.path().join("data")).unwrap();
+    let refused = TestApp::try_on_disk(folder.path(), "", &clock).await;
+    let words = refused.unwrap_err().to_string();
+    assert!(words.contains("there is no store in"), "{words}");
+    for way_out in ["store.url", "sidegate restore", "serve --new-store"] {
+        assert!(words.contains(way_out), "{way_out}: {words}");
     }
+    let new_store = Beginning {
+        founding: Founding::Again,
+        ..Beginning::default()
+    };
+    let app = TestApp::try_beginning(folder.path(), new_store, &clock)
+        .await
+        .unwrap();
+    let status = app.anon().try_login("ann", PASSWORD).await.status;
+    assert_eq!(status, 401, "it begins empty");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
-use sidegate::app::{self, Running, StartError, Surroundings};
+use sidegate::app::{self, Beginning, Running, StartError, Surroundings};
 use sidegate::config::{self, Config, Sources};
 use sidegate::model::audit::AuditRecord;
 use sidegate::service::{Service, SignupRequest};
@@ -118,6 +118,19 @@ impl TestApp {
         plan.disk = disk.map(Path::to_owned);
         plan.time = Some(time);
         plan.start().await
+    }
+
+    /// Like [`TestApp::on_disk`], with whatever a start may be asked to do about a store or keys that
+    /// are gone.
+    pub(crate) async fn try_beginning(
+        directory: &Path,
+        start: Beginning,
+        clock: &Arc<ManualClock>,
+    ) -> Result<Self, StartError> {
+        let mut plan = Plan::new("").on_disk(directory);
+        plan.clock = Arc::clone(clock);
+        plan.start = start;
+        plan.try_start().await
     }
 
     /// The use cases, without HTTP.
@@ -272,6 +285,7 @@ struct Plan {
     time: Option<Arc<dyn Clock>>,
     store: Option<Arc<Embedded>>,
     disk: Option<PathBuf>,
+    start: Beginning,
 }
 
 impl Plan {
@@ -284,6 +298,7 @@ impl Plan {
             time: None,
             store: None,
             disk: None,
+            start: Beginning::default(),
         }
     }
 
@@ -302,6 +317,7 @@ impl Plan {
             clock: self.time.clone().unwrap_or(self.clock.clone()),
             random: Arc::new(SystemRandom),
             store: self.store.clone(),
+            start: self.start,
         };
         let reader = self.reader();
         // It builds a runtime of its own, which must not happen on a runtime's thread.

@@ -5,6 +5,7 @@
 //! a whole, so a crash leaves the state before or the state after. Files are made with mode 0600 in
 //! a directory of mode 0700. A key is never made anew when the index that should name it is gone.
 
+mod bond;
 mod files;
 mod index;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::types::random::Random;
 use crate::types::secret::SecretBytes;
 use crate::types::time::Timestamp;
 
+pub use bond::{Bond, Bound};
 pub use files::Warning;
 pub use index::Validity;
 

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::model::revocation::Revocation;
 use crate::store::StoreError;
 use crate::store::codec;
+use crate::store::embedded::commits::{Commit, seal};
 use crate::store::embedded::keys::{self, META_CHECK, META_CLOCK, META_END_ALL, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
@@ -25,6 +26,9 @@ use crate::types::time::{Clock, Timestamp};
 
 /// The most operations of one group.
 const GROUP: usize = 256;
+
+/// How often the ledger is given a moment while nothing else comes.
+const TICK: Duration = Duration::from_millis(500);
 
 /// How long noted activity waits for a group to ride along with.
 const TOUCH_DELAY: Duration = Duration::from_secs(5);
@@ -99,19 +103,17 @@ pub(crate) struct Committer {
     pub(crate) touches: Touches,
     /// The time that the ledger holds as reached, if this process has written it.
     pub(crate) reached: Option<Timestamp>,
+    /// For how long nothing has come.
+    pub(crate) idle: Duration,
 }
 
 impl Committer {
     /// Works until it is told to close or nobody can tell it anything any more.
     pub(crate) fn serve(mut self) {
         loop {
-            let first = if self.touches.waiting_since().is_some() {
-                self.queue.recv_timeout(TOUCH_DELAY)
-            } else {
-                self.queue.recv().map_err(RecvTimeoutError::from)
-            };
-            match first {
+            match self.queue.recv_timeout(TICK) {
                 Ok(message) => {
+                    self.idle = Duration::ZERO;
                     let (jobs, close) = self.gather(message);
                     self.numbers.taken(jobs.len());
                     self.run_group(jobs);
@@ -123,7 +125,14 @@ impl Committer {
                         return;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.run_group(Vec::new()),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.ledger.tick();
+                    self.idle += TICK;
+                    if self.idle >= TOUCH_DELAY {
+                        self.idle = Duration::ZERO;
+                        self.run_group(Vec::new());
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     if let Err(error) = self.close() {
                         tracing::error!(%error, "the store did not close cleanly");
@@ -172,7 +181,7 @@ impl Committer {
             Ok(())
         } else {
             self.keep_time(&mut group);
-            self.commit(&group, operations)
+            self.commit(&mut group, operations)
         };
         for (done, depends) in waiting {
             (done.answer)(if depends { durable.clone() } else { Ok(()) });
@@ -242,14 +251,18 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, group: &Batch, operations: usize) -> Result<(), StoreError> {
+    fn commit(&mut self, group: &mut Batch, operations: usize) -> Result<(), StoreError> {
         self.numbers.commit_begins(self.clock.monotonic());
-        let outcome = self.ledger.commit(group);
+        let ledger = self.ledger.as_mut();
+        let outcome = seal(ledger, group, Commit::default())
+            .and_then(|commit| self.ledger.commit(group, &commit).map(|()| commit));
         self.numbers
             .commit_ends(self.clock.monotonic(), operations, outcome.is_ok());
         if let Err(error) = &outcome {
             tracing::error!(%error, operations, "a batch could not be made durable");
-        } else {
+        }
+        if let Ok(commit) = &outcome {
+            self.numbers.commit(commit.number);
             self.tell_revocations(group);
             self.report_end_of_all(group);
             self.numbers.disk(self.ledger.disk_bytes());
@@ -257,7 +270,7 @@ impl Committer {
                 self.numbers.totals(META_TOTALS, bytes);
             }
         }
-        outcome
+        outcome.map(|_| ())
     }
 
     /// Whether or not its caller still listens, a revocation holds from here on.
@@ -295,7 +308,7 @@ impl Committer {
             let mut last = Batch::default();
             self.keep_time(&mut last);
             // That it could not be written is in the log; what was acknowledged is written.
-            drop(self.commit(&last, 0));
+            drop(self.commit(&mut last, 0));
         }
         self.ledger.close()
     }

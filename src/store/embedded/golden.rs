@@ -14,13 +14,16 @@ use crate::model::revocation::{Revocation, Verdict};
 use crate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
 use crate::model::user::{PasswordHash, User, UserKey, UserStatus};
 use crate::store::codec;
+use crate::store::embedded::commits::Commit;
+use crate::store::embedded::digest::Digest;
+use crate::store::embedded::founding::StoredIdentity;
 use crate::store::embedded::keys;
 use crate::store::embedded::records::{
     StoredChallenge, StoredLockout, StoredRevocation, StoredSession, Totals,
 };
 use crate::store::{ChallengeId, LoginKey, Route};
 use crate::types::device::{Device, DeviceKind};
-use crate::types::ids::{DeviceId, SessionId, TenantId, UserId};
+use crate::types::ids::{DeviceId, SessionId, StoreId, TenantId, UserId};
 use crate::types::login::LoginName;
 use crate::types::role::Roles;
 use crate::types::time::Timestamp;
@@ -199,6 +202,23 @@ fn a_failure_counter_a_challenge_an_audit_line_and_the_totals() {
         audit_lines: 300,
     };
     same(&totals, "01efa2faf40102ac02");
+}
+
+#[test]
+fn a_commit_and_the_identity() {
+    let commit = Commit {
+        number: 300,
+        digest: Digest::of(b"key", b"value"),
+    };
+    same(
+        &commit,
+        "0103af4f64ac02d1ddacbb92ffa0da9a01eecaffdddd8181d45fea81d8c6bce8b5fc2db892cfa4bbacd2afa801",
+    );
+    let identity = StoredIdentity {
+        store: StoreId::from_bytes([0x77; 16]),
+        bound: true,
+    };
+    same(&identity, "01269c7856107777777777777777777777777777777701");
 }
 
 #[test]

@@ -47,6 +47,10 @@ const EXPIRY: u8 = b'X';
 
 /// The number of this layout, checked at every open.
 pub(crate) const META_FORMAT: &[u8] = b"Mformat";
+/// The number of the last commit and the digest of all other records.
+pub(crate) const META_COMMIT: &[u8] = b"Mcommit";
+/// Which store this is.
+pub(crate) const META_STORE: &[u8] = b"Mstore";
 /// The store's totals.
 pub(crate) const META_TOTALS: &[u8] = b"Mtotals";
 /// The last end of all sessions.

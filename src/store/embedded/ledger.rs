@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use std::path::Path;
+
 use crate::store::StoreError;
+use crate::store::embedded::commits::Commit;
+use crate::types::ids::StoreId;
 
 /// An ordered map of bytes that commits whole batches durably. One thread owns it.
 pub(crate) trait Ledger: Send + 'static {
@@ -18,10 +22,16 @@ pub(crate) trait Ledger: Send + 'static {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError>;
 
-    /// Applies the batch as a whole and returns when it is durable. [`StoreError::Unavailable`]
+    /// Names the store. The engine keeps the last commit beside its log, and a copy of it in the
+    /// directory `apart`, if one is named; refuses when what is kept there says that this store is an
+    /// older copy.
+    fn identify(&mut self, store: StoreId, apart: Option<&Path>) -> Result<(), StoreError>;
+
+    /// Applies the batch, which is sealed as `commit`, as a whole and returns when it is durable and
+    /// noted as the last one. [`StoreError::Unavailable`]
     /// says that nothing of it is or will be applied, [`StoreError::Indeterminate`] that all of it
     /// may be.
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+    fn commit(&mut self, batch: &Batch, commit: &Commit) -> Result<(), StoreError>;
 
     /// Bytes on disk; zero for engines without.
     fn disk_bytes(&self) -> u64;
@@ -30,7 +40,10 @@ pub(crate) trait Ledger: Send + 'static {
     fn is_new(&self) -> bool;
 
     /// Notes durably that a store lives here, so that it can never be mistaken for an empty place.
-    fn mark_created(&mut self) -> Result<(), StoreError>;
+    fn mark_created(&mut self, store: StoreId) -> Result<(), StoreError>;
+
+    /// Called about once a second, however little there is to do.
+    fn tick(&mut self);
 
     /// Releases the files. Nothing else is called afterwards.
     fn close(&mut self) -> Result<(), StoreError>;

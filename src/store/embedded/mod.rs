@@ -14,10 +14,13 @@ mod accounts;
 mod audit;
 mod bulk;
 mod challenges;
+pub(crate) mod commits;
 mod committer;
+pub(crate) mod digest;
+mod founding;
 #[cfg(test)]
 mod golden;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod ledger;
 mod lockouts;
 mod numbers;
@@ -41,22 +44,24 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::crypto::digest::sha256;
 use crate::model::revocation::Revocation;
 use crate::store::StoreError;
 use crate::store::codec;
+use crate::store::embedded::commits::Commit;
 use crate::store::embedded::committer::{Committer, EndAllListener, Job, Listener, Message};
-use crate::store::embedded::keys::{META_CLOCK, META_FORMAT, META_TOTALS};
-use crate::store::embedded::ledger::{Batch, Ledger};
+use crate::store::embedded::founding::settle;
+use crate::store::embedded::keys::{META_CLOCK, META_COMMIT, META_TOTALS};
+use crate::store::embedded::ledger::Ledger;
 use crate::store::embedded::numbers::Numbers;
 use crate::store::embedded::touches::Touches;
 use crate::store::embedded::transaction::{Lives, Transaction};
+use crate::store::identity::Ties;
 use crate::store::memory::{Faults, Memory};
 use crate::store::settings::{Engine, Settings};
-use crate::store::sled::{Durability, Sled};
+use crate::store::sled::{Durability, Sled, holds_a_store};
+use crate::types::ids::StoreId;
 use crate::types::time::{Clock, Resumed, Timestamp};
-
-/// The layout of keys and records that this build reads and writes.
-const FORMAT: u32 = 1;
 
 /// How far the time that is written may be behind: a health check every two seconds writes it, if
 /// nothing else does.
@@ -72,23 +77,47 @@ pub struct Embedded {
     end_all_listener: Arc<OnceLock<EndAllListener>>,
     clock: Arc<dyn Clock>,
     deadline: Duration,
+    id: StoreId,
 }
 
 impl Embedded {
-    /// Opens the configured engine. Reads the disk and blocks meanwhile.
+    /// Opens the configured engine without keys that belong to it; the store is founded where there is
+    /// none. See [`open_tied`](Self::open_tied).
+    pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let ties = Ties::none(derived_id(settings, &*clock));
+        Self::open_tied(settings, &ties, clock)
+    }
+
+    /// Opens the configured engine. Reads every record and blocks meanwhile.
     ///
     /// # Errors
+    ///
+    /// [`StoreError::Damaged`] when the store does not hold what was acknowledged;
     ///
     /// [`StoreError::Config`] when the place cannot be used as it is and somebody has to look;
     /// [`StoreError::Unavailable`] when another try may succeed, as on a full disk. The text says
     /// what to do.
-    pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub fn open_tied(
+        settings: &Settings,
+        ties: &Ties,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
         match &settings.engine {
             Engine::Memory => Ok(Self::memory_with(settings, clock)?.0),
             Engine::Sled { path, cache } => {
-                Self::open_sled(settings, path, *cache, Durability::Synced, clock)
+                Self::open_sled(settings, path, *cache, Durability::Synced, ties, clock)
             }
         }
+    }
+
+    /// Which store this is. In memory it means nothing.
+    pub const fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// The number of the last commit that was acknowledged, counted from the founding of the store.
+    pub fn last_commit(&self) -> u64 {
+        self.numbers.last_commit()
     }
 
     /// A store in memory with ordinary settings, and the switch that makes it fail. For tests.
@@ -117,7 +146,9 @@ impl Embedded {
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Faults), StoreError> {
         let (ledger, faults) = Memory::new();
-        Ok((Self::start(settings, Box::new(ledger), clock)?, faults))
+        let ties = Ties::none(derived_id(settings, &*clock));
+        let store = Self::start(settings, Box::new(ledger), &ties, None, clock)?;
+        Ok((store, faults))
     }
 
     /// Has every revocation told to `hear`, once it is durable and before its caller is answered;
@@ -146,7 +177,8 @@ impl Embedded {
         match &settings.engine {
             Engine::Memory => Self::open(settings, clock),
             Engine::Sled { path, cache } => {
-                Self::open_sled(settings, path, *cache, Durability::PageCache, clock)
+                let ties = Ties::none(derived_id(settings, &*clock));
+                Self::open_sled(settings, path, *cache, Durability::PageCache, &ties, clock)
             }
         }
     }
@@ -156,21 +188,29 @@ impl Embedded {
         path: &Path,
         cache: u64,
         durability: Durability,
+        ties: &Ties,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
+        ties.admit(path, holds_a_store(path)?)?;
         let ledger = Sled::open(path, cache, durability, Arc::clone(&clock))?;
-        Self::start(settings, Box::new(ledger), clock)
+        Self::start(settings, Box::new(ledger), ties, Some(path), clock)
     }
 
     fn start(
         settings: &Settings,
         mut ledger: Box<dyn Ledger>,
+        ties: &Ties,
+        place: Option<&Path>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let numbers = Arc::new(Numbers::default());
         let listener = Arc::new(OnceLock::new());
         let end_all_listener = Arc::new(OnceLock::new());
-        settle_format(ledger.as_mut())?;
+        let id = settle(ledger.as_mut(), ties, place)?;
+        if let Some(bytes) = ledger.get(META_COMMIT)? {
+            let last: Commit = codec::decode(META_COMMIT, &bytes)?;
+            numbers.commit(last.number);
+        }
         resume_time(ledger.as_mut(), &*clock)?;
         if let Some(bytes) = ledger.get(META_TOTALS)? {
             numbers.totals(META_TOTALS, &bytes);
@@ -190,6 +230,7 @@ impl Embedded {
             end_all_listener: Arc::clone(&end_all_listener),
             touches: Touches::default(),
             reached: None,
+            idle: Duration::ZERO,
         };
         thread::Builder::new()
             .name("store".to_owned())
@@ -202,6 +243,7 @@ impl Embedded {
             end_all_listener,
             clock,
             deadline: settings.deadline,
+            id,
         })
     }
 
@@ -268,36 +310,15 @@ fn resume_time(ledger: &mut dyn Ledger, clock: &dyn Clock) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Makes sure that the ledger holds a store of this format, or founds one in an empty place.
-fn settle_format(ledger: &mut dyn Ledger) -> Result<(), StoreError> {
-    match ledger.get(META_FORMAT)? {
-        Some(bytes) => {
-            let format: u32 = codec::decode(META_FORMAT, &bytes)?;
-            if format != FORMAT {
-                return Err(StoreError::Config(format!(
-                    "the store has format {format}, this version reads {FORMAT}: use the version \
-                     of sidegate that wrote it"
-                )));
-            }
-        }
-        None if ledger.is_new() => {
-            let mut batch = Batch::default();
-            let bytes = codec::encode(META_FORMAT, &FORMAT)?;
-            batch.writes.insert(META_FORMAT.to_vec(), Some(bytes));
-            ledger.commit(&batch)?;
-        }
-        None => {
-            return Err(StoreError::Config(
-                "the store opened empty although it has been used before: restore a backup, or \
-                 move the directory away to begin anew"
-                    .to_owned(),
-            ));
-        }
+/// An id for a store that nothing else has to know.
+fn derived_id(settings: &Settings, clock: &dyn Clock) -> StoreId {
+    let engine = settings.engine.to_string();
+    let hash = sha256(&[engine.as_bytes(), &clock.now().as_millis().to_be_bytes()]);
+    let mut id = [0; 16];
+    for (to, from) in id.iter_mut().zip(hash) {
+        *to = from;
     }
-    if ledger.is_new() {
-        ledger.mark_created()?;
-    }
-    Ok(())
+    StoreId::from_bytes(id)
 }
 
 impl fmt::Debug for Embedded {

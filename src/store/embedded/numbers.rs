@@ -30,6 +30,7 @@ pub(crate) struct Numbers {
     sessions: AtomicU64,
     users: AtomicU64,
     disk: AtomicU64,
+    commit: AtomicU64,
 }
 
 impl Numbers {
@@ -96,6 +97,16 @@ impl Numbers {
         };
         self.sessions.store(totals.sessions, Ordering::Relaxed);
         self.users.store(totals.users, Ordering::Relaxed);
+    }
+
+    /// The last commit, counted from the founding of the store.
+    pub(crate) fn commit(&self, number: u64) {
+        self.commit.store(number, Ordering::Relaxed);
+    }
+
+    /// The number of the last commit.
+    pub(crate) fn last_commit(&self) -> u64 {
+        self.commit.load(Ordering::Relaxed)
     }
 
     /// Bytes on disk.

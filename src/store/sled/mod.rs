@@ -9,23 +9,40 @@
 //!   that only what its log holds as a whole counts; until that works, everything is refused.
 //! - A half-written snapshot keeps it from opening and a damaged one as well, though every record
 //!   is in the log: [`place`] removes the first kind and sets the second aside.
+//! - It takes the first damaged record for the end of its log and goes on from there. Commits are
+//!   therefore counted, the last one is noted beside the log ([`witness`]), and what opening found is
+//!   compared with it: a store that came back with less, or with other records, is refused.
 //! - Its flusher thread stays on, because it is what gives unused space back to new records.
 
+#[cfg(test)]
+mod detector;
 mod place;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod ties;
+mod walk;
+mod witness;
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::StoreError;
+use crate::store::embedded::commits::{Commit, Proof, prove};
 use crate::store::embedded::ledger::{Batch, Entry, KeyRange, Ledger, Order};
-use crate::store::sled::place::{Place, explain};
+use crate::store::sled::place::{Marker, Place, explain};
+use crate::store::sled::walk::Walk;
+use crate::store::sled::witness::{Found, Line, Witness};
+use crate::types::ids::StoreId;
 use crate::types::time::{Clock, Timestamp};
+
+pub(crate) use place::holds_a_store;
+pub(in crate::store) use witness::seen_by_keys;
 
 /// How often sled's own thread cleans up, in milliseconds.
 const CLEAN_EVERY: u64 = 250;
@@ -44,6 +61,8 @@ pub(crate) struct Sled {
     cache: u64,
     durability: Durability,
     clock: Arc<dyn Clock>,
+    proof: Proof,
+    witness: Witness,
     state: State,
 }
 
@@ -84,13 +103,29 @@ impl Sled {
         durability: Durability,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        let place = Place::take(directory)?;
-        let engine = start(&place, cache)?;
+        let place = Place::take(directory).map_err(|e| refusal(directory, e))?;
+        let (engine, proof, found) =
+            open_proved(&place, cache).map_err(|e| refusal(directory, e))?;
+        let line = match (found, proof) {
+            (Found::Line { line, .. }, Proof::Whole(commit)) => Line { commit, ..line },
+            (_, Proof::Whole(commit)) => Line {
+                commit,
+                ..Line::default()
+            },
+            (_, Proof::Empty | Proof::Uncounted) => Line::default(),
+        };
+        let line = Line {
+            unsynced: false,
+            ..line
+        };
+        let witness = Witness::new(directory, line, durability == Durability::Synced);
         Ok(Self {
             place,
             cache,
             durability,
             clock,
+            proof,
+            witness,
             state: State::Open(engine),
         })
     }
@@ -102,10 +137,22 @@ impl Sled {
             if now < *retry_at {
                 return Err(StoreError::Unavailable(why.clone()));
             }
-            match start(&self.place, self.cache) {
-                Ok(engine) => {
+            let acknowledged = self.witness.commit();
+            let written = if self.witness.is_unsynced() {
+                write_back(&self.place)
+            } else {
+                Ok(())
+            };
+            match written.and_then(|()| start(&self.place, self.cache, Some(&acknowledged))) {
+                Ok((engine, _)) => {
                     tracing::warn!("the store works again");
                     self.state = State::Open(engine);
+                }
+                Err(StoreError::Damaged(what)) => {
+                    let error = refusal(self.place.directory(), StoreError::Damaged(what));
+                    tracing::error!(%error, "the store came back with less");
+                    self.state = State::Dead(error.to_string());
+                    return Err(StoreError::Unavailable(error.to_string()));
                 }
                 Err(error) => {
                     self.breaks(error.to_string());
@@ -168,7 +215,20 @@ impl Ledger for Sled {
         })
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn identify(&mut self, store: StoreId, apart: Option<&Path>) -> Result<(), StoreError> {
+        self.witness.identify(store, apart);
+        match self.proof {
+            Proof::Whole(_) => {
+                let compared = self.witness.compare_with_keys();
+                compared.map_err(|e| refusal(self.place.directory(), e))?;
+                self.witness.renew(self.clock.monotonic())
+            }
+            // There is nothing to note before the first counted commit.
+            Proof::Empty | Proof::Uncounted => Ok(()),
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch, commit: &Commit) -> Result<(), StoreError> {
         let synced = self.durability == Durability::Synced;
         let directory = self.place.directory().to_owned();
         let engine = self.engine()?;
@@ -186,14 +246,16 @@ impl Ledger for Sled {
             return Err(StoreError::Indeterminate);
         }
         if synced && let Err(error) = engine.file.sync_data() {
-            // The system may have dropped what it could not write, and says so only once: a second
-            // sync that succeeds would prove nothing.
             tracing::error!(%error, "the disk did not take what was written");
-            let why = format!(
-                "the disk did not take what was written ({error}): look at the disk, then restart \
-                 sidegate"
-            );
-            discard(std::mem::replace(&mut self.state, State::Dead(why)));
+            self.witness.note_unsynced();
+            self.breaks(format!(
+                "the disk did not take what was written ({error}): look at the disk"
+            ));
+            return Err(StoreError::Indeterminate);
+        }
+        if let Err(error) = self.witness.note(*commit, self.clock.monotonic()) {
+            tracing::error!(%error, "the number of the last commit cannot be noted");
+            self.breaks(error.to_string());
             return Err(StoreError::Indeterminate);
         }
         Ok(())
@@ -210,8 +272,17 @@ impl Ledger for Sled {
         self.place.is_new()
     }
 
-    fn mark_created(&mut self) -> Result<(), StoreError> {
-        self.place.mark()
+    fn mark_created(&mut self, store: StoreId) -> Result<(), StoreError> {
+        self.place.mark(store)
+    }
+
+    fn tick(&mut self) {
+        if matches!(self.state, State::Open(_))
+            && let Err(error) = self.witness.sync(self.clock.monotonic())
+        {
+            tracing::error!(%error, "the number of the last commit cannot be synced");
+            self.breaks(error.to_string());
+        }
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
@@ -221,7 +292,8 @@ impl Ledger for Sled {
             State::Broken { .. } | State::Dead(_) | State::Closed => Ok(()),
         };
         discard(state);
-        outcome.map_err(|e| explain(self.place.directory(), &e))
+        outcome.map_err(|e| explain(self.place.directory(), &e))?;
+        self.witness.sync(self.clock.monotonic())
     }
 }
 
@@ -244,8 +316,88 @@ fn to_sled(batch: &Batch) -> ::sled::Batch {
     writes
 }
 
-/// Starts the engine; when a snapshot is damaged, once more without it.
-fn start(place: &Place, cache: u64) -> Result<Engine, StoreError> {
+/// Starts the engine and compares what it finds with the witness.
+fn open_proved(place: &Place, cache: u64) -> Result<(Engine, Proof, Found), StoreError> {
+    let found = Found::read(place.directory())?;
+    let counted = matches!(place.marker(), Marker::Of(_) | Marker::Damaged);
+    match found {
+        Found::Unreadable => {
+            return Err(StoreError::Damaged(
+                "both copies of the number of its last commit (commit-a and commit-b) are damaged"
+                    .to_owned(),
+            ));
+        }
+        Found::Nothing if counted => return Err(StoreError::Damaged(NO_WITNESS.to_owned())),
+        Found::Line { alone: true, .. } => tracing::warn!(
+            directory = %place.directory().display(),
+            "one of commit-a and commit-b is missing or damaged; it is written anew from the other"
+        ),
+        Found::Nothing | Found::Line { .. } => {}
+    }
+    if matches!(found, Found::Line { line, .. } if line.unsynced) {
+        write_back(place)?;
+    }
+    let (engine, proof) = start(place, cache, found.commit().as_ref())?;
+    match proof {
+        // A crash right after the first counted commit leaves no witness; a later one cannot.
+        Proof::Whole(commit) if found == Found::Nothing && commit.number > 1 => {
+            discard(State::Open(engine));
+            Err(StoreError::Damaged(NO_WITNESS.to_owned()))
+        }
+        _ => Ok((engine, proof, found)),
+    }
+}
+
+/// Gives all of the log to the disk again, after a sync that failed. The system may have dropped what
+/// it could not write and still show it to readers, and it reports a failure only once: only what is
+/// written anew and then synced is known to be on the disk.
+fn write_back(place: &Place) -> Result<(), StoreError> {
+    let copy = || -> io::Result<()> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(place.database())?;
+        let mut chunk = vec![0; 1 << 20];
+        let mut at = 0;
+        loop {
+            let count = file.read_at(&mut chunk, at)?;
+            let Some(read) = chunk.get(..count).filter(|read| !read.is_empty()) else {
+                break;
+            };
+            file.write_all_at(read, at)?;
+            at += count as u64;
+        }
+        file.sync_all()
+    };
+    copy().map_err(|e| explain(place.directory(), &e))?;
+    tracing::warn!("the log was given to the disk again, and the disk took it");
+    Ok(())
+}
+
+const NO_WITNESS: &str =
+    "both copies of the number of its last commit (commit-a and commit-b) are missing";
+
+/// Starts the engine; when a snapshot is damaged, once more without it. Refuses what is not what
+/// was acknowledged.
+fn start(
+    place: &Place,
+    cache: u64,
+    acknowledged: Option<&Commit>,
+) -> Result<(Engine, Proof), StoreError> {
+    let engine = start_engine(place, cache)?;
+    match prove(&Walk(&engine.database), acknowledged) {
+        Ok(proof) => Ok((engine, proof)),
+        Err(error) => {
+            discard(State::Open(engine));
+            Err(match error {
+                StoreError::Corrupt(what) => StoreError::Damaged(what),
+                other => other,
+            })
+        }
+    }
+}
+
+fn start_engine(place: &Place, cache: u64) -> Result<Engine, StoreError> {
     place.remove_half_snapshots()?;
     let database = match open_database(place, cache) {
         Ok(database) => database,
@@ -260,7 +412,7 @@ fn start(place: &Place, cache: u64) -> Result<Engine, StoreError> {
             } else {
                 Err(Failed::Damaged(what))
             };
-            retried.map_err(|failed| failed.after_retry(place))?
+            retried.map_err(Failed::after_retry)?
         }
     };
     let open = || -> io::Result<File> {
@@ -283,17 +435,31 @@ enum Failed {
 }
 
 impl Failed {
-    fn after_retry(self, place: &Place) -> StoreError {
+    fn after_retry(self) -> StoreError {
         match self {
             Self::Told(error) => error,
-            Self::Damaged(what) => StoreError::Config(format!(
-                "the store in {} is damaged and does not open, also not without its snapshots \
-                 ({what}): keep a copy of the directory, then restore a backup, or move the \
-                 directory away to begin with an empty store",
-                place.directory().display()
+            Self::Damaged(what) => StoreError::Damaged(format!(
+                "its log cannot be read, also not without its snapshots ({what})"
             )),
         }
     }
+}
+
+/// What an operator reads when a store is refused: what was found, and the commands that decide.
+fn refusal(directory: &Path, error: StoreError) -> StoreError {
+    let StoreError::Damaged(what) = error else {
+        return error;
+    };
+    let directory = directory.display();
+    StoreError::Damaged(format!(
+        "the store in {directory} is damaged and is not used: {what}.\n\
+         Starting with it could bring back ended sessions or lose accounts. Keep a copy of the \
+         directory, then decide:\n  \
+         sidegate store verify           says what is damaged, and changes nothing\n  \
+         sidegate restore FILE           puts a backup in its place\n  \
+         sidegate store salvage NEW-DIR  copies what can still be read into a new store, with every \
+         session ended"
+    ))
 }
 
 fn open_database(place: &Place, cache: u64) -> Result<::sled::Db, Failed> {

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! lock              held by the process that uses the directory
-//! sidegate-store    the marker: a store was completed here, so it must never start empty
+//! sidegate-store    the marker: a store was completed here, and which one; it must never start empty
+//! commit-a commit-b the witness: the last commit that was acknowledged
 //! db conf blobs/    the engine's own
 //! snap.*            the engine's shortcut into `db`; can always be made again from it
 //! quarantine/       snapshots that were set aside
@@ -15,20 +16,35 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::store::StoreError;
+use crate::store::sled::witness;
+use crate::types::ids::StoreId;
 
 const LOCK: &str = "lock";
 const MARKER: &str = "sidegate-store";
 const MARKER_DRAFT: &str = "sidegate-store.draft";
 const DATABASE: &str = "db";
 const QUARANTINE: &str = "quarantine";
-const MARKER_TEXT: &[u8] = b"A Sidegate store lives here. Do not delete this file by itself: it \
+const MARKER_TEXT: &str = "A Sidegate store lives here. Do not delete this file by itself: it \
 keeps Sidegate from starting with an empty store when the other files are missing.\n";
+
+/// What the marker says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marker {
+    /// It is not there: no store was completed here.
+    Missing,
+    /// A version that did not count commits wrote it.
+    Uncounted,
+    /// This store was completed here.
+    Of(StoreId),
+    /// It is there and damaged.
+    Damaged,
+}
 
 /// A store directory that this process holds.
 #[derive(Debug)]
 pub(crate) struct Place {
     directory: PathBuf,
-    is_new: bool,
+    marker: Marker,
     /// Closing it gives the directory up.
     _lock: File,
 }
@@ -40,7 +56,7 @@ impl Place {
         let lock = take_lock(directory)?;
         let place = Self {
             directory: directory.to_owned(),
-            is_new: !exists(directory, &directory.join(MARKER))?,
+            marker: read_marker(directory)?,
             _lock: lock,
         };
         place.refuse_a_vanished_database()?;
@@ -60,11 +76,19 @@ impl Place {
 
     /// Whether no store was ever completed here.
     pub(crate) fn is_new(&self) -> bool {
-        self.is_new
+        self.marker == Marker::Missing
     }
 
-    /// Notes durably that a store was completed here.
-    pub(crate) fn mark(&mut self) -> Result<(), StoreError> {
+    /// What the marker says.
+    pub(super) fn marker(&self) -> Marker {
+        self.marker
+    }
+
+    /// Notes durably that this store was completed here.
+    pub(crate) fn mark(&mut self, store: StoreId) -> Result<(), StoreError> {
+        if self.marker == Marker::Of(store) {
+            return Ok(());
+        }
         let write = || -> io::Result<()> {
             for name in ["conf", DATABASE] {
                 let file = self.directory.join(name);
@@ -73,8 +97,12 @@ impl Place {
                 }
             }
             let draft = self.directory.join(MARKER_DRAFT);
-            let mut file = File::create(&draft)?;
-            file.write_all(MARKER_TEXT)?;
+            let mut options = OpenOptions::new();
+            options.create(true).truncate(true).write(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.open(&draft)?;
+            file.write_all(marker_text(store).as_bytes())?;
             file.sync_all()?;
             // The engine's files must be there for sure before the marker says so.
             self.sync_directory()?;
@@ -83,7 +111,7 @@ impl Place {
             sync_parent(&self.directory)
         };
         write().map_err(|e| explain(&self.directory, &e))?;
-        self.is_new = false;
+        self.marker = Marker::Of(store);
         Ok(())
     }
 
@@ -144,16 +172,56 @@ impl Place {
             Err(e) if e.kind() == ErrorKind::NotFound => 0,
             Err(e) => return Err(explain(&self.directory, &e)),
         };
-        if length == 0 && !self.is_new {
-            return Err(StoreError::Config(format!(
-                "the store directory {directory} has been used before, yet its database file \
-                 `{DATABASE}` is missing or empty: restore it from a backup, or remove \
-                 `{MARKER}` as well to begin with an empty store",
-                directory = self.directory.display(),
+        let used = !self.is_new() || has_witness(&self.directory)?;
+        if length == 0 && used {
+            return Err(StoreError::Damaged(format!(
+                "its database file `{DATABASE}` is missing or empty, although the directory has been \
+                 used before"
             )));
         }
         Ok(())
     }
+}
+
+/// Whether a store was ever completed, or begun to be used, in this directory.
+pub(crate) fn holds_a_store(directory: &Path) -> Result<bool, StoreError> {
+    Ok(exists(directory, &directory.join(MARKER))? || has_witness(directory)?)
+}
+
+fn has_witness(directory: &Path) -> Result<bool, StoreError> {
+    for name in witness::COPIES {
+        if exists(directory, &directory.join(name))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn read_marker(directory: &Path) -> Result<Marker, StoreError> {
+    let bytes = match fs::read(directory.join(MARKER)) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Marker::Missing),
+        Err(e) => return Err(explain(directory, &e)),
+    };
+    if bytes == MARKER_TEXT.as_bytes() {
+        return Ok(Marker::Uncounted);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let id = text
+        .strip_prefix(MARKER_TEXT)
+        .and_then(|rest| rest.strip_prefix("store "))
+        .and_then(|rest| rest.split(' ').next())
+        .and_then(|id| id.parse().ok());
+    Ok(match id {
+        Some(id) if marker_text(id) == text => Marker::Of(id),
+        _ => Marker::Damaged,
+    })
+}
+
+fn marker_text(store: StoreId) -> String {
+    let text = format!("{MARKER_TEXT}store {store} ");
+    let sum = crc32fast::hash(text.as_bytes());
+    format!("{text}{sum:08x}\n")
 }
 
 fn make_directory(directory: &Path) -> Result<(), StoreError> {
