@@ -211,7 +211,7 @@ fn the_scanner_finds_planted_breaches() {
         (
             "guard/mod.rs",
             "use crate::service::{liveness::Liveness, login::Login};",
-            "src/guard/mod.rs:1: guard imports service::login::Login; may import only liveness of it",
+            "src/guard/mod.rs:1: guard imports service::login::Login; may import only first_sight, liveness of it",
         ),
         (
             "proxy/mod.rs",

@@ -14,7 +14,10 @@ use sidegate::config::{self, Config, Sources};
 use sidegate::guard::{Guard, Permit, Verdict};
 use sidegate::policy::RouteTable;
 use sidegate::proxy::{self, Body, Earlier, Proxy, Via};
+use sidegate::service::first_sight::FirstSights;
 use sidegate::service::liveness::Liveness;
+use sidegate::store::Embedded;
+use sidegate::telemetry::metrics::Events;
 use sidegate::tokens::Verifier;
 use sidegate::tokens::keys::Keys;
 use sidegate::types::net::Scheme;
@@ -63,12 +66,16 @@ impl Forwarder {
             keys.path().display()
         );
         let config = configuration(text)?;
-        let clock = SystemClock::default();
+        let clock = Arc::new(SystemClock::default());
         let (keys, _) = Keys::open(&config.tokens, clock.now(), &SystemRandom)?;
+        // Nothing is asked of it: every route is public.
+        let (store, _) = Embedded::memory(clock.clone());
+        let sights = FirstSights::new(Arc::new(store), clock, Arc::new(Events::default()), 0);
         let guard = Guard::new(
             &config.guard,
             Arc::new(Verifier::new(Arc::new(keys), &config.tokens)),
             Arc::new(Liveness::new()),
+            Arc::new(sights),
             Arc::new(RouteTable::new(config.policy)?),
             &SystemRandom,
         )?;
@@ -105,7 +112,7 @@ impl Forwarder {
             .judge(method, headers, "", &path, Timestamp::default())
         {
             Verdict::Allow(permit) => Ok(permit),
-            Verdict::Deny(_) => Err("a public route was refused".into()),
+            Verdict::Deny(_) | Verdict::Unseen(_) => Err("a public route was refused".into()),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::server::outbox::{self, Outbox, Writer};
 use crate::server::settings::AccessLogTarget;
 use crate::service::activity::Activity;
 use crate::service::audit::Audit;
+use crate::service::first_sight::FirstSights;
 use crate::service::liveness::Liveness;
 use crate::service::password::PasswordPool;
 use crate::service::streams::Streams;
@@ -141,6 +142,12 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
     let events = Arc::new(Events::default());
     let issuer = Issuer::new(Arc::clone(&keys), config.tokens.clone(), Arc::clone(random));
     let passwords = PasswordPool::start(config.crypto, Arc::clone(random))?;
+    let first_sights = FirstSights::new(
+        Arc::clone(&store),
+        Arc::clone(clock),
+        Arc::clone(&events),
+        config.service.rotation.max_ahead,
+    );
     let service = Service::new(Parts {
         store,
         clock: Arc::clone(clock),
@@ -149,6 +156,7 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         issuer: Arc::new(issuer),
         keys: Arc::clone(&keys),
         liveness,
+        first_sights: Arc::new(first_sights),
         streams,
         limits: Arc::new(Limits::new(&config.limits, clock)),
         audit: Arc::new(audit),

@@ -25,6 +25,7 @@ use crate::server::lifecycle::Lifecycle;
 use crate::server::pipeline::Pipeline;
 use crate::service::Service;
 use crate::service::activity::Activity;
+use crate::service::first_sight::FirstSights;
 use crate::service::liveness::Liveness;
 use crate::service::streams::Desk;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -45,6 +46,7 @@ pub(super) struct Common<'a> {
     pub(super) random: &'a dyn Random,
     /// The longest life a token in use may have: that of the start, which no reload exceeds.
     pub(super) longest_life: Duration,
+    first_sights: Arc<FirstSights>,
 }
 
 /// What a worker keeps for life.
@@ -85,6 +87,7 @@ impl<'a> Common<'a> {
         random: &'a dyn Random,
     ) -> Self {
         Self {
+            first_sights: Arc::clone(service.first_sights()),
             api: Arc::new(Api::new(service, Arc::clone(keys), config.api.clone())),
             longest_life: config.tokens.access_ttl,
             config,
@@ -134,6 +137,7 @@ impl<'a> Common<'a> {
             &self.config.guard,
             Arc::new(verifier),
             Arc::clone(self.liveness),
+            Arc::clone(&self.first_sights),
             Arc::clone(&self.rules),
             self.random,
         )?;

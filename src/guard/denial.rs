@@ -25,6 +25,8 @@ pub enum Reason {
     Ended,
     /// The account's claims changed since the token was issued: refresh.
     Stale,
+    /// The token is new here, and the store that has to confirm its session has no answer.
+    Unavailable,
     /// Two different tokens in one request.
     TwoCredentials,
     /// Who is calling has none of the roles that are needed.
@@ -92,6 +94,7 @@ impl Reason {
             Self::Expired => "token_expired",
             Self::Ended => "session_ended",
             Self::Stale => "token_stale",
+            Self::Unavailable => "session_unconfirmed",
             Self::TwoCredentials => "two_credentials",
             Self::MissingRole => "role_missing",
             Self::Forbidden => "forbidden",

@@ -217,6 +217,7 @@ mod tests {
                 id: SessionId::from_bytes([2; 16]),
             },
             generation: Generation(0),
+            version: None,
             id: TokenId::from_bytes([3; 16]),
             username: username.to_owned(),
             email: email.map(str::to_owned),

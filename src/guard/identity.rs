@@ -7,6 +7,8 @@ use http::{HeaderName, HeaderValue};
 
 use crate::guard::headers::{IdentityHeaders, TooLong, method};
 use crate::model::session::{Generation, SessionKey};
+use crate::model::user::AccountVersion;
+use crate::service::first_sight::Stated;
 use crate::tokens::AccessClaims;
 use crate::types::ids::TokenId;
 use crate::types::role::Roles;
@@ -20,6 +22,8 @@ pub struct Identity {
     pub session: SessionKey,
     /// The generation the access token was issued at.
     pub generation: Generation,
+    /// The version of the account that the token states; none in tokens of earlier releases.
+    pub version: Option<AccountVersion>,
     /// The access token's own id.
     pub token: TokenId,
     /// The name the user goes by.
@@ -56,6 +60,16 @@ impl Identity {
         due
     }
 
+    /// What the store can contradict.
+    pub(super) fn stated(&self) -> Stated<'_> {
+        Stated {
+            session: &self.session,
+            generation: self.generation,
+            version: self.version,
+            roles: &self.roles,
+        }
+    }
+
     /// The identity a token speaks of, with its headers rendered.
     pub(super) fn new(claims: AccessClaims, headers: &IdentityHeaders) -> Result<Self, TooLong> {
         Ok(Self {
@@ -63,6 +77,7 @@ impl Identity {
             method: method(&claims.amr),
             session: claims.session,
             generation: claims.generation,
+            version: claims.version,
             token: claims.id,
             username: claims.username,
             email: claims.email,

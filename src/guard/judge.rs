@@ -1,9 +1,11 @@
-//! The judgement: rule, token, session, role. Synchronous, without a look at any store or clock.
+//! The judgement: rule, token, session, role. Synchronous for every token that this worker has seen,
+//! and without a look at any store or clock.
 //!
 //! What always holds: a request passes only by a rule that lets everybody in, or by a token that
 //! verified, whose session is alive at this moment, and whose roles the rule asks for. Every other
 //! way out of these functions is a denial. A token seen before costs one look-up and one comparison
-//! of two numbers.
+//! of two numbers. One that was not is [`Verdict::Unseen`]: it passes only by [`Guard::first_sight`],
+//! which compares it with the store.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,20 +13,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::{HeaderMap, Method};
 
 use crate::guard::denial::{Denial, Reason};
-use crate::guard::extract::{BadCredential, Shown};
+use crate::guard::extract::Shown;
 use crate::guard::headers::{BadPreset, IdentityHeaders};
 use crate::guard::identity::Identity;
 use crate::guard::notice::Notice;
 use crate::guard::permit::Permit;
 use crate::guard::settings::Settings;
+use crate::guard::unseen::{Candidate, Demand, Proof, Proofs, Unseen};
 use crate::model::revocation::Verdict as Revoked;
 use crate::policy::settings::Access;
 use crate::policy::{Decision, RouteTable};
+use crate::service::first_sight::{FirstSight, FirstSights};
 use crate::service::liveness::Liveness;
 use crate::tokens::cache::CachedToken;
 use crate::tokens::{TokenCache, Verifier};
 use crate::types::path::CleanPath;
 use crate::types::random::Random;
+use crate::types::role::Role;
 use crate::types::time::Timestamp;
 
 /// Judges the requests of one worker.
@@ -34,6 +39,7 @@ pub struct Guard {
     headers: Arc<IdentityHeaders>,
     verifier: Arc<Verifier>,
     liveness: Arc<Liveness>,
+    first_sights: Arc<FirstSights>,
     rules: Arc<RouteTable>,
     cache: Arc<Mutex<TokenCache<Identity>>>,
     notice: Arc<Notice>,
@@ -47,6 +53,17 @@ pub enum Verdict {
     Allow(Permit),
     /// It may not.
     Deny(Denial),
+    /// It shows a token that this worker has not seen: [`Guard::first_sight`] says which of the two.
+    Unseen(Box<Unseen>),
+}
+
+/// Who is calling.
+#[derive(Debug)]
+enum Caller {
+    Nobody,
+    Known(Arc<Identity>),
+    /// To be completed: at least one of the tokens is new to this worker.
+    Unseen(Proofs),
 }
 
 impl Guard {
@@ -55,6 +72,7 @@ impl Guard {
         settings: &Settings,
         verifier: Arc<Verifier>,
         liveness: Arc<Liveness>,
+        first_sights: Arc<FirstSights>,
         rules: Arc<RouteTable>,
         random: &dyn Random,
     ) -> Result<Self, BadPreset> {
@@ -63,6 +81,7 @@ impl Guard {
             headers: Arc::new(IdentityHeaders::new(&settings.headers)?),
             verifier,
             liveness,
+            first_sights,
             rules,
             cache: Arc::new(Mutex::new(TokenCache::new(settings.cache_bytes, random))),
             notice: Arc::default(),
@@ -85,6 +104,7 @@ impl Guard {
             headers: Arc::clone(&self.headers),
             verifier: Arc::clone(&self.verifier),
             liveness: Arc::clone(&self.liveness),
+            first_sights: Arc::clone(&self.first_sights),
             rules,
             cache: Arc::clone(&self.cache),
             notice: Arc::clone(&self.notice),
@@ -101,10 +121,7 @@ impl Guard {
         now: Timestamp,
     ) -> Verdict {
         let rule = self.rules.find(method.as_str(), host, path);
-        match permit(&rule, || self.identify(headers, now)) {
-            Ok(permit) => Verdict::Allow(permit),
-            Err(denial) => Verdict::Deny(denial),
-        }
+        judge(&rule, || self.caller(headers, now))
     }
 
     /// Judges a request by a token that was issued for it a moment ago.
@@ -117,66 +134,48 @@ impl Guard {
         now: Timestamp,
     ) -> Verdict {
         let rule = self.rules.find(method.as_str(), host, path);
-        match permit(&rule, || self.recognise(token, now).map(Some)) {
-            Ok(permit) => Verdict::Allow(permit),
-            Err(denial) => Verdict::Deny(denial),
-        }
+        judge(&rule, || self.caller_of(token, now))
+    }
+
+    /// Completes the judgement of a request that shows a token which this worker has not seen: waits
+    /// until it was compared with the store, for at most the store's deadline.
+    pub async fn first_sight(&self, unseen: Box<Unseen>) -> Result<Permit, Denial> {
+        let Unseen { proofs, demand } = *unseen;
+        demand.permit(self.complete(proofs).await?)
     }
 
     /// Who is calling, for our own routes; none when no token is shown. A bad token is a denial.
-    pub fn identify(
+    pub async fn identify(
         &self,
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Option<Arc<Identity>>, Denial> {
-        let shown = Shown::of(headers, &self.cookie)?;
-        match shown.only() {
-            Some(token) => self.recognise(token, now).map(Some),
-            None if shown.is_empty() => Ok(None),
-            None => self.recognise_one_of(&shown, now).map(Some),
+        match self.caller(headers, now)? {
+            Caller::Nobody => Ok(None),
+            Caller::Known(identity) => Ok(Some(identity)),
+            Caller::Unseen(proofs) => self.complete(proofs).await.map(Some),
         }
     }
 
-    /// Who is calling when a request shows several tokens. A bearer token has to be good. Of the copies
-    /// of our cookie the good one counts, however many others there are: a neighbouring host can plant
-    /// them, and a browser keeps those of an earlier `cookies.domain`. Tokens of different sessions
-    /// refuse, since nothing tells which of them is meant.
-    fn recognise_one_of(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Arc<Identity>, Denial> {
-        if shown.copies.are_several() {
-            self.notice.several_copies(&self.cookie);
-        }
-        let mut chosen = shown
-            .bearer
-            .map(|token| self.recognise(token, now))
-            .transpose()?;
-        let mut refusal = Denial::from(BadCredential::Cookie);
-        for token in shown.copies.values() {
-            match (self.recognise(token, now), &chosen) {
-                (Ok(other), Some(known)) if other.session != known.session => {
-                    return Err(Denial::from(BadCredential::Two));
-                }
-                (Ok(other), Some(known))
-                    if shown.bearer.is_none() && other.expires_at > known.expires_at =>
-                {
-                    chosen = Some(other);
-                }
-                (Ok(_), Some(_)) => {}
-                (Ok(only), None) => chosen = Some(only),
-                (Err(denial), _) => refusal = denial.or_better(refusal),
+    /// Everybody whom a request shows a good token of: to log all of them out. Fails where the store
+    /// has to be asked about one of them and has no answer.
+    pub async fn everybody(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Identity>>, Denial> {
+        let Ok(shown) = Shown::of(headers, &self.cookie) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for token in shown.bearer.iter().chain(shown.copies.values()) {
+            match self.admit(self.recognise(token, now)).await {
+                Ok(identity) => found.push(identity),
+                Err(denial) if denial.reason() == Reason::Unavailable => return Err(denial),
+                Err(_) => {}
             }
         }
-        chosen.ok_or(refusal)
-    }
-
-    /// Everybody whom a request shows a good token of: to log all of them out.
-    pub fn everybody(&self, headers: &HeaderMap, now: Timestamp) -> Vec<Arc<Identity>> {
-        let Ok(shown) = Shown::of(headers, &self.cookie) else {
-            return Vec::new();
-        };
-        let tokens = shown.bearer.iter().chain(shown.copies.values());
-        tokens
-            .filter_map(|token| self.recognise(token, now).ok())
-            .collect()
+        Ok(found)
     }
 
     /// The identity headers in use.
@@ -190,11 +189,50 @@ impl Guard {
         (cache.len(), cache.bytes())
     }
 
-    /// The caller a token speaks of, if it may speak.
-    fn recognise(&self, token: &[u8], now: Timestamp) -> Result<Arc<Identity>, Denial> {
+    /// The caller of a request, as far as this worker has seen the tokens that it shows.
+    fn caller(&self, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Denial> {
+        let shown = Shown::of(headers, &self.cookie)?;
+        match shown.only() {
+            Some(token) => self.caller_of(token, now),
+            None if shown.is_empty() => Ok(Caller::Nobody),
+            None => self.caller_of_several(&shown, now),
+        }
+    }
+
+    fn caller_of(&self, token: &[u8], now: Timestamp) -> Result<Caller, Denial> {
+        match self.recognise(token, now) {
+            Proof::Known(identity) => Ok(Caller::Known(identity)),
+            Proof::New(candidate) => Ok(Caller::Unseen(Proofs::one(candidate))),
+            Proof::Bad(denial) => Err(denial),
+        }
+    }
+
+    /// Who is calling when a request shows several tokens, or damaged ones.
+    fn caller_of_several(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Caller, Denial> {
+        if shown.copies.are_several() {
+            self.notice.several_copies(&self.cookie);
+        }
+        let copies = shown.copies.values().iter();
+        let proofs = Proofs {
+            bearer: shown.bearer.map(|token| self.recognise(token, now)),
+            copies: copies.map(|token| self.recognise(token, now)).collect(),
+        };
+        if proofs.are_seen() {
+            proofs.choose().map(Caller::Known)
+        } else {
+            Ok(Caller::Unseen(proofs))
+        }
+    }
+
+    /// What a token is worth, as far as this worker has seen it.
+    fn recognise(&self, token: &[u8], now: Timestamp) -> Proof {
         match self.remembered(token, now) {
-            Some(answer) => answer,
-            None => self.verify(token, now),
+            Some(Ok(identity)) => Proof::Known(identity),
+            Some(Err(denial)) => Proof::Bad(denial),
+            None => match self.verify(token, now) {
+                Ok(candidate) => Proof::New(candidate),
+                Err(denial) => Proof::Bad(denial),
+            },
         }
     }
 
@@ -220,30 +258,77 @@ impl Guard {
         Some(Ok(Arc::clone(&entry.value)))
     }
 
-    fn verify(&self, token: &[u8], now: Timestamp) -> Result<Arc<Identity>, Denial> {
+    /// A token whose signature, time and claims are sound, and whose session is not known to be over.
+    fn verify(&self, token: &[u8], now: Timestamp) -> Result<Candidate, Denial> {
         let verified = self.verifier.verify(token, now)?;
         let (not_before, expires_at) = (verified.claims.not_before, verified.claims.expires_at);
         let identity = Arc::new(Identity::new(verified.claims, &self.headers)?);
-        let epoch = self.liveness.epoch();
         self.check_alive(&identity)?;
-        let entry = CachedToken {
-            value_bytes: identity.bytes(),
-            value: Arc::clone(&identity),
+        Ok(Candidate {
+            token: Box::from(token),
+            identity,
             not_before,
             expires_at,
             keys_epoch: verified.epoch,
+        })
+    }
+
+    /// The caller, once each new token was compared with the store.
+    async fn complete(&self, proofs: Proofs) -> Result<Arc<Identity>, Denial> {
+        let Proofs { bearer, copies } = proofs;
+        let mut seen = Proofs::default();
+        if let Some(proof) = bearer {
+            seen.bearer = Some(Proof::of(self.admit(proof).await));
+        }
+        for proof in copies {
+            seen.copies.push(Proof::of(self.admit(proof).await));
+        }
+        seen.choose()
+    }
+
+    /// Compares a new token with the store, and takes it into the cache when they agree.
+    async fn admit(&self, proof: Proof) -> Result<Arc<Identity>, Denial> {
+        let candidate = match proof {
+            Proof::Known(identity) => return Ok(identity),
+            Proof::Bad(denial) => return Err(denial),
+            Proof::New(candidate) => candidate,
+        };
+        let Candidate {
+            token, identity, ..
+        } = &candidate;
+        let seen = self
+            .first_sights
+            .of(token, candidate.expires_at, identity.stated());
+        match seen.await {
+            Ok(FirstSight::Alive) => {}
+            Ok(FirstSight::Ended) => return Err(Denial::new(Reason::Ended)),
+            Ok(FirstSight::Stale) => return Err(Denial::new(Reason::Stale)),
+            Err(_) => return Err(Denial::new(Reason::Unavailable)),
+        }
+        // A session that ended since the store was read is in the set by now, or moves the epoch
+        // after this: the epoch is read before the set is.
+        let epoch = self.liveness.epoch();
+        self.check_alive(identity)?;
+        let entry = CachedToken {
+            value_bytes: identity.bytes(),
+            value: Arc::clone(identity),
+            not_before: candidate.not_before,
+            expires_at: candidate.expires_at,
+            keys_epoch: candidate.keys_epoch,
             alive_at: Cell::new(epoch),
         };
         self.cache().insert(token, entry);
-        Ok(identity)
+        Ok(candidate.identity)
     }
 
     fn check_alive(&self, identity: &Identity) -> Result<(), Denial> {
         match self.liveness.verdict(identity.session.id) {
             None => Ok(()),
-            Some(verdict) if verdict.admits(identity.generation) => Ok(()),
+            Some(verdict) if verdict.admits(identity.version) => Ok(()),
             Some(Revoked::Ended) => Err(Denial::new(Reason::Ended)),
-            Some(Revoked::Stale(_)) => Err(Denial::new(Reason::Stale)),
+            Some(Revoked::Stale(_) | Revoked::StaleGeneration(_)) => {
+                Err(Denial::new(Reason::Stale))
+            }
         }
     }
 
@@ -254,23 +339,33 @@ impl Guard {
 }
 
 /// What a rule says about a caller. Who that is, is only asked where it matters.
-fn permit(
-    rule: &Decision<'_>,
-    identify: impl FnOnce() -> Result<Option<Arc<Identity>>, Denial>,
-) -> Result<Permit, Denial> {
+fn judge(rule: &Decision<'_>, caller: impl FnOnce() -> Result<Caller, Denial>) -> Verdict {
     match rule.access {
-        Access::Public => Ok(Permit::anonymous()),
-        Access::Deny => Err(Denial::new(Reason::Forbidden)),
-        Access::Optional => Ok(identify()?.map_or_else(Permit::unknown, Permit::identified)),
-        Access::User => {
-            let identity = identify()?.ok_or(Denial::new(Reason::Missing))?;
-            let fits = rule.roles.iter().any(|role| identity.roles.has(role));
-            if fits || rule.roles.is_empty() {
-                Ok(Permit::identified(identity))
-            } else {
-                Err(Denial::new(Reason::MissingRole))
-            }
+        Access::Public => return Verdict::Allow(Permit::anonymous()),
+        Access::Deny => return Verdict::Deny(Denial::new(Reason::Forbidden)),
+        Access::Optional | Access::User => {}
+    }
+    match caller() {
+        Ok(Caller::Known(identity)) => match permit(rule.roles, identity) {
+            Ok(permit) => Verdict::Allow(permit),
+            Err(denial) => Verdict::Deny(denial),
+        },
+        Ok(Caller::Unseen(proofs)) => {
+            let demand = Demand(rule.roles.to_vec());
+            Verdict::Unseen(Box::new(Unseen { proofs, demand }))
         }
+        Ok(Caller::Nobody) if rule.access == Access::Optional => Verdict::Allow(Permit::unknown()),
+        Ok(Caller::Nobody) => Verdict::Deny(Denial::new(Reason::Missing)),
+        Err(denial) => Verdict::Deny(denial),
+    }
+}
+
+/// A permit for a caller who is known and has one of the roles, if any is asked for.
+pub(super) fn permit(roles: &[Role], identity: Arc<Identity>) -> Result<Permit, Denial> {
+    if roles.is_empty() || roles.iter().any(|role| identity.roles.has(role)) {
+        Ok(Permit::identified(identity))
+    } else {
+        Err(Denial::new(Reason::MissingRole))
     }
 }
 

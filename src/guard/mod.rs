@@ -9,6 +9,7 @@ pub mod notice;
 pub mod permit;
 mod presets;
 pub mod settings;
+mod unseen;
 
 pub use denial::{Denial, Reason};
 pub use headers::IdentityHeaders;
@@ -16,3 +17,4 @@ pub use identity::Identity;
 pub use judge::{Guard, Verdict};
 pub use notice::Notice;
 pub use permit::Permit;
+pub use unseen::Unseen;

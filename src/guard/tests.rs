@@ -5,16 +5,21 @@ use http::header::{AUTHORIZATION, COOKIE};
 use super::*;
 use crate::guard::settings::Preset;
 use crate::model::revocation::Revocation;
-use crate::model::session::{Generation, Session};
-use crate::model::user::{PasswordHash, User, UserStatus};
+use crate::model::session::{EndReason, Session};
+use crate::model::user::{AccountVersion, PasswordHash, User, UserStatus};
 use crate::policy::settings::{Rule, Settings as Policy};
 use crate::rules::session::sample;
+use crate::store::{
+    AccountStore as _, Cap, Effect, Embedded, Faults, Scope, SessionStore as _, WhenFull,
+};
+use crate::telemetry::metrics::{Event, Events};
 use crate::tokens::settings::{Algorithm, Settings as TokenSettings};
 use crate::tokens::{Issuer, Keys};
 use crate::types::login::LoginName;
 use crate::types::path::Allowances;
 use crate::types::random::SeededRandom;
 use crate::types::role::Roles;
+use crate::types::time::{Clock, ManualClock};
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const TTL: Duration = Duration::from_secs(900);
@@ -26,6 +31,10 @@ struct Gate {
     keys: Arc<Keys>,
     liveness: Arc<Liveness>,
     random: Arc<SeededRandom>,
+    store: Arc<Embedded>,
+    faults: Faults,
+    events: Arc<Events>,
+    runtime: tokio::runtime::Runtime,
     session: Session,
     _directory: tempfile::TempDir,
 }
@@ -51,14 +60,24 @@ impl Gate {
             headers: Preset::Named("native".to_owned()),
             cache_bytes: 1 << 20,
         };
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW));
+        let (store, faults) = Embedded::memory(Arc::clone(&clock));
+        let (store, events) = (Arc::new(store), Arc::new(Events::default()));
+        let sights = FirstSights::new(Arc::clone(&store), clock, Arc::clone(&events), 1);
         let guard = Guard::new(
             &guard_settings,
             Arc::new(Verifier::new(Arc::clone(&keys), &settings)),
             Arc::clone(&liveness),
+            Arc::new(sights),
             rules,
             &*random,
         );
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
         Self {
+            store,
+            faults,
+            events,
+            runtime: runtime.enable_time().build().unwrap(),
             guard: guard.unwrap(),
             issuer: Issuer::new(Arc::clone(&keys), settings, random.clone()),
             keys,
@@ -69,20 +88,23 @@ impl Gate {
         }
     }
 
+    /// A token of a session that is in the store.
     fn token_of(&self, session: &Session, username: &str) -> String {
-        let user = User {
-            key: session.key.owner.clone(),
-            username: Some(LoginName::username(username).unwrap()),
-            email: None,
-            mobile: None,
-            name: None,
-            roles: Roles::new(["user".parse().unwrap()]).unwrap(),
-            password: PasswordHash::new("x"),
-            status: UserStatus::Enabled,
-            created_at: NOW,
-            updated_at: NOW,
-            version: 1,
+        let user = user_of(session, username);
+        let cap = Cap {
+            max: 100,
+            when_full: WhenFull::EndOldest,
         };
+        self.runtime.block_on(async {
+            self.store.create_user(user.clone()).await.unwrap();
+            let created = self.store.create(session.clone(), cap, None).await;
+            created.unwrap();
+        });
+        self.unstored_token(session, &user)
+    }
+
+    fn unstored_token(&self, session: &Session, user: &User) -> String {
+        let user = user.clone();
         let issued = self.issuer.issue(session, &user, NOW).unwrap();
         issued.0.expose().to_owned()
     }
@@ -97,11 +119,23 @@ impl Gate {
         self.guard.judge(&Method::GET, headers, "h", &path, now)
     }
 
+    fn decide(&self, verdict: Verdict) -> Result<Permit, Denial> {
+        match verdict {
+            Verdict::Allow(permit) => Ok(permit),
+            Verdict::Deny(denial) => Err(denial),
+            Verdict::Unseen(unseen) => self.runtime.block_on(self.guard.first_sight(unseen)),
+        }
+    }
+
+    fn reads(&self) -> u64 {
+        self.events.so_far(Event::FirstSightAlive)
+    }
+
     /// Who passed, or the reason why not.
     fn ask(&self, path: &str, headers: &HeaderMap) -> Result<Option<String>, Reason> {
-        match self.judge_at(path, headers, NOW) {
-            Verdict::Allow(permit) => Ok(permit.identity().map(|i| i.username.clone())),
-            Verdict::Deny(denial) => Err(denial.reason()),
+        match self.decide(self.judge_at(path, headers, NOW)) {
+            Ok(permit) => Ok(permit.identity().map(|i| i.username.clone())),
+            Err(denial) => Err(denial.reason()),
         }
     }
 
@@ -111,6 +145,22 @@ impl Gate {
             verdict,
             until: Timestamp::MAX,
         }]);
+    }
+}
+
+fn user_of(session: &Session, username: &str) -> User {
+    User {
+        key: session.key.owner.clone(),
+        username: Some(LoginName::username(username).unwrap()),
+        email: None,
+        mobile: None,
+        name: None,
+        roles: Roles::new(["user".parse().unwrap()]).unwrap(),
+        password: PasswordHash::new("x"),
+        status: UserStatus::Enabled,
+        created_at: NOW,
+        updated_at: NOW,
+        version: 1,
     }
 }
 
@@ -229,7 +279,8 @@ fn of_several_copies_of_the_cookie_the_one_that_verifies_counts() {
     }
     let two = cookies(&[&token, "x", &other]);
     assert_eq!(gate.ask("/a", &two), Err(Reason::TwoCredentials));
-    assert_eq!(gate.guard.everybody(&two, NOW).len(), 2);
+    let everybody = gate.runtime.block_on(gate.guard.everybody(&two, NOW));
+    assert_eq!(everybody.map(|all| all.len()), Ok(2));
     let late = NOW.plus(TTL).plus(Duration::from_secs(5));
     let verdict = gate.judge_at("/a", &cookies(&["x", &token, "y"]), late);
     let Verdict::Deny(denial) = verdict else {
@@ -285,15 +336,18 @@ fn an_end_from_another_thread_is_seen_by_the_next_judgement() {
 }
 
 #[test]
-fn changed_claims_ask_for_a_refresh_and_the_next_generation_passes() {
+fn changed_claims_ask_for_a_refresh_and_what_is_issued_afterwards_passes() {
     let gate = Gate::new();
     let headers = bearer(&gate.token());
     assert!(gate.ask("/a", &headers).is_ok());
-    gate.revoke(Revoked::Stale(Generation(0)));
+    let mut user = user_of(&gate.session, "ann");
+    let changed = gate.store.update_user(user.clone(), Effect::StaleClaims);
+    gate.runtime.block_on(changed).unwrap();
+    gate.revoke(Revoked::Stale(AccountVersion(2)));
     assert_eq!(gate.ask("/a", &headers), Err(Reason::Stale));
-    let mut next = gate.session.clone();
-    next.generation = Generation(1);
-    let refreshed = bearer(&gate.token_of(&next, "ann"));
+    // Of the same generation: a lost reply is repeated, or a browser renewed on the way.
+    user.version = 2;
+    let refreshed = bearer(&gate.unstored_token(&gate.session, &user));
     for _ in 0..2 {
         assert_eq!(gate.ask("/a", &refreshed), Ok(Some("ann".to_owned())));
     }
@@ -305,10 +359,7 @@ fn a_remembered_token_expires_and_is_forgotten() {
     let headers = bearer(&gate.token());
     assert!(gate.ask("/a", &headers).is_ok());
     let late = NOW.plus(TTL).plus(Duration::from_secs(5));
-    let reason = |verdict| match verdict {
-        Verdict::Deny(denial) => denial.reason(),
-        Verdict::Allow(permit) => panic!("{permit:?}"),
-    };
+    let reason = |verdict| gate.decide(verdict).unwrap_err().reason();
     assert_eq!(reason(gate.judge_at("/a", &headers, late)), Reason::Expired);
     assert_eq!(gate.guard.cached(), (0, 0));
     assert_eq!(reason(gate.judge_at("/a", &headers, late)), Reason::Expired);
@@ -351,18 +402,14 @@ fn a_guard_with_other_rules_knows_the_tokens_of_the_one_before() {
 #[test]
 fn our_own_routes_learn_who_is_calling() {
     let gate = Gate::new();
-    assert!(
-        gate.guard
-            .identify(&HeaderMap::new(), NOW)
-            .unwrap()
-            .is_none()
-    );
-    let found = gate.guard.identify(&cookie(&gate.token()), NOW).unwrap();
+    let identify = |headers: &HeaderMap| gate.runtime.block_on(gate.guard.identify(headers, NOW));
+    assert!(identify(&HeaderMap::new()).unwrap().is_none());
+    let found = identify(&cookie(&gate.token())).unwrap();
     let identity = found.unwrap();
     assert_eq!(identity.session, gate.session.key);
     assert_eq!(identity.expires_at, NOW.plus(TTL));
     assert_eq!(identity.method, "password");
-    let bad = gate.guard.identify(&bearer("x"), NOW).unwrap_err();
+    let bad = identify(&bearer("x")).unwrap_err();
     assert_eq!((bad.reason(), bad.detail()), (Reason::Invalid, "malformed"));
 }
 
@@ -384,6 +431,101 @@ fn s14_two_callers_are_never_mixed_up() {
             assert_eq!(gate.ask("/a", headers), Ok(Some(name.clone())));
         }
     }
+}
+
+#[test]
+fn a_token_is_compared_with_the_store_once_and_then_never_again() {
+    let gate = Gate::new();
+    let headers = bearer(&gate.token());
+    let unseen = gate.judge_at("/a", &headers, NOW);
+    assert!(matches!(unseen, Verdict::Unseen(_)), "{unseen:?}");
+    assert!(gate.decide(unseen).is_ok());
+    // The store could not answer, and is not asked.
+    gate.faults.fail_reads(true);
+    for _ in 0..3 {
+        let known = gate.judge_at("/a", &headers, NOW);
+        assert!(matches!(known, Verdict::Allow(_)), "{known:?}");
+    }
+    assert_eq!(gate.reads(), 1);
+}
+
+#[test]
+fn a_good_signature_over_a_session_that_is_not_in_the_store_opens_nothing() {
+    let gate = Gate::new();
+    gate.token();
+    let user = user_of(&gate.session, "ann");
+    let never = gate.unstored_token(&sample(NOW.plus(TTL)), &user);
+    let mut foreign = gate.session.clone();
+    foreign.key.owner.tenant = "acme".parse().unwrap();
+    let foreign = gate.unstored_token(&foreign, &user);
+    for token in [never, foreign] {
+        for path in ["/a", "/maybe/a", "/admin/a"] {
+            assert_eq!(
+                gate.ask(path, &bearer(&token)),
+                Err(Reason::Ended),
+                "{path}"
+            );
+        }
+        assert_eq!(gate.ask("/public/a", &bearer(&token)), Ok(None));
+    }
+    assert_eq!(gate.guard.cached().0, 0);
+}
+
+#[test]
+fn a_store_without_an_answer_lets_nobody_in_who_was_not_seen_before() {
+    let gate = Gate::new();
+    let (seen, unseen) = (bearer(&gate.token()), bearer(&gate.token()));
+    assert!(gate.ask("/a", &seen).is_ok());
+    gate.faults.fail_reads(true);
+    assert!(gate.ask("/a", &seen).is_ok());
+    for path in ["/a", "/maybe/a", "/admin/a"] {
+        assert_eq!(gate.ask(path, &unseen), Err(Reason::Unavailable), "{path}");
+    }
+    gate.faults.fail_reads(false);
+    assert!(gate.ask("/a", &unseen).is_ok());
+}
+
+#[test]
+fn a_session_that_ends_while_its_token_is_compared_does_not_pass() {
+    let gate = Gate::new();
+    let headers = bearer(&gate.token());
+    let Verdict::Unseen(unseen) = gate.judge_at("/a", &headers, NOW) else {
+        panic!("nobody has seen it");
+    };
+    gate.revoke(Revoked::Ended);
+    let denied = gate.runtime.block_on(gate.guard.first_sight(unseen));
+    assert_eq!(denied.unwrap_err().reason(), Reason::Ended);
+    assert_eq!(gate.guard.cached().0, 0);
+}
+
+#[test]
+fn an_end_that_only_the_store_knows_is_seen_at_first_sight() {
+    let gate = Gate::new();
+    let headers = bearer(&gate.token());
+    let scope = Scope::One(gate.session.key.clone());
+    let ended = gate.store.end(&scope, EndReason::LoggedOut);
+    gate.runtime.block_on(ended).unwrap();
+    assert_eq!(gate.ask("/a", &headers), Err(Reason::Ended));
+}
+
+#[test]
+fn a_missing_role_is_told_only_of_a_session_that_lives() {
+    let gate = Gate::new();
+    let headers = bearer(&gate.token());
+    assert_eq!(gate.ask("/admin/a", &headers), Err(Reason::MissingRole));
+}
+
+#[test]
+fn a_token_that_falls_out_of_the_cache_goes_on() {
+    let gate = Gate::new();
+    let headers = bearer(&gate.token());
+    assert!(gate.ask("/a", &headers).is_ok());
+    *gate.guard.cache() = TokenCache::new(0, &*gate.random);
+    for _ in 0..2 {
+        assert!(gate.ask("/a", &headers).is_ok());
+    }
+    // What was compared for one worker holds for the others.
+    assert_eq!(gate.reads(), 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::session::Generation;
+use crate::model::user::AccountVersion;
 use crate::types::ids::SessionId;
 use crate::types::time::Timestamp;
 
@@ -23,16 +24,23 @@ pub struct Revocation {
 pub enum Verdict {
     /// The session is over: no token of it passes.
     Ended,
-    /// Roles or names changed: tokens up to this generation must be refreshed first.
-    Stale(Generation),
+    /// As [`Verdict::Stale`], written by releases whose tokens did not carry the account's version:
+    /// a token without one must be refreshed first. Read from their stores, and never written.
+    StaleGeneration(Generation),
+    /// Roles or names changed: tokens made from an earlier version of the account must be refreshed
+    /// first. What is issued after the change carries this version or a later one, at whatever
+    /// generation the session stands.
+    Stale(AccountVersion),
 }
 
 impl Verdict {
-    /// Whether a token of this generation may still pass.
-    pub fn admits(self, generation: Generation) -> bool {
+    /// Whether a token made from this version of the account may still pass; none = the token
+    /// carries no version.
+    pub fn admits(self, version: Option<AccountVersion>) -> bool {
         match self {
             Self::Ended => false,
-            Self::Stale(last) => generation > last,
+            Self::StaleGeneration(_) => version.is_some(),
+            Self::Stale(least) => version.is_some_and(|version| version >= least),
         }
     }
 
@@ -40,8 +48,66 @@ impl Verdict {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
+            (Self::Ended, _) | (_, Self::Ended) => Self::Ended,
             (Self::Stale(a), Self::Stale(b)) => Self::Stale(a.max(b)),
-            _ => Self::Ended,
+            // Stricter than the other: what lacks a version lacks a late one.
+            (stale @ Self::Stale(_), Self::StaleGeneration(_))
+            | (Self::StaleGeneration(_), stale @ Self::Stale(_)) => stale,
+            (Self::StaleGeneration(a), Self::StaleGeneration(b)) => Self::StaleGeneration(a.max(b)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_an_earlier_version_is_stale_and_one_of_the_change_is_not() {
+        let stale = Verdict::Stale(AccountVersion(3));
+        for (version, passes) in [
+            (None, false),
+            (Some(2), false),
+            (Some(3), true),
+            (Some(4), true),
+        ] {
+            assert_eq!(
+                stale.admits(version.map(AccountVersion)),
+                passes,
+                "{version:?}"
+            );
+            assert!(!Verdict::Ended.admits(version.map(AccountVersion)));
+        }
+    }
+
+    #[test]
+    fn an_entry_of_an_earlier_release_refuses_the_tokens_of_that_release() {
+        let old = Verdict::StaleGeneration(Generation(7));
+        assert!(!old.admits(None));
+        assert!(old.admits(Some(AccountVersion(0))));
+    }
+
+    #[test]
+    fn two_entries_together_admit_what_both_admit() {
+        let entries = [
+            Verdict::Ended,
+            Verdict::StaleGeneration(Generation(1)),
+            Verdict::StaleGeneration(Generation(2)),
+            Verdict::Stale(AccountVersion(0)),
+            Verdict::Stale(AccountVersion(2)),
+        ];
+        for a in entries {
+            for b in entries {
+                for version in [None, Some(0), Some(1), Some(2)] {
+                    let version = version.map(AccountVersion);
+                    let both = a.admits(version) && b.admits(version);
+                    assert_eq!(
+                        a.and(b).admits(version),
+                        both,
+                        "{a:?} and {b:?}: {version:?}"
+                    );
+                }
+            }
         }
     }
 }

@@ -16,6 +16,13 @@ pub struct UserKey {
     pub user: UserId,
 }
 
+/// How often an account had been changed when something was made from it. An access token carries
+/// the version whose claims it states.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct AccountVersion(pub u32);
+
 /// One account. At least one of `username`, `email`, `mobile` is present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
@@ -44,6 +51,11 @@ pub struct User {
 }
 
 impl User {
+    /// The version of the account that is stated here.
+    pub const fn account_version(&self) -> AccountVersion {
+        AccountVersion(self.version)
+    }
+
     /// The logins this account can be found by.
     pub fn logins(&self) -> impl Iterator<Item = &LoginName> {
         [&self.username, &self.email, &self.mobile]

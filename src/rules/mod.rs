@@ -1,6 +1,7 @@
 //! The brain: pure decisions. A record and the time go in, a decision comes out; no store, no
 //! socket, no clock. That is why every case can be listed in a table and tested in microseconds.
 
+pub mod first_sight;
 pub mod lockout;
 pub mod password;
 pub mod rotation;

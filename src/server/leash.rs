@@ -205,7 +205,7 @@ impl Tie {
 pub(super) fn opener(identity: &Identity) -> Opener<'_> {
     Opener {
         session: &identity.session,
-        generation: Some(identity.generation),
+        version: Some(identity.version.unwrap_or_default()),
         expires_at: identity.expires_at,
     }
 }
@@ -213,7 +213,7 @@ pub(super) fn opener(identity: &Identity) -> Opener<'_> {
 /// The same for an exchange of one request and one answer: changed roles hold from the next request on.
 fn exchange(identity: &Identity) -> Opener<'_> {
     Opener {
-        generation: None,
+        version: None,
         ..opener(identity)
     }
 }

@@ -9,7 +9,7 @@
 use http::{HeaderMap, Method};
 
 use crate::api::ApiError;
-use crate::guard::{Permit, Reason, Verdict};
+use crate::guard::{Denial, Permit, Reason, Verdict};
 use crate::server::intake::Host;
 use crate::server::pipeline::{Besides, Pipeline};
 use crate::server::problem::Refusal;
@@ -38,22 +38,24 @@ impl Pipeline {
         besides: &mut Besides,
     ) -> Result<Permit, Refusal> {
         let (host, now) = (head.host.name.as_str(), record.context().at);
-        let mut verdict = self
+        let verdict = self
             .guard
             .judge(head.method, head.headers, host, head.path, now);
+        let mut judged = match verdict {
+            Verdict::Allow(permit) => Ok(permit),
+            Verdict::Deny(denial) => Err(denial),
+            Verdict::Unseen(unseen) => Box::pin(self.guard.first_sight(unseen)).await,
+        };
         if renews
-            && could_help(&verdict)
+            && could_help(&judged)
             && let copies = self.api.renewable(head.headers)
             && !copies.is_empty()
             && let Some((renewed, renewal)) = Box::pin(self.renew(copies, head, record)).await?
         {
-            verdict = renewed;
+            judged = renewed;
             besides.renewal = Some(renewal);
         }
-        match verdict {
-            Verdict::Allow(permit) => Ok(permit),
-            Verdict::Deny(denial) => Err(Refusal::Denied(denial)),
-        }
+        judged.map_err(Refusal::Denied)
     }
 
     /// Judges a request by its refresh cookie. When that is good, gives the judgement and the token
@@ -64,7 +66,7 @@ impl Pipeline {
         copies: Vec<SecretText>,
         head: Head<'_>,
         record: &Record,
-    ) -> Result<Option<(Verdict, Renewal)>, Refusal> {
+    ) -> Result<Option<(Result<Permit, Denial>, Renewal)>, Refusal> {
         let service = self.api.service();
         let caller = self.caller(head.headers, record.context());
         let renewed = async {
@@ -83,7 +85,12 @@ impl Pipeline {
         let verdict = self
             .guard
             .judge_token(head.method, host, head.path, token_bytes, now);
-        Ok(Some((verdict, Renewal { token, caller })))
+        let judged = match verdict {
+            Verdict::Allow(permit) => Ok(permit),
+            Verdict::Deny(denial) => Err(denial),
+            Verdict::Unseen(unseen) => self.guard.first_sight(unseen).await,
+        };
+        Ok(Some((judged, Renewal { token, caller })))
     }
 
     /// Rotates and puts the new tokens into the answer, whatever became of the request. A client that
@@ -111,14 +118,17 @@ pub(super) struct Renewal {
 
 /// Whether a fresh token could change the judgement. It could where the access cookie is none of ours
 /// any more, too: a neighbouring host can plant one, and ours is gone when its time is over.
-fn could_help(verdict: &Verdict) -> bool {
-    match verdict {
-        Verdict::Allow(permit) => permit.lacks_identity(),
-        Verdict::Deny(denial) => match denial.reason() {
+fn could_help(judged: &Result<Permit, Denial>) -> bool {
+    match judged {
+        Ok(permit) => permit.lacks_identity(),
+        Err(denial) => match denial.reason() {
             Reason::Missing | Reason::Expired | Reason::Stale | Reason::Ended | Reason::Invalid => {
                 true
             }
-            Reason::TwoCredentials | Reason::MissingRole | Reason::Forbidden => false,
+            Reason::Unavailable
+            | Reason::TwoCredentials
+            | Reason::MissingRole
+            | Reason::Forbidden => false,
         },
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::model::revocation::{Revocation, Verdict};
-use crate::model::session::Generation;
+use crate::model::user::AccountVersion;
 use crate::types::ids::SessionId;
 use crate::types::time::Timestamp;
 
@@ -101,10 +101,10 @@ impl Liveness {
         self.read().get(&session).map(|entry| entry.verdict)
     }
 
-    /// Whether an access token of this session and generation may pass.
-    pub fn admits(&self, session: SessionId, generation: Generation) -> bool {
+    /// Whether an access token of this session, made from this version of the account, may pass.
+    pub fn admits(&self, session: SessionId, version: Option<AccountVersion>) -> bool {
         self.verdict(session)
-            .is_none_or(|verdict| verdict.admits(generation))
+            .is_none_or(|verdict| verdict.admits(version))
     }
 
     /// Forgets what can no longer matter. Returns how many entries went.
@@ -146,6 +146,11 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "a token may carry none")]
+    fn version(n: u32) -> Option<AccountVersion> {
+        Some(AccountVersion(n))
+    }
+
     fn session(n: u8) -> SessionId {
         SessionId::from_bytes([n; 16])
     }
@@ -162,11 +167,11 @@ mod tests {
     fn an_ended_session_is_refused_by_the_next_judgement() {
         let liveness = Liveness::new();
         let before = liveness.epoch();
-        assert!(liveness.admits(session(1), Generation(0)));
+        assert!(liveness.admits(session(1), version(0)));
         liveness.apply(&[revocation(1, Verdict::Ended, 10)]);
         assert_ne!(liveness.epoch(), before);
-        assert!(!liveness.admits(session(1), Generation(u32::MAX)));
-        assert!(liveness.admits(session(2), Generation(0)));
+        assert!(!liveness.admits(session(1), version(u32::MAX)));
+        assert!(liveness.admits(session(2), version(0)));
     }
 
     #[test]
@@ -180,7 +185,7 @@ mod tests {
                     assert!(Instant::now() < deadline, "the epoch never moves");
                     std::thread::yield_now();
                 }
-                liveness.admits(session(1), Generation(0))
+                liveness.admits(session(1), version(0))
             });
             liveness.apply(&[revocation(1, Verdict::Ended, 10)]);
             assert!(!judge.join().unwrap());
@@ -190,12 +195,12 @@ mod tests {
     #[test]
     fn entries_only_get_stricter() {
         let liveness = Liveness::new();
-        liveness.apply(&[revocation(1, Verdict::Stale(Generation(3)), 20)]);
-        liveness.apply(&[revocation(1, Verdict::Stale(Generation(1)), 10)]);
-        assert!(!liveness.admits(session(1), Generation(3)));
-        assert!(liveness.admits(session(1), Generation(4)));
+        liveness.apply(&[revocation(1, Verdict::Stale(AccountVersion(4)), 20)]);
+        liveness.apply(&[revocation(1, Verdict::Stale(AccountVersion(2)), 10)]);
+        assert!(!liveness.admits(session(1), version(3)));
+        assert!(liveness.admits(session(1), version(4)));
         liveness.apply(&[revocation(1, Verdict::Ended, 5)]);
-        liveness.apply(&[revocation(1, Verdict::Stale(Generation(1)), 10)]);
+        liveness.apply(&[revocation(1, Verdict::Stale(AccountVersion(2)), 10)]);
         assert_eq!(liveness.verdict(session(1)), Some(Verdict::Ended));
         // The longest life of all counts.
         assert_eq!(liveness.prune(Timestamp::from_secs(19)), 0);
@@ -226,16 +231,16 @@ mod tests {
         liveness.end_through(Timestamp::from_millis(2_000));
         assert_ne!(liveness.epoch(), before, "every worker looks again");
         assert_eq!(liveness.len(), 1, "what the moment covers is dropped");
-        assert!(!liveness.admits(id(1_000, 1), Generation(0)));
-        assert!(!liveness.admits(id(2_000, 7), Generation(9)));
-        assert!(liveness.admits(id(2_001, 7), Generation(0)));
-        assert!(!liveness.admits(id(3_000, 2), Generation(0)));
+        assert!(!liveness.admits(id(1_000, 1), version(0)));
+        assert!(!liveness.admits(id(2_000, 7), version(9)));
+        assert!(liveness.admits(id(2_001, 7), version(0)));
+        assert!(!liveness.admits(id(3_000, 2), version(0)));
         // An earlier moment, as after the clock was set back, changes nothing.
         let before = liveness.epoch();
         liveness.end_through(Timestamp::from_millis(1_500));
         assert_eq!(liveness.epoch(), before);
         let free = liveness.first_free(Timestamp::from_millis(1_500));
-        assert!(liveness.admits(id(free.as_millis(), 5), Generation(0)));
+        assert!(liveness.admits(id(free.as_millis(), 5), version(0)));
         assert_eq!(
             liveness.first_free(Timestamp::from_millis(9_000)),
             Timestamp::from_millis(9_000)

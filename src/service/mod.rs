@@ -10,6 +10,7 @@ pub mod activity;
 pub mod audit;
 pub mod caller;
 pub mod error;
+pub mod first_sight;
 mod grant;
 pub mod liveness;
 mod login;
@@ -37,6 +38,7 @@ use crate::types::random::Random;
 use crate::types::time::{Clock, Timestamp};
 
 use self::audit::Audit;
+use self::first_sight::FirstSights;
 use self::liveness::Liveness;
 use self::password::PasswordPool;
 use self::streams::Streams;
@@ -72,6 +74,8 @@ pub struct Parts {
     pub keys: Arc<Keys>,
     /// Who is no longer admitted.
     pub liveness: Arc<Liveness>,
+    /// Tokens that are compared with the store.
+    pub first_sights: Arc<FirstSights>,
     /// Open streams.
     pub streams: Arc<Streams>,
     /// How often.
@@ -114,6 +118,11 @@ impl Service {
     /// Who is no longer admitted.
     pub fn liveness(&self) -> &Arc<Liveness> {
         &self.parts.liveness
+    }
+
+    /// Tokens that are compared with the store.
+    pub fn first_sights(&self) -> &Arc<FirstSights> {
+        &self.parts.first_sights
     }
 
     /// Audit records that are in the process log only.

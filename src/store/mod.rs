@@ -189,6 +189,13 @@ pub trait AccountStore: Send + Sync + 'static {
     /// The account.
     fn user(&self, key: &UserKey) -> impl Future<Output = Result<Option<User>, StoreError>> + Send;
 
+    /// A session and its account, read in one step. `None` when the session ended or its time ran
+    /// out, or when the account is gone.
+    fn session_with_user(
+        &self,
+        key: &SessionKey,
+    ) -> impl Future<Output = Result<Option<(Session, User)>, StoreError>> + Send;
+
     /// Replaces the account if its stored version is still `user.version`, and applies the effect
     /// on its sessions in the same step. The stored version becomes one higher.
     fn update_user(

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::session::{Generation, Session, SessionKey};
-use crate::model::user::{User, UserKey};
+use crate::model::user::{AccountVersion, User, UserKey};
 use crate::tokens::settings::Settings;
 use crate::types::ids::TokenId;
 use crate::types::role::{Role, Roles};
@@ -18,6 +18,8 @@ pub struct AccessClaims {
     pub session: SessionKey,
     /// The generation of the session it was issued at.
     pub generation: Generation,
+    /// The version of the account that its claims state; none in tokens of earlier releases.
+    pub version: Option<AccountVersion>,
     /// The token's own id.
     pub id: TokenId,
     /// The name the user goes by.
@@ -64,6 +66,13 @@ pub(super) struct Wire<'a> {
     pub(super) auth_time: u64,
     #[serde(rename = "gen")]
     pub(super) generation: u32,
+    #[serde(
+        rename = "ver",
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) version: Option<u32>,
     #[serde(
         default,
         deserialize_with = "present",
@@ -128,6 +137,7 @@ impl<'a> Wire<'a> {
             amr: session.proof.amr.clone(),
             auth_time: session.proof.at.as_secs(),
             generation: session.generation.0,
+            version: Some(user.version),
             aud: Audience::from_settings(&settings.audience),
             email: user.email.as_ref().map(|email| email.as_str().to_owned()),
         }
@@ -152,6 +162,7 @@ impl<'a> Wire<'a> {
                 id: self.sid.parse().ok()?,
             },
             generation: Generation(self.generation),
+            version: self.version.map(AccountVersion),
             id: self.jti.parse().ok()?,
             username: self.username.into_owned(),
             email: self.email,

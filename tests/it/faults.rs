@@ -72,6 +72,7 @@ async fn s28_a_store_that_cannot_write_refuses_writes_and_changes_nothing() {
 async fn s58_a_store_that_cannot_read_refuses_what_has_to_ask_it() {
     let (app, faults) = TestApp::with_faults("").await;
     let ann = app.user("ann").await;
+    assert_eq!(ann.get("/x").await.status, 200, "seen before");
     faults.fail_reads(true);
     for (name, answer) in writes(&app, &ann).await {
         assert_eq!(

@@ -17,6 +17,7 @@ use sidegate::model::audit::AuditRecord;
 use sidegate::service::{Service, SignupRequest};
 use sidegate::store::{Embedded, Faults};
 use sidegate::types::login::LoginName;
+use sidegate::types::named::Named;
 use sidegate::types::random::SystemRandom;
 use sidegate::types::role::{Role, Roles};
 use sidegate::types::secret::Password;
@@ -267,6 +268,17 @@ pub(crate) async fn released(store: &Path) {
         Err(_) => true,
     };
     until(|| ["lock", "db"].iter().all(is_free).then_some(())).await;
+}
+
+/// Changes the roles of an account, as an operator does.
+pub(crate) async fn set_roles(app: &TestApp, name: &str, roles: &[&str]) {
+    let roles = roles
+        .iter()
+        .map(|role| role.parse::<Role>().expect("a role"));
+    let roles = Roles::new(roles).expect("roles");
+    let named = Named::parse(name).expect("a name");
+    let set = app.service().operator_set_roles(&named, roles).await;
+    set.expect("done").expect("an account");
 }
 
 /// What an access token claims, unverified.

@@ -26,6 +26,8 @@ mod drain;
 mod dropped;
 mod exchange;
 mod faults;
+mod first_sight;
+mod forge;
 mod forward_auth;
 mod h2;
 mod handshakes;

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::client::{Answer, Ask, DEADLINE};
-use crate::harness::{PASSWORD, TestApp, claims};
+use crate::harness::{PASSWORD, TestApp, claims, set_roles};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -292,4 +292,49 @@ async fn a_refresh_carries_what_the_account_says_today() {
     ann.refresh().await;
     assert_eq!(claims(&ann.access)["roles"], json!(["editor"]));
     assert_eq!(ann.send(Ask::new("GET", "/orders")).await.status, 200);
+}
+
+/// The story: a reply is lost, then the roles change, then the client asks again within the grace. What
+/// it got was of a generation that the change had made stale, and was refused at once.
+#[tokio::test]
+async fn a_lost_reply_that_is_asked_for_again_after_a_change_of_roles_gives_a_token_that_is_good() {
+    let app = TestApp::with("[[rule]]\npath = \"/edit\"\nroles = [\"editor\"]\n").await;
+    let ann = app.user("ann").await;
+    let lost = ann.holding(&ann.try_refresh().await);
+    assert_eq!(lost.get("/orders").await.status, 200);
+    set_roles(&app, "ann", &["editor"]).await;
+    assert_eq!(
+        lost.get("/orders").await.code(),
+        "token_stale",
+        "of the old roles"
+    );
+    for _ in 0..2 {
+        let again = ann.holding(&ann.try_refresh().await);
+        assert_eq!(
+            again.refresh_token, lost.refresh_token,
+            "the same successor"
+        );
+        assert_eq!(claims(&again.access)["roles"], json!(["editor"]));
+        for path in ["/orders", "/edit", "/auth/me"] {
+            assert_eq!(again.get(path).await.status, 200, "{path}");
+        }
+    }
+    let mut next = ann.holding(&ann.try_refresh().await);
+    next.refresh().await;
+    assert_eq!(next.get("/edit").await.status, 200);
+}
+
+#[tokio::test]
+async fn many_changes_of_roles_leave_each_freshly_issued_token_good() {
+    let app = TestApp::start().await;
+    let mut ann = app.user("ann").await;
+    for n in 0..5 {
+        let role = format!("role{n}");
+        set_roles(&app, "ann", &[&role]).await;
+        assert_eq!(ann.get("/orders").await.code(), "token_stale");
+        let fresh = app.login("ann").await;
+        assert_eq!(fresh.get("/orders").await.status, 200, "a log-in after it");
+        ann.refresh().await;
+        assert_eq!(ann.get("/orders").await.status, 200);
+    }
 }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::client::{Answer, Ask, DEADLINE};
-use crate::harness::{PASSWORD, TestApp};
+use crate::harness::{PASSWORD, TestApp, set_roles};
 
 const COOKIES: &str = "[[mount]]\nprefix = \"/auth\"\ndelivery = \"cookies\"\n";
 const HYBRID: &str = "[[mount]]\nprefix = \"/auth\"\ndelivery = \"hybrid\"\n";
@@ -109,6 +109,60 @@ async fn a_role_that_is_missing_is_missing_after_the_renewal_too() {
     app.clock.advance(LATER);
     let next = Ask::new("GET", "/orders").with("Cookie", &successor);
     assert_eq!(app.anon().send(next).await.status, 200);
+}
+
+/// Both cookies of a log-in, as a browser sends them while they are good.
+fn both(told: &Answer) -> String {
+    let names = ["sidegate_access", "sidegate_refresh"];
+    names.map(|name| told.cookie_pair(name)).join("; ")
+}
+
+#[tokio::test]
+async fn a_change_of_roles_costs_a_browser_nothing() {
+    let rule = "[[rule]]\npath = \"/edit/**\"\nroles = [\"editor\"]\n";
+    for method in ["GET", "POST", "PUT", "DELETE"] {
+        let app = app(&format!("{COOKIES}{rule}")).await;
+        let told = logged_in(&app).await;
+        let form = |path: &str, cookies: &str| {
+            let ask = Ask::new(method, path).with("Cookie", cookies);
+            ask.with("Content-Type", "application/x-www-form-urlencoded")
+        };
+        let before = app.anon().send(form("/edit/1", &both(&told))).await;
+        assert_eq!(before.verdict(), (403, "missing_role".into()));
+        set_roles(&app, "ann", &["editor"]).await;
+        let answer = app.anon().send(form("/edit/1", &both(&told))).await;
+        assert_eq!(answer.status, 200, "{method}: {}", answer.text());
+        assert!(
+            answer.text().contains("x-user-role\",\"editor"),
+            "{}",
+            answer.text()
+        );
+        let next = app.anon().send(form("/edit/1", &both(&answer))).await;
+        assert_eq!(next.status, 200, "{method}");
+        assert!(next.all("set-cookie").is_empty(), "nothing more to renew");
+        // What was gained can be lost as well, with the same ease.
+        set_roles(&app, "ann", &["user"]).await;
+        let lost = app.anon().send(form("/edit/1", &both(&answer))).await;
+        assert_eq!(lost.verdict(), (403, "missing_role".into()), "{method}");
+        let elsewhere = app.anon().send(form("/orders", &both(&lost))).await;
+        assert_eq!(elsewhere.status, 200, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn parallel_requests_after_a_change_of_roles_all_succeed() {
+    let app = app(COOKIES).await;
+    let told = logged_in(&app).await;
+    let mut requests = JoinSet::new();
+    set_roles(&app, "ann", &["editor"]).await;
+    for _ in 0..30 {
+        let ask = Ask::new("POST", "/orders").with("Cookie", &both(&told));
+        let anon = app.anon();
+        requests.spawn(async move { anon.send(ask).await });
+    }
+    for answer in requests.join_all().await {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
 }
 
 #[tokio::test]

@@ -6,14 +6,14 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
     UnparsedPublicKey,
 };
-use data_encoding::{BASE64, BASE64URL_NOPAD};
+use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
-use sidegate::crypto::signing::{KeyKind, SigningKey};
+use sidegate::crypto::signing::SigningKey;
 
 use crate::actors::Actor;
+use crate::forge::{SECRET, but, header, signed, signer};
 use crate::harness::{TestApp, claims};
 
-const SECRET: &str = "3mP0uWkQv7Zr1xYd8Tn5sLb2HcGj9eFa6Kq4RtXy";
 const ALGORITHMS: &[&str] = &["EdDSA", "ES256", "RS256", "HS256"];
 
 async fn app(algorithm: &str, more: &str) -> TestApp {
@@ -26,52 +26,6 @@ async fn app(algorithm: &str, more: &str) -> TestApp {
         "[tokens]\nalgorithm = \"{algorithm}\"\n{secret}{more}"
     ))
     .await
-}
-
-/// The app's own signing key: whoever holds it can sign anything.
-fn signer(app: &TestApp, algorithm: &str) -> SigningKey {
-    let kind = match algorithm {
-        "EdDSA" => KeyKind::Ed25519,
-        "ES256" => KeyKind::P256,
-        "RS256" => KeyKind::Rsa,
-        _ => return SigningKey::from_secret(SECRET.as_bytes()),
-    };
-    let files = std::fs::read_dir(app.home().join("keys")).expect("the keys");
-    let mut paths = files.map(|entry| entry.expect("a file").path());
-    let pem = paths.find(|path| path.extension().is_some_and(|e| e == "pem"));
-    let text = std::fs::read_to_string(pem.expect("a key")).expect("a text");
-    let inner: String = text
-        .lines()
-        .filter(|line| !line.starts_with("-----"))
-        .collect();
-    let der = BASE64.decode(inner.as_bytes()).expect("base64");
-    SigningKey::from_pkcs8(kind, &der).expect("a key")
-}
-
-fn header(token: &str) -> Value {
-    let part = token.split('.').next().expect("a header");
-    let json = BASE64URL_NOPAD.decode(part.as_bytes()).expect("base64url");
-    serde_json::from_slice(&json).expect("JSON")
-}
-
-fn signed(key: &SigningKey, header: &Value, claims: &Value) -> String {
-    let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-    let message = format!("{}.{}", part(header), part(claims));
-    let signature = key.sign(message.as_bytes()).expect("a signature");
-    format!("{message}.{}", BASE64URL_NOPAD.encode(&signature))
-}
-
-/// The same with members replaced; `null` takes one away.
-fn but(value: &Value, members: &Value) -> Value {
-    let mut changed = value.clone();
-    let object = changed.as_object_mut().expect("an object");
-    for (name, member) in members.as_object().expect("an object") {
-        match member {
-            Value::Null => object.remove(name),
-            other => object.insert(name.clone(), other.clone()),
-        };
-    }
-    changed
 }
 
 async fn refused(ann: &Actor, token: &str, code: &str, case: &str) {

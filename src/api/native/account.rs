@@ -75,7 +75,7 @@ where
 }
 
 pub(super) async fn me(asked: &Asked<'_>) -> Result<Answer, ApiError> {
-    let identity = asked.caller()?;
+    let identity = asked.caller().await?;
     let (user, session) = asked.api.service.me(&identity.session).await?;
     let view = SessionView::of(&session, identity.session.id, asked.api);
     reply::json(
@@ -92,7 +92,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let identity = asked.writer()?;
+    let identity = asked.writer().await?;
     let mut fields = asked.object(body, Presence::Required).await?;
     let current = password_field(&mut fields, "current")?;
     let new = password_field(&mut fields, "new")?;

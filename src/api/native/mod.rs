@@ -113,7 +113,7 @@ where
         Endpoint::EndSession => session::end(&asked, session_id(&call.path)?).await,
         Endpoint::RevokeAll => session::revoke_all(&asked, body).await,
         Endpoint::Password => account::password(&asked, body).await,
-        Endpoint::Verify => verify::verify(&asked),
+        Endpoint::Verify => verify::verify(&asked).await,
         Endpoint::Jwks => Ok(api.jwks()),
         Endpoint::OpenApi => Ok(public::openapi()),
         Endpoint::Health => public::health(),
@@ -145,17 +145,18 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// Who is calling; refused when nobody good is.
-    fn caller(&self) -> Result<Arc<Identity>, ApiError> {
+    async fn caller(&self) -> Result<Arc<Identity>, ApiError> {
         let now = self.api.service.now();
         self.guard
-            .identify(self.headers, now)?
+            .identify(self.headers, now)
+            .await?
             .ok_or(ApiError::Denied(Denial::missing()))
     }
 
     /// Who is calling, for a call that changes something: what a cookie carries needs proof that
     /// our own page sent it.
-    fn writer(&self) -> Result<Arc<Identity>, ApiError> {
-        let identity = self.caller()?;
+    async fn writer(&self) -> Result<Arc<Identity>, ApiError> {
+        let identity = self.caller().await?;
         if !self.shows_bearer() {
             csrf::check(self.call, self.headers, &self.api.settings)?;
         }

@@ -68,7 +68,7 @@ where
 async fn log_out_callers(asked: &Asked<'_>) -> Result<(), ApiError> {
     let service = &asked.api.service;
     let now = service.now();
-    let callers = asked.guard.everybody(asked.headers, now);
+    let callers = asked.guard.everybody(asked.headers, now).await?;
     for identity in &callers {
         let caller = &asked.call.caller;
         service.logout(&identity.session, caller).await?;
@@ -76,7 +76,7 @@ async fn log_out_callers(asked: &Asked<'_>) -> Result<(), ApiError> {
     if !callers.is_empty() {
         return Ok(());
     }
-    match asked.guard.identify(asked.headers, now) {
+    match asked.guard.identify(asked.headers, now).await {
         // The browser forgets the cookies: that is what it asked for.
         _ if asked.uses_cookies() && !asked.shows_bearer() => Ok(()),
         Ok(Some(_)) => Ok(()),
@@ -92,7 +92,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let identity = asked.writer()?;
+    let identity = asked.writer().await?;
     asked.object(body, Presence::Optional).await?.finish()?;
     let caller = &asked.call.caller;
     let service = &asked.api.service;
@@ -106,7 +106,7 @@ where
 }
 
 pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, ApiError> {
-    let identity = asked.caller()?;
+    let identity = asked.caller().await?;
     let sessions = asked.api.service.sessions(&identity.session).await?;
     let view = |session| SessionView::of(session, identity.session.id, asked.api);
     let sessions = sessions.iter().map(view).collect();
@@ -114,7 +114,7 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, ApiError> {
 }
 
 pub(super) async fn end(asked: &Asked<'_>, id: SessionId) -> Result<Answer, ApiError> {
-    let identity = asked.writer()?;
+    let identity = asked.writer().await?;
     let owner = &identity.session.owner;
     asked
         .api
@@ -134,7 +134,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let identity = asked.writer()?;
+    let identity = asked.writer().await?;
     let mut fields = asked.object(body, Presence::Optional).await?;
     let include = if fields.flag("includeCurrent")? {
         IncludeCurrent::Yes

@@ -37,8 +37,8 @@ impl<'a> CheckRoute<'a> {
 }
 
 /// Whether the shown token is good: 200 with the identity headers, or the refusal.
-pub(super) fn verify(asked: &Asked<'_>) -> Result<Answer, ApiError> {
-    let identity = asked.caller()?;
+pub(super) async fn verify(asked: &Asked<'_>) -> Result<Answer, ApiError> {
+    let identity = asked.caller().await?;
     Ok(admitted(Some(&identity)))
 }
 

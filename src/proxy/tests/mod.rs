@@ -90,6 +90,7 @@ fn ann() -> Arc<Identity> {
             id: SessionId::from_bytes([2; 16]),
         },
         generation: Generation(0),
+        version: None,
         token: TokenId::from_bytes([3; 16]),
         username: "ann".to_owned(),
         email: None,

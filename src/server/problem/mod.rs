@@ -173,6 +173,7 @@ fn denied(denial: &Denial) -> Problem {
             "the account has changed: refresh the token",
         )
         .with(BAD),
+        Reason::Unavailable => no_store(),
         Reason::TwoCredentials => {
             let extra = Extra::Authenticate("Bearer error=\"invalid_request\"");
             say(
@@ -238,14 +239,14 @@ fn auth(error: &AuthError) -> Problem {
             "too many passwords are being checked: try again",
         )
         .with(Extra::RetryAfter(*retry_after)),
-        AuthError::Store(_) => say(
-            503,
-            Code::StoreUnavailable,
-            "the session store has no answer",
-        )
-        .with(Extra::RetryAfter(Duration::from_secs(1))),
+        AuthError::Store(_) => no_store(),
         AuthError::Internal(_) => say(500, Code::Internal, "something went wrong"),
     }
+}
+
+fn no_store() -> Problem {
+    let detail = "the session store has no answer";
+    say(503, Code::StoreUnavailable, detail).with(Extra::RetryAfter(Duration::from_secs(1)))
 }
 
 fn upstream(error: &UpstreamError) -> Problem {

@@ -25,7 +25,8 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::model::revocation::{Revocation, Verdict};
-use crate::model::session::{Generation, SessionKey};
+use crate::model::session::SessionKey;
+use crate::model::user::AccountVersion;
 use crate::service::Service;
 use crate::service::liveness::Liveness;
 use crate::store::SessionStore as _;
@@ -63,7 +64,7 @@ struct Seat {
 #[derive(Debug)]
 struct Told {
     id: u64,
-    generation: Option<Generation>,
+    version: Option<AccountVersion>,
     tell: oneshot::Sender<()>,
 }
 
@@ -82,9 +83,9 @@ pub struct OpenStream {
 pub struct Opener<'a> {
     /// The session.
     pub session: &'a SessionKey,
-    /// The generation of the access token, whose roles the stream ends with; none when it ends with its
-    /// session only.
-    pub generation: Option<Generation>,
+    /// The version of the account that the access token states, with whose roles the stream ends; none
+    /// when it ends with its session only.
+    pub version: Option<AccountVersion>,
     /// When that token expires.
     pub expires_at: Timestamp,
 }
@@ -113,8 +114,8 @@ impl Streams {
     /// Tells the streams that a revocation speaks of. The revocation must be in force already.
     pub fn apply(&self, revocation: &Revocation) {
         self.each(|desk| {
-            desk.tell(revocation.session, |generation| {
-                ends(revocation.verdict, generation)
+            desk.tell(revocation.session, |version| {
+                ends(revocation.verdict, version)
             });
         });
     }
@@ -200,7 +201,7 @@ impl Desk {
         let session = opener.session.id;
         let told = Told {
             id,
-            generation: opener.generation,
+            version: opener.version,
             tell,
         };
         match self.sessions().entry(session) {
@@ -214,7 +215,7 @@ impl Desk {
             }
         }
         if let Some(verdict) = self.liveness.verdict(session) {
-            self.tell(session, |generation| ends(verdict, generation));
+            self.tell(session, |version| ends(verdict, version));
         }
         OpenStream {
             desk: Arc::clone(self),
@@ -229,12 +230,12 @@ impl Desk {
         &self.liveness
     }
 
-    fn tell(&self, session: SessionId, is_over: impl Fn(Option<Generation>) -> bool) {
+    fn tell(&self, session: SessionId, is_over: impl Fn(Option<AccountVersion>) -> bool) {
         let mut sessions = self.sessions();
         let Some(seat) = sessions.get_mut(&session) else {
             return;
         };
-        let over = seat.streams.extract_if(.., |told| is_over(told.generation));
+        let over = seat.streams.extract_if(.., |told| is_over(told.version));
         for told in over {
             // A stream that is being dropped at this moment does not hear it, and need not.
             told.tell.send(()).ok();
@@ -260,10 +261,10 @@ impl Desk {
     }
 }
 
-/// Whether a verdict ends a stream that was opened with this generation's roles, or (none) with any.
-fn ends(verdict: Verdict, generation: Option<Generation>) -> bool {
-    match generation {
-        Some(generation) => !verdict.admits(generation),
+/// Whether a verdict ends a stream that was opened with the roles of this version, or (none) with any.
+fn ends(verdict: Verdict, version: Option<AccountVersion>) -> bool {
+    match version {
+        Some(_) => !verdict.admits(version),
         None => verdict == Verdict::Ended,
     }
 }

@@ -29,10 +29,10 @@ fn books() -> Books {
 }
 
 impl Books {
-    fn open(&self, desk: usize, generation: u32) -> OpenStream {
+    fn open(&self, desk: usize, version: u32) -> OpenStream {
         self.desks[desk].open(Opener {
             session: &self.key,
-            generation: Some(Generation(generation)),
+            version: Some(AccountVersion(version)),
             expires_at: Timestamp::from_secs(100),
         })
     }
@@ -80,7 +80,7 @@ fn who_only_looks_takes_the_news_from_nobody() {
 fn changed_roles_end_the_streams_of_older_tokens_only() {
     let books = books();
     let (mut old, mut fresh) = (books.open(0, 3), books.open(0, 4));
-    books.apply(Verdict::Stale(Generation(3)));
+    books.apply(Verdict::Stale(AccountVersion(4)));
     assert!(is_over(&mut old) && !is_over(&mut fresh));
     assert_eq!(books.streams.count(books.key.id), 1);
 }
@@ -90,10 +90,10 @@ fn changed_roles_leave_an_exchange_alone_and_the_end_of_its_session_does_not() {
     let books = books();
     let mut exchange = books.desks[0].open(Opener {
         session: &books.key,
-        generation: None,
+        version: None,
         expires_at: Timestamp::from_secs(100),
     });
-    books.apply(Verdict::Stale(Generation(3)));
+    books.apply(Verdict::Stale(AccountVersion(4)));
     assert!(!is_over(&mut exchange));
     books.apply(Verdict::Ended);
     assert!(is_over(&mut exchange));

@@ -1,13 +1,14 @@
 //! Accounts and what a change of them does to sessions.
 
 use crate::model::revocation::Verdict;
-use crate::model::session::{EndReason, Generation};
+use crate::model::session::EndReason;
+use crate::model::user::AccountVersion;
 use crate::store::contract::{CAP, GRACE, Subject, account, login, race, sorted};
 use crate::store::{
-    AccountStore, Created, Effect, Embedded, Lifecycle, LoginKey, LoginProof, Rotation,
+    AccountStore, Created, Effect, Embedded, Lifecycle, LoginKey, LoginProof, Rotation, Scope,
     SessionStore, UserCreated, UserUpdated,
 };
-use crate::types::ids::TenantId;
+use crate::types::ids::{SessionId, TenantId};
 use crate::types::login::{LoginKind, LoginName};
 
 pub(super) async fn c11_one_of_many_sign_ups_gets_the_login(s: Subject<Embedded>) {
@@ -88,9 +89,9 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
         panic!("the version is right");
     };
     assert_eq!(told.len(), 3);
-    let stale = |last| Some(Verdict::Stale(Generation(last)));
-    assert_eq!(s.revocation_of(a.id).await, stale(1));
-    assert_eq!(s.revocation_of(b.id).await, stale(0));
+    let stale = Some(Verdict::Stale(AccountVersion(user.version + 1)));
+    assert_eq!(s.revocation_of(a.id).await, stale);
+    assert_eq!(s.revocation_of(b.id).await, stale);
     assert!(matches!(s.rotate(&a, 1, GRACE).await, Rotation::Rotated(_)));
 
     user.version += 1;
@@ -103,7 +104,7 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
     assert_eq!(sorted(told), others);
     assert_eq!(
         s.revocation_of(a.id).await,
-        stale(1),
+        stale,
         "the kept session goes on as it was"
     );
     assert_eq!(s.revocation_of(b.id).await, Some(Verdict::Ended));
@@ -122,6 +123,34 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
     let refused = s.store.update_user(user, effect).await;
     assert_eq!(refused, Ok(UserUpdated::Stale));
     assert!(s.store.session(&late).await.unwrap().is_some());
+}
+
+pub(super) async fn a_session_is_read_with_its_account_or_not_at_all(s: Subject<Embedded>) {
+    let key = s.user();
+    let mut user = account(&key, "ann");
+    s.store.create_user(user.clone()).await.unwrap();
+    let session = s.session(&key).await;
+    let both = s.store.session_with_user(&session.key).await;
+    assert_eq!(both, Ok(Some((session.clone(), user.clone()))));
+    s.store
+        .update_user(user.clone(), Effect::None)
+        .await
+        .unwrap();
+    user.version += 1;
+    let both = s.store.session_with_user(&session.key).await;
+    assert_eq!(both, Ok(Some((session.clone(), user))));
+
+    let (mut elsewhere, mut unknown) = (session.key.clone(), session.key.clone());
+    elsewhere.owner.tenant = "acme".parse().unwrap();
+    unknown.id = SessionId::from_bytes([9; 16]);
+    for none in [elsewhere, unknown] {
+        assert_eq!(s.store.session_with_user(&none).await, Ok(None));
+    }
+    let without_account = s.session(&s.user()).await.key;
+    assert_eq!(s.store.session_with_user(&without_account).await, Ok(None));
+    let scope = Scope::One(session.key.clone());
+    s.store.end(&scope, EndReason::LoggedOut).await.unwrap();
+    assert_eq!(s.store.session_with_user(&session.key).await, Ok(None));
 }
 
 pub(super) async fn a_deleted_account_takes_its_logins_and_sessions_along(s: Subject<Embedded>) {

@@ -235,6 +235,7 @@ every_engine! {
     accounts::a_changed_login_frees_the_old_one;
     accounts::a_log_in_under_way_cannot_overtake_a_change;
     accounts::an_update_has_its_effect_on_sessions_in_the_same_step;
+    accounts::a_session_is_read_with_its_account_or_not_at_all;
     accounts::a_deleted_account_takes_its_logins_and_sessions_along;
     accounts::accounts_are_paged_within_their_tenant;
     others::c10_a_challenge_is_compared_so_often_and_passed_once;

@@ -1,7 +1,7 @@
 //! Accounts on the ledger.
 
 use crate::model::revocation::{Revocation, Verdict};
-use crate::model::session::EndReason;
+use crate::model::session::{EndReason, Session, SessionKey};
 use crate::model::user::{User, UserKey};
 use crate::store::embedded::Embedded;
 use crate::store::embedded::keys;
@@ -31,6 +31,22 @@ impl AccountStore for Embedded {
     async fn user(&self, key: &UserKey) -> Result<Option<User>, StoreError> {
         let record = keys::account(key);
         self.run(move |view| view.get(&record)).await
+    }
+
+    async fn session_with_user(
+        &self,
+        key: &SessionKey,
+    ) -> Result<Option<(Session, User)>, StoreError> {
+        let key = key.clone();
+        self.run(move |view| {
+            let found = view.live_session(&keys::session_of(&key))?;
+            let Some(session) = found.map(|s| s.session).filter(|s| s.key == key) else {
+                return Ok(None);
+            };
+            let user: Option<User> = view.get(&keys::account(&key.owner))?;
+            Ok(user.map(|user| (session, user)))
+        })
+        .await
     }
 
     async fn update_user(&self, user: User, effect: Effect) -> Result<UserUpdated, StoreError> {
@@ -101,7 +117,7 @@ impl Transaction<'_> {
         self.put(record, &user)?;
         let revocations = match effect {
             Effect::None => Vec::new(),
-            Effect::StaleClaims => self.make_stale(&user.key)?,
+            Effect::StaleClaims => self.make_stale(&user)?,
             Effect::EndAll(why) => self.end_user(&user.key, None, why)?,
             Effect::EndOthers(kept, why) => self.end_user(&user.key, Some(kept), why)?,
         };
@@ -144,14 +160,15 @@ impl Transaction<'_> {
         }
     }
 
-    /// Makes the access tokens of a user's live sessions, or of one of them, stale.
-    fn make_stale(&mut self, user: &UserKey) -> Result<Vec<Revocation>, StoreError> {
+    /// Makes stale the access tokens of a user's live sessions that were made from an earlier version
+    /// of the account.
+    fn make_stale(&mut self, user: &User) -> Result<Vec<Revocation>, StoreError> {
         let over = self.over()?;
         let mut revocations = Vec::new();
-        for stored in self.sessions_of(Route::of(user))? {
+        for stored in self.sessions_of(Route::of(&user.key))? {
             let session = stored.session;
             if !over.includes(&session) {
-                let verdict = Verdict::Stale(session.generation);
+                let verdict = Verdict::Stale(user.account_version());
                 revocations.push(self.revoke(&session.key, verdict, None, None)?);
             }
         }

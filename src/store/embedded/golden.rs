@@ -12,7 +12,7 @@ use crate::model::audit::{Actor, AuditAction, AuditRecord};
 use crate::model::lockout::Lockout;
 use crate::model::revocation::{Revocation, Verdict};
 use crate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
-use crate::model::user::{PasswordHash, User, UserKey, UserStatus};
+use crate::model::user::{AccountVersion, PasswordHash, User, UserKey, UserStatus};
 use crate::store::codec;
 use crate::store::embedded::commits::Commit;
 use crate::store::embedded::digest::Digest;
@@ -142,9 +142,16 @@ fn a_revocation() {
         ),
     );
     same(
-        &stored(Verdict::Stale(Generation(9)), None),
+        &stored(Verdict::StaleGeneration(Generation(9)), None),
         concat!(
             "012a0f028310222222222222222222222222222222220109fbd095ffbc3100011022222222222222",
+            "222222222222222222"
+        ),
+    );
+    same(
+        &stored(Verdict::Stale(AccountVersion(9)), None),
+        concat!(
+            "01999b2f4010222222222222222222222222222222220209fbd095ffbc3100011022222222222222",
             "222222222222222222"
         ),
     );

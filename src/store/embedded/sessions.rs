@@ -289,7 +289,10 @@ impl Transaction<'_> {
     }
 
     /// The session of a key, unless it is over.
-    fn live_session(&mut self, record: &[u8]) -> Result<Option<StoredSession>, StoreError> {
+    pub(crate) fn live_session(
+        &mut self,
+        record: &[u8],
+    ) -> Result<Option<StoredSession>, StoreError> {
         let over = self.over()?;
         let found = self.stored_session(record)?;
         Ok(found.filter(|stored| !over.includes(&stored.session)))

@@ -255,10 +255,14 @@ pub enum Event {
     Signup,
     SessionEnded,
     PasswordChanged,
+    FirstSightAlive,
+    FirstSightEnded,
+    FirstSightStale,
+    FirstSightUnanswered,
 }
 
 impl Event {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::LoginGranted,
         Self::LoginRefused,
         Self::LoginLimited,
@@ -270,6 +274,10 @@ impl Event {
         Self::Signup,
         Self::SessionEnded,
         Self::PasswordChanged,
+        Self::FirstSightAlive,
+        Self::FirstSightEnded,
+        Self::FirstSightStale,
+        Self::FirstSightUnanswered,
     ];
 
     const fn name(self) -> (&'static str, &'static str) {
@@ -285,6 +293,10 @@ impl Event {
             Self::Signup => ("signup", "created"),
             Self::SessionEnded => ("session", "ended"),
             Self::PasswordChanged => ("password", "changed"),
+            Self::FirstSightAlive => ("first_sight", "alive"),
+            Self::FirstSightEnded => ("first_sight", "ended"),
+            Self::FirstSightStale => ("first_sight", "stale"),
+            Self::FirstSightUnanswered => ("first_sight", "unanswered"),
         }
     }
 }

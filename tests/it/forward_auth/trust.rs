@@ -181,7 +181,6 @@ async fn a_credential_that_cannot_be_read_is_a_refusal() {
         ("Authorization", "Bearer garbage", 401, "invalid_token"),
         ("Cookie", "sidegate_access=", 401, "invalid_token"),
         ("Cookie", "sidegate_access=\"x\"", 401, "invalid_token"),
-        ("Cookie", &format!("{good}; {good}"), 401, "invalid_token"),
         (
             "Cookie",
             &format!("sidegate_access={}\u{1}", ann.access),

@@ -28,8 +28,8 @@ pub(super) struct Session {
     expires_at: Timestamp,
     idle_until: Option<Timestamp>,
     pub(super) ended: bool,
-    /// Access tokens up to this generation carry old roles.
-    stale: Option<u32>,
+    /// So many of the access tokens, the first ones, carry old roles.
+    stale: usize,
     /// Every refresh token that was ever handed out, by generation.
     pub(super) refresh: BTreeMap<u32, String>,
     /// Every access token, with its generation and its expiry.
@@ -59,7 +59,7 @@ impl Session {
             expires_at: now.plus(life),
             idle_until: (!remember).then(|| now.plus(IDLE)),
             ended: false,
-            stale: None,
+            stale: 0,
             refresh: BTreeMap::new(),
             access: Vec::new(),
         };
@@ -113,16 +113,18 @@ impl Session {
         outcome
     }
 
-    /// Whether this access token must pass.
-    pub(super) fn admits(&self, generation: u32, expires_at: Timestamp, now: Timestamp) -> bool {
-        let fresh = self.stale.is_none_or(|last| generation > last);
-        !self.ended && fresh && now < expires_at.plus(LEEWAY)
+    /// Whether the access token of this number must pass; `None` where both are right: within the
+    /// leeway of a token whose session has run out, one that was seen before passes.
+    pub(super) fn admits(&self, number: usize, now: Timestamp) -> Option<bool> {
+        let expires_at = self.access[number].2;
+        let good = !self.ended && number >= self.stale && now < expires_at.plus(LEEWAY);
+        (!good || self.lives(now)).then_some(good)
     }
 
     /// The account's roles changed.
     pub(super) fn make_stale(&mut self, now: Timestamp) {
         if self.lives(now) {
-            self.stale = Some(self.generation);
+            self.stale = self.access.len();
         }
     }
 }

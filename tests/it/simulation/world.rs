@@ -14,6 +14,7 @@ use sidegate::policy::RouteTable;
 use sidegate::policy::settings::{Access, Settings as PolicySettings};
 use sidegate::rules::session::Limits as Lives;
 use sidegate::service::audit::{Audit, AuditQueue};
+use sidegate::service::first_sight::FirstSights;
 use sidegate::service::liveness::Liveness;
 use sidegate::service::password::PasswordPool;
 use sidegate::service::streams::Streams;
@@ -92,10 +93,10 @@ impl World {
     }
 
     /// Whether a request with this access token passes the guard.
-    pub(super) fn passes(&self, token: &str) -> bool {
+    pub(super) async fn passes(&self, token: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-        matches!(self.guard.identify(&headers, self.now()), Ok(Some(_)))
+        matches!(self.guard.identify(&headers, self.now()).await, Ok(Some(_)))
     }
 }
 
@@ -120,8 +121,15 @@ async fn build(
         parallelism: 1,
         max_concurrent: 1,
     };
+    let (store, events) = (Arc::new(store), Arc::new(Events::default()));
+    let first_sights = Arc::new(FirstSights::new(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        Arc::clone(&events),
+        settings().rotation.max_ahead,
+    ));
     let service = Service::new(Parts {
-        store: Arc::new(store),
+        store,
         passwords: Arc::new(PasswordPool::start(cheap, Arc::clone(&random)).unwrap()),
         issuer: Arc::new(Issuer::new(
             Arc::clone(keys),
@@ -133,7 +141,8 @@ async fn build(
         liveness: Arc::clone(&liveness),
         limits: Arc::new(Limits::new(&limits(), &clock)),
         audit: Arc::new(audit),
-        events: Arc::new(Events::default()),
+        first_sights: Arc::clone(&first_sights),
+        events,
         settings: settings(),
         clock,
         random: Arc::clone(&random),
@@ -151,6 +160,7 @@ async fn build(
         },
         Arc::new(Verifier::new(Arc::clone(keys), &tokens)),
         liveness,
+        first_sights,
         Arc::new(RouteTable::new(rules).unwrap()),
         &*random,
     );

@@ -1,0 +1,198 @@
+//! First sight of an access token: what it states is compared with the store once, before a worker
+//! takes it into its cache. Afterwards the revocations are enough, and the store is not asked.
+//!
+//! What one worker has compared holds for the others, so that a token in use goes on on every worker
+//! while the store is away. Parallel requests with one token share one read. A session that is over
+//! is remembered for a moment, so that a token that is sent again and again costs no read each time.
+//! A store without an answer is an error, which the caller is told; nothing passes unseen.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use crate::crypto::digest::sha256;
+use crate::model::session::SessionKey;
+use crate::rules::first_sight::compare;
+use crate::store::{AccountStore as _, Embedded};
+use crate::telemetry::metrics::{Event, Events};
+use crate::types::time::{Clock, Timestamp};
+
+pub use crate::rules::first_sight::{FirstSight, Stated};
+
+/// How long a session that is over is remembered without the store.
+const REMEMBERED: Duration = Duration::from_secs(10);
+
+/// How many of them at most. Above that they are forgotten, which costs a read each.
+const MOST_REMEMBERED: usize = 4_096;
+
+/// How many tokens are remembered as compared at most. Above that they are forgotten, which costs a
+/// read each when another worker sees them.
+const MOST_COMPARED: usize = 32_768;
+
+/// Compares tokens with the store, for all workers.
+#[derive(Debug)]
+pub struct FirstSights {
+    store: Arc<Embedded>,
+    clock: Arc<dyn Clock>,
+    events: Arc<Events>,
+    max_ahead: u32,
+    reads: Mutex<HashMap<Digest, Arc<Read>>>,
+    /// Tokens that agreed with the store, until they expire.
+    compared: Mutex<HashMap<Digest, Timestamp>>,
+    ended: Mutex<HashMap<SessionKey, Timestamp>>,
+}
+
+/// Names a token by all of its bytes.
+type Digest = [u8; 32];
+
+/// One read and its outcome, for everybody who waits for it.
+type Read = OnceCell<Result<FirstSight, Unanswered>>;
+
+/// The store gave no outcome, so nobody knows whether the session lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the store has no answer")]
+pub struct Unanswered;
+
+impl FirstSights {
+    /// Comparisons with this store. `max_ahead` is how many generations a failover of it may lose.
+    pub fn new(
+        store: Arc<Embedded>,
+        clock: Arc<dyn Clock>,
+        events: Arc<Events>,
+        max_ahead: u32,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            events,
+            max_ahead,
+            reads: Mutex::default(),
+            compared: Mutex::default(),
+            ended: Mutex::default(),
+        }
+    }
+
+    /// Whether the store agrees with a token that was verified, states this and expires then. Waits
+    /// for at most the store's deadline.
+    ///
+    /// The outcome is that of a read that began after the token was made. A caller that gets
+    /// [`FirstSight::Alive`] has to look at the revocations afterwards: the session may have ended
+    /// since the read.
+    pub async fn of(
+        &self,
+        token: &[u8],
+        expires_at: Timestamp,
+        stated: Stated<'_>,
+    ) -> Result<FirstSight, Unanswered> {
+        let digest = sha256(&[token]);
+        if self.was_compared(&digest) {
+            return Ok(FirstSight::Alive);
+        }
+        if self.is_known_to_be_over(stated.session) {
+            return Ok(FirstSight::Ended);
+        }
+        let shared = Shared::join(self, digest);
+        let outcome = *shared.read.get_or_init(|| self.read(stated)).await;
+        if outcome == Ok(FirstSight::Alive) {
+            self.remember_compared(digest, expires_at);
+        }
+        outcome
+    }
+
+    async fn read(&self, stated: Stated<'_>) -> Result<FirstSight, Unanswered> {
+        let held = match self.store.session_with_user(stated.session).await {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::debug!(%error, "a token could not be compared with the store");
+                self.events.count(Event::FirstSightUnanswered);
+                return Err(Unanswered);
+            }
+        };
+        let held = held.as_ref().map(|(session, user)| (session, user));
+        let outcome = compare(stated, held, self.max_ahead);
+        self.events.count(match outcome {
+            FirstSight::Alive => Event::FirstSightAlive,
+            FirstSight::Ended => Event::FirstSightEnded,
+            FirstSight::Stale => Event::FirstSightStale,
+        });
+        // Only what is over for good: an account that is enabled again has new sessions.
+        if outcome == FirstSight::Ended && held.is_none() {
+            self.remember_end(stated.session);
+        }
+        Ok(outcome)
+    }
+
+    fn is_known_to_be_over(&self, session: &SessionKey) -> bool {
+        let now = self.clock.now();
+        lock(&self.ended)
+            .get(session)
+            .is_some_and(|until| now < *until)
+    }
+
+    fn was_compared(&self, token: &Digest) -> bool {
+        lock(&self.compared).contains_key(token)
+    }
+
+    fn remember_compared(&self, token: Digest, expires_at: Timestamp) {
+        let mut compared = lock(&self.compared);
+        self.make_room(&mut compared, MOST_COMPARED);
+        compared.insert(token, expires_at);
+    }
+
+    fn remember_end(&self, session: &SessionKey) {
+        let mut ended = lock(&self.ended);
+        self.make_room(&mut ended, MOST_REMEMBERED);
+        ended.insert(session.clone(), self.clock.now().plus(REMEMBERED));
+    }
+
+    /// Forgets what is over, and everything where that is not enough.
+    fn make_room<K: Eq + Hash>(&self, table: &mut HashMap<K, Timestamp>, most: usize) {
+        if table.len() >= most {
+            let now = self.clock.now();
+            table.retain(|_, until| now < *until);
+        }
+        if table.len() >= most {
+            table.clear();
+        }
+    }
+}
+
+/// A part in a read. The read is forgotten when nobody has a part in it any more.
+struct Shared<'a> {
+    sights: &'a FirstSights,
+    of: Digest,
+    read: Arc<Read>,
+}
+
+impl<'a> Shared<'a> {
+    fn join(sights: &'a FirstSights, of: Digest) -> Self {
+        let read = Arc::clone(lock(&sights.reads).entry(of).or_default());
+        Self { sights, of, read }
+    }
+}
+
+impl Drop for Shared<'_> {
+    fn drop(&mut self) {
+        // A read that has an outcome is not joined any more: the token is compared anew. One without an outcome was given up by everybody but, perhaps, those who still wait.
+        let mut reads = lock(&self.sights.reads);
+        let is_mine = reads
+            .get(&self.of)
+            .is_some_and(|read| Arc::ptr_eq(read, &self.read));
+        // Two: the table's and this one's. All of them are made and dropped under the lock.
+        if is_mine && (self.read.initialized() || Arc::strong_count(&self.read) <= 2) {
+            reads.remove(&self.of);
+        }
+        self.read = Arc::default();
+    }
+}
+
+/// Entries are whole at any moment, so a poisoned lock still guards a sound table.
+fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
