@@ -157,6 +157,7 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         keys: Arc::clone(&keys),
         liveness,
         first_sights: Arc::new(first_sights),
+        renewals: Arc::default(),
         streams,
         limits: Arc::new(Limits::new(&config.limits, clock)),
         audit: Arc::new(audit),

@@ -59,8 +59,8 @@ impl Pipeline {
     }
 
     /// Judges a request by its refresh cookie. When that is good, gives the judgement and the token
-    /// to settle by when the answer leaves. A store without an answer is told as such: it must not
-    /// look like a session that is over.
+    /// to settle by when the answer leaves. A store without an answer, or a limit, is told as
+    /// such: it must not look like a session that is over.
     async fn renew(
         &self,
         copies: Vec<SecretText>,
@@ -76,7 +76,9 @@ impl Pipeline {
         };
         let (token, access) = match renewed.await {
             Ok(renewed) => renewed,
-            Err(error @ AuthError::Store(_)) => return Err(ApiError::Auth(error).into()),
+            Err(error @ (AuthError::Store(_) | AuthError::RateLimited(_))) => {
+                return Err(ApiError::Auth(error).into());
+            }
             Err(_) => return Ok(None),
         };
         let host = head.host.name.as_str();

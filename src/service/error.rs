@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::types::login::LoginKind;
 
 /// A use case's refusal.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum AuthError {
     /// Unknown account, wrong password, locked, disabled: one answer for all.
     #[error("log-in refused")]

@@ -48,6 +48,7 @@ pub use self::error::AuthError;
 pub use self::grant::Grant;
 pub use self::login::LoginRequest;
 pub use self::logout::IncludeCurrent;
+pub use self::renewal::Renewals;
 pub use self::settings::{Settings, SignupMode};
 pub use self::signup::SignupRequest;
 pub use crate::store::EndAll;
@@ -76,6 +77,8 @@ pub struct Parts {
     pub liveness: Arc<Liveness>,
     /// Tokens that are compared with the store.
     pub first_sights: Arc<FirstSights>,
+    /// Renewals that parallel requests share.
+    pub renewals: Arc<Renewals>,
     /// Open streams.
     pub streams: Arc<Streams>,
     /// How often.

@@ -93,6 +93,8 @@ impl Service {
         if !self.parts.clock.state().is_settled {
             return;
         }
+        self.parts.renewals.housekeep(self.now());
+        self.parts.first_sights.housekeep();
         self.parts.liveness.prune(self.now());
         loop {
             match self.parts.store.sweep(SWEEP_BATCH).await {

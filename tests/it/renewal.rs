@@ -76,6 +76,74 @@ async fn parallel_requests_all_succeed_and_get_the_same_successor() {
     assert_eq!(successors.len(), 1);
 }
 
+/// The story: a page of 61 parts after a quarter of an hour: the last one was 401.
+#[tokio::test]
+async fn five_hundred_parallel_requests_of_one_browser_count_once_and_all_pass() {
+    let app = app(&format!("{COOKIES}[limits]\nrefresh = \"2/h\"\n")).await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    let mut requests = JoinSet::new();
+    for _ in 0..500 {
+        let (anon, ask) = (app.anon(), late(&told));
+        requests.spawn(async move { anon.send(ask).await });
+    }
+    let mut successors = BTreeSet::new();
+    for answer in requests.join_all().await {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        successors.insert(answer.cookie_pair("sidegate_refresh"));
+    }
+    assert_eq!(successors.len(), 1);
+    let page = app.admin_get("/metrics").await.text();
+    let rotated = "sidegate_events_total{act=\"refresh\",outcome=\"rotated\"} 1";
+    assert!(page.lines().any(|line| line == rotated), "{page}");
+}
+
+#[tokio::test]
+async fn each_generation_counts_and_a_limit_is_told_as_one() {
+    let app = app(&format!("{COOKIES}[limits]\nrefresh = \"1/h\"\n")).await;
+    let told = logged_in(&app).await;
+    let expired = Duration::from_secs(16 * 60);
+    app.clock.advance(expired);
+    let renewed = app.anon().send(late(&told)).await;
+    assert_eq!(renewed.status, 200);
+    assert_eq!(
+        app.anon().send(late(&told)).await.status,
+        200,
+        "the same again"
+    );
+    app.clock.advance(expired);
+    let limited = app.anon().send(late(&renewed)).await;
+    assert_eq!(limited.verdict(), (429, "rate_limited".into()));
+    assert!(limited.header("retry-after").is_some());
+    assert!(limited.all("set-cookie").is_empty());
+    app.clock.advance(expired * 3);
+    assert_eq!(
+        app.anon().send(late(&renewed)).await.status,
+        200,
+        "nothing was lost"
+    );
+}
+
+#[tokio::test]
+async fn a_change_of_roles_between_two_requests_of_one_generation_holds_for_the_second() {
+    let rule = "[[rule]]\npath = \"/edit\"\nroles = [\"editor\"]\n";
+    let app = app(&format!("{COOKIES}{rule}")).await;
+    let told = logged_in(&app).await;
+    app.clock.advance(LATER);
+    let cookie = told.cookie_pair("sidegate_refresh");
+    let edit = || Ask::new("GET", "/edit").with("Cookie", &cookie);
+    assert_eq!(app.anon().send(edit()).await.code(), "missing_role");
+    set_roles(&app, "ann", &["editor"]).await;
+    let answer = app.anon().send(edit()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let next = Ask::new("GET", "/edit").with("Cookie", &both(&answer));
+    assert_eq!(
+        app.anon().send(next).await.status,
+        200,
+        "so does its cookie"
+    );
+}
+
 #[tokio::test]
 async fn a_used_up_refresh_cookie_renews_nothing_and_ends_the_session() {
     let app = app(COOKIES).await;

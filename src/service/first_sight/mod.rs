@@ -135,6 +135,13 @@ impl FirstSights {
             .is_some_and(|until| now < *until)
     }
 
+    /// Forgets what is over.
+    pub(super) fn housekeep(&self) {
+        let now = self.clock.now();
+        keep_live(&mut lock(&self.compared), now);
+        keep_live(&mut lock(&self.ended), now);
+    }
+
     fn was_compared(&self, token: &Digest) -> bool {
         lock(&self.compared).contains_key(token)
     }
@@ -155,7 +162,7 @@ impl FirstSights {
     fn make_room<K: Eq + Hash>(&self, table: &mut HashMap<K, Timestamp>, most: usize) {
         if table.len() >= most {
             let now = self.clock.now();
-            table.retain(|_, until| now < *until);
+            keep_live(table, now);
         }
         if table.len() >= most {
             table.clear();
@@ -189,6 +196,14 @@ impl Drop for Shared<'_> {
             reads.remove(&self.of);
         }
         self.read = Arc::default();
+    }
+}
+
+/// Keeps the entries whose time is not over.
+fn keep_live<K: Eq + Hash>(table: &mut HashMap<K, Timestamp>, now: Timestamp) {
+    table.retain(|_, until| now < *until);
+    if table.capacity() > 4 * table.len().max(64) {
+        table.shrink_to_fit();
     }
 }
 

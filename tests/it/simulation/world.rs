@@ -142,6 +142,7 @@ async fn build(
         limits: Arc::new(Limits::new(&limits(), &clock)),
         audit: Arc::new(audit),
         first_sights: Arc::clone(&first_sights),
+        renewals: Arc::default(),
         events,
         settings: settings(),
         clock,
