@@ -92,6 +92,7 @@ impl Forwarder {
 
     async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
         let via = Via {
+            client: Ipv4Addr::LOCALHOST.into(),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             scheme: Scheme::Http,
             subject: None,

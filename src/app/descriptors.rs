@@ -3,6 +3,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::types::descriptors;
+
 /// Raises the soft limit of open files to the hard one, and warns when even that is too few for this
 /// many client connections: each may have one to the upstream beside it.
 pub(super) fn raise(max_connections: usize) {
@@ -20,6 +22,7 @@ pub(super) fn raise(max_connections: usize) {
         tracing::warn!(
             allowed,
             needed,
+            admitted = descriptors::for_clients(Some(allowed), max_connections),
             "fewer files may be open than server.max_connections needs: raise the limit of open files, or \
              lower server.max_connections"
         );

@@ -32,6 +32,7 @@ use crate::telemetry::metrics::WorkerMetrics;
 use crate::tokens::keys::Keys;
 use crate::tokens::settings::Settings as TokenSettings;
 use crate::tokens::verify::Verifier;
+use crate::types::descriptors;
 use crate::types::net::Scheme;
 use crate::types::random::Random;
 use crate::types::time::Clock;
@@ -155,8 +156,16 @@ impl<'a> Common<'a> {
             }
             managed.push(subject.clone());
         }
+        let server = &self.config.server;
+        let max_connections = descriptors::for_upstream(
+            descriptors::limit(),
+            server.max_connections,
+            server.threads,
+            self.config.proxy.max_connections,
+        );
         Ok(proxy::Settings {
             managed,
+            max_connections,
             ..self.config.proxy.clone()
         })
     }

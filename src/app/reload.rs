@@ -34,6 +34,7 @@ use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Reloads;
 use crate::tls::{Door, Setup};
 use crate::tokens::keys::Keys;
+use crate::types::descriptors;
 
 /// Reads the configuration again.
 pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -207,7 +208,8 @@ impl Inner {
         self.access_log.ask();
         self.redirect.store(Arc::new(redirect_target(&config)));
         let server = &config.server;
-        (self.doorman).admit_at_most(server.max_connections, server.max_connections_per_address);
+        let max = descriptors::for_clients(descriptors::limit(), server.max_connections);
+        (self.doorman).admit_at_most(max, server.max_connections_per_address);
         if let Some((door, setup)) = certificates {
             door.take(setup);
         }

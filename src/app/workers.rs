@@ -16,6 +16,7 @@ use crate::server::listener::Bound;
 use crate::server::outbox::Outbox;
 use crate::server::worker::{Entrance, Exchangeable, Worker};
 use crate::telemetry::metrics::WorkerMetrics;
+use crate::types::descriptors;
 
 /// The workers, seen from outside. All lists are in one order.
 pub(super) struct Workers {
@@ -49,7 +50,7 @@ impl Workers {
         );
         let mut workers = Self {
             doorman: Arc::new(Doorman::new(
-                config.server.max_connections,
+                descriptors::for_clients(descriptors::limit(), config.server.max_connections),
                 config.server.max_connections_per_address,
             )),
             threads: Vec::new(),

@@ -15,9 +15,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::proxy::error::UpstreamError;
+use crate::proxy::places::overloaded;
 use crate::proxy::settings::{Address, Tls};
 use crate::proxy::stream::Stream;
 use crate::tls::client::{self, BadClient};
+use crate::types::descriptors;
 
 /// Connects to one upstream.
 #[derive(Debug)]
@@ -96,6 +98,7 @@ impl Connector {
         let (host, port) = match &self.address {
             Address::Unix(path) => {
                 return match timeout_at(deadline, UnixStream::connect(path)).await {
+                    Ok(Ok(stream)) if descriptors::is_reserved(&stream) => Err(overloaded()),
                     Ok(stream) => stream.map(Stream::Unix).map_err(UpstreamError::Unreachable),
                     Err(_) => Err(UpstreamError::Timeout),
                 };
@@ -122,6 +125,8 @@ async fn dial_first(found: &[SocketAddr], deadline: Instant) -> Result<TcpStream
         let left = u32::try_from(found.len() - tried).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / left;
         match timeout(share, TcpStream::connect(address)).await {
+            // Let go of at once: what is reserved is for others.
+            Ok(Ok(stream)) if descriptors::is_reserved(&stream) => return Err(overloaded()),
             Ok(Ok(stream)) => {
                 prepare(&stream).map_err(UpstreamError::Unreachable)?;
                 return Ok(stream);

@@ -80,6 +80,7 @@ mod tests {
 
     fn via(host: &'static str) -> Via {
         Via {
+            client: std::net::Ipv4Addr::LOCALHOST.into(),
             peer: "203.0.113.9".parse().unwrap(),
             scheme: Scheme::Https,
             host: Some(HeaderValue::from_static(host)),

@@ -34,6 +34,7 @@ mod http2;
 mod lines;
 mod outbound;
 mod payload;
+mod places;
 mod pool;
 mod reply;
 mod sender;
@@ -64,6 +65,7 @@ use crate::proxy::pool::{Pool, Slot};
 use crate::proxy::sender::Sender;
 use crate::proxy::upgrade::Upgrades;
 use crate::tls::client::BadClient;
+use crate::types::share::{Claimant, User};
 
 pub use body::Body;
 pub use error::{BrokenOff, ClientFault, Fault, UpstreamError};
@@ -197,7 +199,7 @@ impl Proxy {
         }
         let (parts, body) = request.into_parts();
         let sender = Sender::new(body, &parts);
-        let slot = Slot::take(&self.core).await?;
+        let slot = Slot::take(&self.core, claimant(&permit, via)).await?;
         let mut lease = slot.connection(sender.is_replayable(&parts.method)).await?;
         let head = &mut lease.connection.output;
         (self.core.outbound).write_head(head, &parts, sender.framing(), permit.identity(), via);
@@ -253,6 +255,17 @@ impl Drop for Proxy {
         if let Some(links) = &self.core.links {
             links.retire();
         }
+    }
+}
+
+/// Who asks for a place at the upstream.
+fn claimant(permit: &Permit, via: &Via) -> Claimant {
+    let identity = permit.identity();
+    Claimant {
+        address: Some(via.client),
+        user: identity.map_or(User::Unknown, |caller| {
+            User::Known(caller.session.owner.user)
+        }),
     }
 }
 

@@ -11,16 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::proxy::Core;
 use crate::proxy::connect::{Connector, Offer};
 use crate::proxy::error::UpstreamError;
+use crate::proxy::places::{Booked, MAX_WAITING, Places, overloaded};
 use crate::proxy::settings::Settings;
 use crate::proxy::stream::Stream;
 use crate::proxy::timer::Alarm;
 use crate::tls::client::BadClient;
+use crate::types::share::Claimant;
 
 /// See the module.
 #[derive(Debug)]
@@ -28,8 +29,7 @@ pub(super) struct Pool {
     pub(super) connector: Connector,
     idle_timeout: Duration,
     max_age: Option<Duration>,
-    slots: Semaphore,
-    line: Line,
+    places: Places,
     /// Nothing idle is kept any more.
     retired: AtomicBool,
     /// One worker thread uses it: the lock is never contended, it only makes the futures `Send`.
@@ -107,13 +107,11 @@ pub(super) struct Counters {
 
 impl Pool {
     pub(super) fn new(settings: Settings) -> Result<Self, BadClient> {
-        let slots = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Ok(Self {
             connector: Connector::new(settings.upstream, settings.connect_timeout)?,
             idle_timeout: settings.idle_timeout,
             max_age: Some(settings.max_age).filter(|age| !age.is_zero()),
-            slots: Semaphore::new(slots),
-            line: Line::new(settings.queue_timeout),
+            places: Places::new(settings.max_connections, settings.queue_timeout),
             retired: AtomicBool::new(false),
             idle: Mutex::default(),
             counters: Arc::default(),
@@ -247,27 +245,28 @@ pub(super) enum Again {
 
 /// The right to hold one connection; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Slot(Arc<Core>);
+pub(super) struct Slot {
+    core: Arc<Core>,
+    booked: Booked,
+}
 
 impl Slot {
     /// A free slot, or one that comes free in time.
     ///
     /// # Errors
     ///
-    /// `Overloaded` when the line is too long or the time is over.
-    pub(super) async fn take(core: &Arc<Core>) -> Result<Self, UpstreamError> {
-        if let Ok(permit) = core.pool.slots.try_acquire() {
-            permit.forget();
-        } else {
-            let permit = core.pool.line.wait(core.pool.slots.acquire()).await?;
-            permit.map_err(|_| overloaded())?.forget();
-        }
-        Ok(Self(Arc::clone(core)))
+    /// `Overloaded` when too many wait or the time is over.
+    pub(super) async fn take(core: &Arc<Core>, who: Claimant) -> Result<Self, UpstreamError> {
+        let booked = core.pool.places.take(who).await?;
+        Ok(Self {
+            core: Arc::clone(core),
+            booked,
+        })
     }
 
     /// A connection for this slot, idle or fresh.
     pub(super) async fn connection(self, again: Again) -> Result<Lease, UpstreamError> {
-        match self.0.pool.reuse(again) {
+        match self.core.pool.reuse(again) {
             Some(connection) => Ok(Lease {
                 connection,
                 reused: true,
@@ -279,8 +278,8 @@ impl Slot {
 
     /// A connection that nothing was sent on.
     pub(super) async fn fresh(self) -> Result<Lease, UpstreamError> {
-        let dialled = self.0.pool.dial().await;
-        if let (Err(_), Some(links)) = (&dialled, &self.0.links) {
+        let dialled = self.core.pool.dial().await;
+        if let (Err(_), Some(links)) = (&dialled, &self.core.links) {
             links.forget();
         }
         let connection = dialled?;
@@ -294,7 +293,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.pool.slots.add_permits(1);
+        self.core.pool.places.give(self.booked.take());
     }
 }
 
@@ -311,7 +310,7 @@ pub(super) struct Lease {
 impl Lease {
     /// What all exchanges share.
     pub(super) fn core(&self) -> &Core {
-        &self.slot.0
+        &self.slot.core
     }
 
     /// The connection for good. Its slot is free for requests; it still counts as open.
@@ -321,12 +320,12 @@ impl Lease {
 
     /// Puts the connection back for the next request.
     pub(super) fn put(self) {
-        self.slot.0.pool.put(self.connection);
+        self.slot.core.pool.put(self.connection);
     }
 
     /// A fresh connection in place of one that died; the head to send moves over.
     pub(super) async fn replace(&mut self) -> Result<(), UpstreamError> {
-        let pool = &self.slot.0.pool;
+        let pool = &self.slot.core.pool;
         let mut fresh = pool.dial().await?;
         std::mem::swap(&mut fresh.output, &mut self.connection.output);
         pool.counters.retried.fetch_add(1, Ordering::Relaxed);
@@ -378,18 +377,9 @@ impl Drop for Place<'_> {
     }
 }
 
-const fn overloaded() -> UpstreamError {
-    UpstreamError::Overloaded {
-        retry_after: Duration::from_secs(1),
-    }
-}
-
 fn buffers() -> (BytesMut, Vec<u8>) {
     (BytesMut::new(), Vec::with_capacity(OUTPUT))
 }
-
-/// The longest line of those who wait for a connection, a worker.
-const MAX_WAITING: usize = 16 * 1024;
 
 /// How many pairs of buffers are kept for connections to come, and how large one may have grown.
 const MAX_SPARES: usize = 64;

@@ -9,7 +9,6 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,10 +19,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::guard::Permit;
 use crate::proxy::error::UpstreamError;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::places::{Place, Places, overloaded};
 use crate::proxy::pool::{Connection, Slot};
 use crate::proxy::sender::Sender;
 use crate::proxy::settings::Settings;
-use crate::proxy::{Body, Proxy, Via};
+use crate::proxy::{Body, Proxy, Via, claimant};
+use crate::types::share::Claimant;
 
 /// The name of a protocol to switch to, lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,10 +84,11 @@ impl Proxy {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let place = self.core.upgrades.enter()?;
+        let who = claimant(&permit, via);
+        let place = self.core.upgrades.enter(who)?;
         let (parts, body) = request.into_parts();
         let sender = Sender::new(body, &parts);
-        let slot = Slot::take(&self.core).await?;
+        let slot = Slot::take(&self.core, who).await?;
         // It is used up either way, so a pooled one would be wasted and could be stale.
         let mut lease = slot.fresh().await?;
         let head = &mut lease.connection.output;
@@ -130,8 +132,7 @@ fn write_upgrade(head: &mut Vec<u8>, protocol: &Protocol) {
 #[derive(Debug)]
 pub(super) struct Upgrades {
     protocols: Vec<Protocol>,
-    open: Arc<AtomicUsize>,
-    max: usize,
+    places: Arc<Places>,
 }
 
 impl Upgrades {
@@ -141,34 +142,19 @@ impl Upgrades {
         let names = names.filter(|_| settings.upstream.can_switch());
         Self {
             protocols: names.map(|name| Protocol::new(name)).collect(),
-            open: Arc::default(),
-            max: settings.max_upgraded,
+            places: Arc::new(Places::new(settings.max_upgraded, Duration::ZERO)),
         }
     }
 
     /// Counts what is open already, so that a reload gives nobody a second share.
     pub(super) fn count_on(&mut self, before: &Self) {
-        self.open = Arc::clone(&before.open);
+        let own = std::mem::replace(&mut self.places, Arc::clone(&before.places));
+        self.places.resize(own.capacity());
     }
 
-    fn enter(&self) -> Result<Place, UpstreamError> {
-        let place = Place(Arc::clone(&self.open));
-        if self.open.fetch_add(1, Ordering::Relaxed) < self.max {
-            return Ok(place);
-        }
-        Err(UpstreamError::Overloaded {
-            retry_after: Duration::from_secs(1),
-        })
-    }
-}
-
-/// One of the connections that may switch; given back on drop.
-#[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    fn enter(&self, who: Claimant) -> Result<Place, UpstreamError> {
+        let booked = self.places.try_take(who).ok_or_else(overloaded)?;
+        Ok(Place::new(&self.places, booked))
     }
 }
 

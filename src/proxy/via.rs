@@ -10,6 +10,8 @@ use crate::types::net::Scheme;
 /// The way a request came.
 #[derive(Debug, Clone)]
 pub struct Via {
+    /// The client's address, as far as it is known.
+    pub client: IpAddr,
     /// The other end of the client's connection. It becomes the last entry of `X-Forwarded-For`.
     pub peer: IpAddr,
     /// What the client speaks to us.

@@ -5,13 +5,12 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+use crate::server::seats::{AtWork, Seats};
 use crate::server::tasks;
 
 /// How long accepting rests after the machine ran out of descriptors or memory.
@@ -41,25 +40,25 @@ where
     }
 }
 
-/// Serves connections, each in a task of its own and at most `places` at once, until dropped. Those
-/// above wait in the kernel.
+/// Serves connections, each in a task of its own and at most `places` at once, until dropped. When all
+/// places are taken a new connection gets that of one that says nothing; where all are at work it waits in
+/// the kernel.
 pub(super) async fn each<S, A, F>(
     listener: &'static str,
     places: usize,
     mut accept: impl FnMut() -> A,
-    serve: impl Fn(S) -> F,
+    serve: impl Fn(S, AtWork) -> F,
 ) where
-    A: Future<Output = io::Result<S>>,
+    A: Future<Output = io::Result<(S, Option<IpAddr>)>>,
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(places));
-    // It ends only with a closed semaphore, and nobody closes this one.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let serving = serve(next(listener, &mut accept).await);
-        tasks::spawn(async move {
-            serving.await;
-            drop(place);
-        });
+    let seats = Seats::new(places);
+    loop {
+        seats.available().await;
+        let (stream, address) = next(listener, &mut accept).await;
+        let seated = seats.take(address);
+        let serving = serve(stream, seated.at_work());
+        tasks::spawn(seated.serve(serving));
     }
 }
 
@@ -77,6 +76,7 @@ fn is_the_clients(error: &io::Error) -> bool {
 mod tests {
     use std::collections::VecDeque;
     use std::future::{pending, ready};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::time::Instant;
@@ -99,11 +99,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_above_the_places_waits_in_the_kernel() {
+    async fn who_is_above_the_places_waits_in_the_kernel_while_all_are_at_work() {
         let (taken, served) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
-        let accept = || ready(Ok(taken.fetch_add(1, Ordering::Relaxed)));
-        let serve = |_| {
+        let accept = || ready(Ok((taken.fetch_add(1, Ordering::Relaxed), None)));
+        let serve = |_, at_work: AtWork| {
             let served = Arc::clone(&served);
+            at_work.begin();
             async move {
                 served.fetch_add(1, Ordering::Relaxed);
                 pending::<()>().await;

@@ -24,11 +24,11 @@ use crate::telemetry::metrics::Metrics;
 /// How long a worker may go without a tick before it counts as stuck.
 pub const STUCK: Duration = Duration::from_secs(5);
 
-/// Connections at once; probes and a scraper need few.
+/// Connections at once; probes and a scraper need few. Silent ones make room for new ones.
 const MAX_CONNECTIONS: usize = 64;
 
 /// Time for a request head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether the parts are well; kept up to date by [`Pulse::look`].
 #[derive(Debug)]
@@ -190,8 +190,13 @@ fn text(status: StatusCode, words: &'static str) -> Response<Full<Bytes>> {
 /// Serves the admin pages until dropped.
 pub async fn serve(listener: std::net::TcpListener, admin: Arc<Admin>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let converse = |(stream, _)| converse(stream, Arc::clone(&admin));
-    accept::each("admin", MAX_CONNECTIONS, || listener.accept(), converse).await;
+    let listener = &listener;
+    let accept = || async move {
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream, Some(peer.ip().to_canonical())))
+    };
+    let converse = |stream, _| converse(stream, Arc::clone(&admin));
+    accept::each("admin", MAX_CONNECTIONS, accept, converse).await;
     Ok(())
 }
 

@@ -108,6 +108,7 @@ impl Context {
     /// What the proxy writes its forwarding headers from.
     pub fn via(&mut self, host: Option<HeaderValue>, public: Option<Scheme>) -> Via {
         Via {
+            client: self.client,
             peer: self.peer,
             scheme: public.unwrap_or(self.scheme),
             host,

@@ -31,6 +31,7 @@ pub mod proxied;
 pub mod record;
 pub mod redirect;
 mod renewal;
+mod seats;
 pub mod settings;
 pub mod signals;
 pub mod stream;

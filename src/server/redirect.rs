@@ -28,7 +28,7 @@ use crate::server::doorman::Doorman;
 use crate::server::intake::{Hosts, MAX_TARGET};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::tasks;
-use crate::types::net::{self, TrustedProxies};
+use crate::types::net::TrustedProxies;
 
 /// Connections at once, in all and from one address.
 const MAX_CONNECTIONS: usize = 512;
@@ -131,7 +131,7 @@ async fn serve(
         let (stream, peer) = accept::next("redirect", || listener.accept()).await;
         let target = target.load_full();
         let one_client = !target.trusted.trust(peer.ip());
-        let Ok(place) = doorman.enter(one_client.then(|| net::limit_key(peer.ip()))) else {
+        let Ok(place) = doorman.enter(one_client.then(|| peer.ip())) else {
             continue;
         };
         let busy = busy.clone();

@@ -1,6 +1,7 @@
 //! An accepted connection, TCP or Unix; and how a stream that may be one of several is read and written.
 
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -22,6 +23,15 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(task),
             Self::Unix(stream) => stream.poll_read_ready(task),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }

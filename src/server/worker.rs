@@ -28,7 +28,7 @@ use crate::server::stream::Stream;
 use crate::server::tasks;
 use crate::telemetry::metrics::{Dropped, PoolNumber};
 use crate::tls::Door;
-use crate::types::net;
+use crate::types::descriptors;
 
 /// How often a worker looks after its connections and hands over its log.
 const TICK: Duration = Duration::from_millis(250);
@@ -190,7 +190,12 @@ impl Worker {
     fn admit(self: &Arc<Self>, stream: Stream, peer: IpAddr) {
         let one_client =
             matches!(stream, Stream::Tcp(_)) && !self.pipeline.load().trusted.trust(peer);
-        match self.doorman.enter(one_client.then(|| net::limit_key(peer))) {
+        let admitted = if descriptors::is_reserved(&stream) {
+            Err(Full::Everywhere)
+        } else {
+            self.doorman.enter(one_client.then_some(peer))
+        };
+        match admitted {
             Ok(place) => self.serve(stream, peer, place),
             Err(full) => {
                 let reason = match full {
@@ -314,7 +319,7 @@ impl Open {
         if self.worker.pipeline().trusted.trust(client) {
             return true;
         }
-        let has_place = self.place.count(net::limit_key(client));
+        let has_place = self.place.count(client);
         if !has_place {
             self.note(Dropped::AddressFull);
         }

@@ -3,6 +3,7 @@
 //! Nothing here knows a store, a socket or a setting. Raw input becomes one of these types at the
 //! edge (`config`, `api`, `server`); everything below takes the type, never the string.
 
+pub mod descriptors;
 pub mod device;
 pub mod duration;
 pub mod ids;
@@ -13,5 +14,6 @@ pub mod path;
 pub mod random;
 pub mod role;
 pub mod secret;
+pub mod share;
 pub mod text;
 pub mod time;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
 /// How long any exchange may take before the test fails.
@@ -203,6 +203,17 @@ where
     }
 }
 
+/// A stream from 127.0.0.x.
+pub(crate) async fn stream_from(last: u8, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let own = SocketAddr::from(([127, 0, 0, last], 0));
+    socket
+        .bind(own)
+        .expect("an address of the loopback network");
+    let stream = timeout(DEADLINE, socket.connect(to)).await;
+    stream.expect("a connection in time").expect("a connection")
+}
+
 /// What a connection runs over.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + fmt::Debug + Unpin + Send {}
 
@@ -221,6 +232,11 @@ impl Connection {
         let stream = timeout(DEADLINE, TcpStream::connect(to)).await;
         let stream = stream.expect("a connection in time").expect("a connection");
         Self::over(stream, &to.to_string())
+    }
+
+    /// From this address of the loopback network.
+    pub(crate) async fn open_from(last: u8, to: SocketAddr) -> Self {
+        Self::over(stream_from(last, to).await, &to.to_string())
     }
 
     /// Over a stream that stands, to this host.

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::client::DEADLINE;
+use crate::client::{DEADLINE, stream_from};
 
 /// The first bytes of a client.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -119,6 +119,16 @@ impl Frames {
     /// With preface and empty settings sent.
     pub(crate) async fn open(to: SocketAddr) -> Self {
         let mut frames = Self::silent(to).await;
+        frames.write(PREFACE).await;
+        frames.write(&frame(SETTINGS, 0, 0, b"")).await;
+        frames
+    }
+
+    /// The same from 127.0.0.x.
+    pub(crate) async fn open_from(last: u8, to: SocketAddr) -> Self {
+        let stream = stream_from(last, to).await;
+        stream.set_nodelay(true).expect("a socket");
+        let mut frames = Self { stream };
         frames.write(PREFACE).await;
         frames.write(&frame(SETTINGS, 0, 0, b"")).await;
         frames

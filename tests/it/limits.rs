@@ -52,9 +52,9 @@ async fn s10_a_slow_head_does_not_live_on_single_bytes() {
 
 #[tokio::test]
 async fn s10_one_connection_too_many_is_told_so() {
-    let app = TestApp::with(&format!("{OPEN}[server]\nmax_connections = 3\n")).await;
+    let app = TestApp::with(&format!("{OPEN}[server]\nmax_connections = 2\n")).await;
     let mut open = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..2 {
         let mut connection = Connection::open(app.address).await;
         assert_eq!(connection.ask(&Ask::new("GET", "/x")).await.status, 200);
         open.push(connection);

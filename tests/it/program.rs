@@ -283,6 +283,21 @@ impl Server {
         }
     }
 
+    /// Where its admin port is.
+    #[track_caller]
+    pub(crate) fn admin(&self) -> SocketAddr {
+        let log = self.log();
+        let line = log
+            .lines()
+            .find(|line| line.contains("\"message\":\"serving\""));
+        let line: Value = serde_json::from_str(line.expect("a line")).expect("JSON");
+        line["admin"]
+            .as_str()
+            .expect("an address")
+            .parse()
+            .expect("an address")
+    }
+
     /// Its process's number.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

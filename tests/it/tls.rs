@@ -299,7 +299,7 @@ async fn a_start_without_the_files_says_which_is_missing() {
 }
 
 /// The configuration of a server that also sends clients to https.
-fn redirecting(site: &Site, server: &str) -> String {
+pub(crate) fn redirecting(site: &Site, server: &str) -> String {
     let server = format!("[server]\nredirect_listen = \"127.0.0.1:0\"\n{server}\n[server.tls]");
     site.with("", "").replacen("[server.tls]", &server, 1)
 }

@@ -19,9 +19,11 @@ use tokio::time::Instant;
 
 use crate::proxy::error::{ClientFault, Fault, UpstreamError};
 use crate::proxy::grpc;
+use crate::proxy::http2::Sending;
 use crate::proxy::http2::head::{Announced, clean};
 use crate::proxy::http2::sender::Sender;
 use crate::proxy::http2::ticket::Ticket;
+use crate::proxy::places::Place;
 use crate::proxy::reply::MAX_INTERIM;
 use crate::proxy::sender::Waiting;
 use crate::proxy::settle::{self, Begun};
@@ -35,6 +37,8 @@ pub(in crate::proxy) struct Exchange<B> {
     /// None once the answer is over.
     outgoing: Option<SendStream<Bytes>>,
     ticket: Option<Ticket>,
+    /// None once the answer is over.
+    place: Option<Place>,
     sender: Sender<B>,
     method: Method,
     call: Call,
@@ -64,7 +68,7 @@ where
     pub(super) fn new(
         ticket: Ticket,
         (response, outgoing): (ResponseFuture, SendStream<Bytes>),
-        sender: Sender<B>,
+        sending: Sending<B>,
         parts: &Parts,
     ) -> Self {
         let call = if grpc::is_call(&parts.headers) {
@@ -78,7 +82,8 @@ where
             incoming: None,
             outgoing: Some(outgoing),
             ticket: Some(ticket),
-            sender,
+            place: Some(sending.place),
+            sender: sending.sender,
             method: parts.method.clone(),
             call,
             announced: Announced::Stream,
@@ -297,12 +302,16 @@ where
     }
 
     /// Gives the request back, to be sent once more. The connection it was on takes no further one.
-    pub(super) fn into_sender(mut self) -> Sender<B> {
+    pub(super) fn into_sending(mut self) -> Option<Sending<B>> {
         if let Some(ticket) = &self.ticket {
             ticket.life.close();
         }
         self.sender.start_again();
-        self.sender
+        let place = self.place?;
+        Some(Sending {
+            sender: self.sender,
+            place,
+        })
     }
 
     /// How many bytes of the request this exchange holds right now.
@@ -411,6 +420,7 @@ where
         self.incoming = None;
         self.outgoing = None;
         self.ticket = None;
+        self.place = None;
     }
 }
 

@@ -23,8 +23,10 @@ use crate::proxy::connect::Offer;
 use crate::proxy::error::UpstreamError;
 use crate::proxy::http2::connection;
 use crate::proxy::http2::ticket::{Life, Ticket, lock};
+use crate::proxy::places::{Place, Places};
 use crate::proxy::pool::Line;
 use crate::proxy::settings::{Address, Settings};
+use crate::types::share::Claimant;
 
 /// See the module.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(in crate::proxy) struct Links {
     idle_timeout: Duration,
     max_age: Option<Duration>,
     line: Line,
+    /// Streams on all of them together.
+    places: Arc<Places>,
     /// Told when a place may have come free.
     freed: Arc<Notify>,
     dialling: tokio::sync::Mutex<()>,
@@ -81,6 +85,10 @@ impl Links {
             idle_timeout: settings.idle_timeout,
             max_age: Some(settings.max_age).filter(|age| !age.is_zero()),
             line: Line::new(settings.queue_timeout),
+            places: Arc::new(Places::new(
+                settings.max_connections.max(1).saturating_mul(MAX_STREAMS),
+                settings.queue_timeout,
+            )),
             freed: Arc::default(),
             dialling: tokio::sync::Mutex::default(),
             failures: Mutex::default(),
@@ -119,6 +127,16 @@ impl Links {
     pub(in crate::proxy) fn idle(&self) -> u64 {
         let links = lock(&self.usable);
         links.iter().filter(|link| link.life.is_idle()).count() as u64
+    }
+
+    /// The right to one stream.
+    ///
+    /// # Errors
+    ///
+    /// `Overloaded` when too many wait or the time is over.
+    pub(super) async fn place(&self, who: Claimant) -> Result<Place, UpstreamError> {
+        let booked = self.places.take(who).await?;
+        Ok(Place::new(&self.places, booked))
     }
 
     /// A place on a connection.
@@ -209,6 +227,8 @@ impl Links {
         let opening = connection::open(stream, &life, counters, &self.freed);
         let opened = timeout_at(deadline, opening).await;
         let sender = opened.map_err(|_| UpstreamError::Timeout)??;
+        let streams = sender.current_max_send_streams().min(MAX_STREAMS);
+        self.places.resize(self.limit.saturating_mul(streams));
         let ticket = Ticket::new(core, &sender, &life, &self.freed);
         lock(&self.usable).push(Link { sender, life });
         self.freed.notify_waiters();

@@ -31,7 +31,9 @@ use http::{Request, Response};
 use crate::guard::Permit;
 use crate::proxy::Core;
 use crate::proxy::body::Body;
+use crate::proxy::claimant;
 use crate::proxy::error::UpstreamError;
+use crate::proxy::places::Place;
 use crate::proxy::via::Via;
 
 use self::exchange::MAX_MOVES;
@@ -44,6 +46,13 @@ pub(super) use self::links::Links;
 
 /// An answer, or why there is none.
 type Outcome<B> = Result<Response<Body<B>>, UpstreamError>;
+
+/// What is sent, and the right to a stream for it.
+#[derive(Debug)]
+pub(super) struct Sending<B> {
+    sender: Sender<B>,
+    place: Place,
+}
 
 /// What became of a request.
 #[expect(
@@ -74,6 +83,13 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    if links.chose_http1() {
+        return Carried::Http1(Box::new(request));
+    }
+    let place = match links.place(claimant(permit, via)).await {
+        Ok(place) => place,
+        Err(error) => return Carried::Answered(Err(error)),
+    };
     let first = match links.take(core).await {
         Ok(Way::Http1) => return Carried::Http1(Box::new(request)),
         Ok(Way::Link(ticket)) => ticket,
@@ -81,7 +97,8 @@ where
     };
     let (parts, body) = request.into_parts();
     let sender = Sender::new(body, &parts);
-    Carried::Answered(exchange(core, links, first, permit, &parts, sender, via).await)
+    let sending = Sending { sender, place };
+    Carried::Answered(exchange(core, links, first, permit, &parts, sending, via).await)
 }
 
 async fn exchange<B>(
@@ -90,7 +107,7 @@ async fn exchange<B>(
     mut ticket: Ticket,
     permit: &Permit,
     parts: &Parts,
-    mut sender: Sender<B>,
+    mut sending: Sending<B>,
     via: &Via,
 ) -> Outcome<B>
 where
@@ -99,10 +116,17 @@ where
 {
     let mut tries = 0;
     loop {
-        let head = head::request(core, links, parts, sender.framing(), permit.identity(), via);
-        let failure = match ticket.open(head, sender.is_empty()).await {
+        let head = head::request(
+            core,
+            links,
+            parts,
+            sending.sender.framing(),
+            permit.identity(),
+            via,
+        );
+        let failure = match ticket.open(head, sending.sender.is_empty()).await {
             Ok(stream) => {
-                let mut exchange = Exchange::new(ticket, stream, sender, parts);
+                let mut exchange = Exchange::new(ticket, stream, sending, parts);
                 match poll_fn(|cx| exchange.poll_head(cx)).await {
                     Ok((status, headers)) => {
                         exchange.settle(&headers).await?;
@@ -112,7 +136,11 @@ where
                         return Ok(response);
                     }
                     Err(error) if tries < exchange.retries(&error) => {
-                        sender = exchange.into_sender();
+                        match exchange.into_sending() {
+                            Some(again) => sending = again,
+                            // The answer was over, and nothing is sent again after that.
+                            None => return Err(error),
+                        }
                         error
                     }
                     Err(error) => return Err(error),

@@ -64,6 +64,7 @@ fn settings(port: u16) -> Settings {
 
 fn via() -> Via {
     Via {
+        client: "203.0.113.9".parse().unwrap(),
         peer: "203.0.113.9".parse().unwrap(),
         scheme: Scheme::Http,
         host: Some(HeaderValue::from_static("app.example.org")),

@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::control::wire;
 use crate::server::accept;
 use crate::server::lifecycle::Lifecycle;
+use crate::server::seats::AtWork;
 use crate::service::Current;
 use crate::tokens::keys::Keys;
 
@@ -57,13 +58,18 @@ impl std::fmt::Debug for Operator {
 
 /// Serves the control socket until dropped.
 pub async fn serve(listener: UnixListener, operator: Arc<Operator>) {
-    let obey = |(stream, _)| obey(stream, Arc::clone(&operator));
-    accept::each("control", MAX_CALLS, || listener.accept(), obey).await;
+    let listener = &listener;
+    let accept = || async move { Ok((listener.accept().await?.0, None)) };
+    let obey = |stream, at_work| obey(stream, Arc::clone(&operator), at_work);
+    accept::each("control", MAX_CALLS, accept, obey).await;
 }
 
-async fn obey(mut stream: UnixStream, operator: Arc<Operator>) {
+async fn obey(mut stream: UnixStream, operator: Arc<Operator>, at_work: AtWork) {
     let reply = match wire::receive(&mut stream, PATIENCE).await {
-        Ok(request) => operator.execute(request).await,
+        Ok(request) => {
+            at_work.begin();
+            operator.execute(request).await
+        }
         Err(error) => wire::refuse(&error),
     };
     if let Err(error) = wire::answer(&mut stream, &reply, PATIENCE).await {

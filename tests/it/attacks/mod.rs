@@ -1,5 +1,6 @@
 //! Attacks on what is newer than plain requests, each for real: over sockets, with bytes by hand.
 
+mod fairness;
 mod floods;
 mod gateway;
 mod http2;
