@@ -60,6 +60,9 @@ class Application(BaseHTTPRequestHandler):
         text = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
+        if "asset" in self.path:
+            self.send_header("Cache-Control", "public, max-age=600")
+            self.send_header("Surrogate-Control", "max-age=600")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         if self.command != "HEAD":
@@ -278,7 +281,8 @@ def look(gateway, port):
     status(403, "GET", "/admin/users", ann)
     status(403, "GET", "/ADMIN/users", ann)
     status(200, "GET", "/admin/users", root)
-    status(403, "GET", "/orders", [*bearer, ("Cookie", "sidegate_access=other.token.here")])
+    status(403, "GET", "/orders", [*root, ("Cookie", f"sidegate_access={access}")])
+    status(200, "GET", "/orders", [*bearer, ("Cookie", "sidegate_access=other.token.here")])
 
     # A public path carries no identity, whatever is shown or forged.
     forged = [(form, "evil") for name in IDENTITY for form in spellings(name)]
@@ -390,8 +394,18 @@ def renewed(gateway, port, renews):
     fresh = answer.cookies()
     expect(answer.status == 200 and dict(answer.seen()).get("x-user-name") == "ann", f"{gateway}: renewal: {answer.line}")
     expect(set(fresh) == {"sidegate_access", "sidegate_refresh"}, f"{gateway}: the browser gets {fresh.keys()}")
-    answer = ask(port, "GET", "/orders", [("Cookie", f"sidegate_access={fresh['sidegate_access']}")])
+    access = [("Cookie", f"sidegate_access={fresh['sidegate_access']}")]
+    answer = ask(port, "GET", "/orders", access)
     expect(answer.status == 200, f"{gateway}: the new cookie: {answer.line}")
+    if gateway == "envoy":
+        # The application's own answer carries the cookies: no cache may store it.
+        held = [("Cookie", f"sidegate_refresh={fresh['sidegate_refresh']}")]
+        answer = ask(port, "GET", "/asset", held)
+        said = answer.all("cache-control"), answer.all("surrogate-control")
+        expect(answer.cookies() and said == (["private, no-store"], []), f"{gateway}: with cookies: {said}")
+        answer = ask(port, "GET", "/asset", access)
+        said = answer.all("cache-control"), answer.all("surrogate-control")
+        expect(said == (["public, max-age=600"], ["max-age=600"]), f"{gateway}: without: {said}")
 
 
 def unasked(gateway, port):

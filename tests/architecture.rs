@@ -216,7 +216,7 @@ fn the_scanner_finds_planted_breaches() {
         (
             "proxy/mod.rs",
             "use crate::guard::extract::token;",
-            "src/proxy/mod.rs:1: proxy imports guard::extract::token; may import only Permit, Identity of it",
+            "src/proxy/mod.rs:1: proxy imports guard::extract::token; may import only Permit, Identity, caching of it",
         ),
         (
             "config/build.rs",

@@ -19,6 +19,7 @@ use http_body_util::Full;
 use crate::api::settings::Delivery;
 use crate::api::wire::cors::Cors;
 use crate::guard::{Guard, Identity, Notice, extract};
+use crate::service::activity::Activity;
 use crate::service::{Caller, Grant, Service};
 use crate::tokens::jwks::jwks;
 use crate::tokens::keys::Keys;
@@ -46,6 +47,8 @@ pub struct Call {
     pub scheme: Scheme,
     /// The `Host` the client sent.
     pub host: String,
+    /// Where the caller's activity is noted.
+    pub activity: Activity,
 }
 
 /// Everything the mounts answer from; shared by all workers.

@@ -193,7 +193,9 @@ impl<'a> Common<'a> {
             ids: lasting.ids,
             metrics: lasting.metrics,
             log: lasting.log,
-            activity: lasting.activity,
+            activity: lasting
+                .activity
+                .for_idle_limit(self.config.service.sessions.idle),
             streams: lasting.streams,
             random: lasting.random,
             lifecycle: lasting.lifecycle,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::api::settings::{Delivery, Mount};
 use crate::config::Config;
 use crate::guard::settings::Preset;
-use crate::policy::settings::{Access, Rule};
+use crate::policy::settings::{Access, Rule, Storage};
 use crate::proxy::settings::Address;
 use crate::server::settings::Listen;
 use crate::service::settings::SignupMode;
@@ -80,7 +80,8 @@ impl Explanation {
             signup: signup(config),
             mounts: config.api.mounts.iter().map(mount).collect(),
             rules: config.policy.rules.iter().map(rule).collect(),
-            otherwise: access(config.policy.default, &[]),
+            otherwise: access(config.policy.default, &[])
+                + stored(config.policy.default, config.policy.storage),
             identity_headers: identity_headers(&config.guard.headers),
             dangers: config.dangers.clone(),
             warnings: config.warnings.clone(),
@@ -317,7 +318,7 @@ fn rule(rule: &Rule) -> RuleWords {
         path: rule.path.clone(),
         methods: rule.methods.clone(),
         host: rule.host.clone(),
-        meaning: access(rule.access, &rule.roles),
+        meaning: access(rule.access, &rule.roles) + stored(rule.access, rule.storage),
     }
 }
 
@@ -338,6 +339,16 @@ fn access(access: Access, roles: &[Role]) -> String {
                 many.join(", ")
             )
         }
+    }
+}
+
+/// Said only where it matters who is calling, and differs from the default.
+fn stored(access: Access, storage: Storage) -> &'static str {
+    match (access, storage) {
+        (Access::User | Access::Optional, Storage::Application) => {
+            "; shared caches may store the answers as the application says"
+        }
+        _ => "",
     }
 }
 

@@ -6,18 +6,8 @@
 //! alone. Both hold against every header that caches are known to read: `Cache-Control` (RFC 9111,
 //! 5.2), and those that outrank it for caches of one kind.
 
-use http::header::{CACHE_CONTROL, EXPIRES, PRAGMA, VARY};
+use http::header::{CACHE_CONTROL, EXPIRES, Entry, PRAGMA, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
-
-/// Who may store what a rule lets pass because of who is calling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Storage {
-    /// The client, if the application does not say less.
-    #[default]
-    Private,
-    /// Whoever the application says.
-    Application,
-}
 
 /// An answer that nobody may store.
 const NOBODY: HeaderValue = HeaderValue::from_static("private, no-store");
@@ -37,15 +27,19 @@ pub fn forbid(headers: &mut HeaderMap) {
 /// cache stays; a `Cache-Control` that cannot be read counts as one that forbids everything.
 pub fn restrict(headers: &mut HeaderMap) {
     remove_outranking(headers);
-    let mut lines = headers.get_all(CACHE_CONTROL).iter();
-    let value = match (lines.next(), lines.next()) {
-        (None, _) => CLIENT,
-        (Some(line), None) => match read(line.as_bytes()) {
-            Read::Private => return,
-            Read::Open => with_private(headers),
-            Read::Malformed => NOBODY,
-        },
-        (Some(_), Some(_)) => with_private(headers),
+    let said = match headers.entry(CACHE_CONTROL) {
+        Entry::Vacant(free) => {
+            free.insert(CLIENT);
+            return;
+        }
+        Entry::Occupied(said) => said,
+    };
+    let mut lines = said.iter();
+    let (first, more) = (lines.next(), lines.next());
+    let value = match first.map(|line| read(line.as_bytes())) {
+        Some(Read::Private) if more.is_none() => return,
+        Some(Read::Malformed) => NOBODY,
+        _ => with_private(headers),
     };
     headers.insert(CACHE_CONTROL, value);
 }

@@ -21,7 +21,7 @@ use crate::guard::permit::Permit;
 use crate::guard::settings::Settings;
 use crate::guard::unseen::{Candidate, Demand, Proof, Proofs, Unseen};
 use crate::model::revocation::Verdict as Revoked;
-use crate::policy::settings::Access;
+use crate::policy::settings::{Access, Storage};
 use crate::policy::{Decision, RouteTable};
 use crate::service::first_sight::{FirstSight, FirstSights};
 use crate::service::liveness::Liveness;
@@ -346,24 +346,30 @@ fn judge(rule: &Decision<'_>, caller: impl FnOnce() -> Result<Caller, Denial>) -
         Access::Optional | Access::User => {}
     }
     match caller() {
-        Ok(Caller::Known(identity)) => match permit(rule.roles, identity) {
+        Ok(Caller::Known(identity)) => match permit(rule.roles, identity, rule.storage) {
             Ok(permit) => Verdict::Allow(permit),
             Err(denial) => Verdict::Deny(denial),
         },
         Ok(Caller::Unseen(proofs)) => {
-            let demand = Demand(rule.roles.to_vec());
+            let demand = Demand::of(rule);
             Verdict::Unseen(Box::new(Unseen { proofs, demand }))
         }
-        Ok(Caller::Nobody) if rule.access == Access::Optional => Verdict::Allow(Permit::unknown()),
+        Ok(Caller::Nobody) if rule.access == Access::Optional => {
+            Verdict::Allow(Permit::unknown(rule.storage))
+        }
         Ok(Caller::Nobody) => Verdict::Deny(Denial::new(Reason::Missing)),
         Err(denial) => Verdict::Deny(denial),
     }
 }
 
 /// A permit for a caller who is known and has one of the roles, if any is asked for.
-pub(super) fn permit(roles: &[Role], identity: Arc<Identity>) -> Result<Permit, Denial> {
+pub(super) fn permit(
+    roles: &[Role],
+    identity: Arc<Identity>,
+    storage: Storage,
+) -> Result<Permit, Denial> {
     if roles.is_empty() || roles.iter().any(|role| identity.roles.has(role)) {
-        Ok(Permit::identified(identity))
+        Ok(Permit::identified(identity, storage))
     } else {
         Err(Denial::new(Reason::MissingRole))
     }

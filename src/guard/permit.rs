@@ -4,13 +4,18 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+
+use crate::guard::caching;
 use crate::guard::identity::Identity;
+use crate::policy::settings::Storage;
 
 /// The right to forward one request, and on whose behalf.
 #[derive(Debug)]
 #[must_use = "a permit is spent by forwarding the request it was given for"]
 pub struct Permit {
     caller: Caller,
+    storage: Storage,
 }
 
 /// What is known about who is calling.
@@ -26,16 +31,18 @@ enum Caller {
 
 impl Permit {
     /// A permit for a request whose caller is known.
-    pub(super) fn identified(identity: Arc<Identity>) -> Self {
+    pub(super) fn identified(identity: Arc<Identity>, storage: Storage) -> Self {
         Self {
             caller: Caller::Known(identity),
+            storage,
         }
     }
 
     /// A permit for a request on an optional route that shows no token.
-    pub(super) fn unknown() -> Self {
+    pub(super) fn unknown(storage: Storage) -> Self {
         Self {
             caller: Caller::Unknown,
+            storage,
         }
     }
 
@@ -43,13 +50,16 @@ impl Permit {
     pub(super) fn anonymous() -> Self {
         Self {
             caller: Caller::NotAsked,
+            storage: Storage::Application,
         }
     }
 
     /// A permit for tests of what is forwarded.
     #[cfg(test)]
     pub(crate) fn for_tests(identity: Option<Arc<Identity>>) -> Self {
-        identity.map_or_else(Self::anonymous, Self::identified)
+        identity.map_or_else(Self::anonymous, |identity| {
+            Self::identified(identity, Storage::Private)
+        })
     }
 
     /// Who is calling, if known.
@@ -65,6 +75,17 @@ impl Permit {
         match &self.caller {
             Caller::Known(identity) => Some(identity),
             Caller::Unknown | Caller::NotAsked => None,
+        }
+    }
+
+    /// Says in the head of the answer who may store it. An answer that was given because of who is
+    /// calling is for no shared cache, which would give it to others without asking; on an optional
+    /// route what strangers get is not for those who show who they are.
+    pub fn limit_storage(&self, answer: &mut HeaderMap) {
+        match (&self.caller, self.storage) {
+            (Caller::Known(_), Storage::Private) => caching::restrict(answer),
+            (Caller::Unknown, Storage::Private) => caching::vary(answer),
+            (Caller::NotAsked, _) | (_, Storage::Application) => {}
         }
     }
 

@@ -7,7 +7,7 @@ use crate::guard::settings::Preset;
 use crate::model::revocation::Revocation;
 use crate::model::session::{EndReason, Session};
 use crate::model::user::{AccountVersion, PasswordHash, User, UserStatus};
-use crate::policy::settings::{Rule, Settings as Policy};
+use crate::policy::settings::{Rule, Settings as Policy, Storage};
 use crate::rules::session::sample;
 use crate::store::{
     AccountStore as _, Cap, Effect, Embedded, Faults, Scope, SessionStore as _, WhenFull,
@@ -171,6 +171,7 @@ fn rules(default: Access) -> RouteTable {
         host: String::new(),
         access,
         roles: roles.iter().map(|r| r.parse().unwrap()).collect(),
+        storage: Storage::Private,
     };
     let rules = vec![
         rule("/public/**", Access::Public, &[]),
@@ -179,7 +180,13 @@ fn rules(default: Access) -> RouteTable {
         rule("/staff/**", Access::User, &["user"]),
         rule("/never/**", Access::Deny, &[]),
     ];
-    RouteTable::new(Policy { rules, default }).unwrap()
+    let storage = Storage::Private;
+    RouteTable::new(Policy {
+        rules,
+        default,
+        storage,
+    })
+    .unwrap()
 }
 
 fn bearer(token: &str) -> HeaderMap {

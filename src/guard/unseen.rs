@@ -7,6 +7,8 @@ use crate::guard::extract::BadCredential;
 use crate::guard::identity::Identity;
 use crate::guard::judge::permit;
 use crate::guard::permit::Permit;
+use crate::policy::Decision;
+use crate::policy::settings::Storage;
 use crate::types::role::Role;
 use crate::types::time::Timestamp;
 
@@ -19,13 +21,24 @@ pub struct Unseen {
     pub(super) demand: Demand,
 }
 
-/// The roles of which a rule asks for one; none = no role is needed.
+/// What a rule asks for, and what it says of the answer.
 #[derive(Debug)]
-pub(super) struct Demand(pub(super) Vec<Role>);
+pub(super) struct Demand {
+    /// One of these roles; none = no role is needed.
+    roles: Vec<Role>,
+    storage: Storage,
+}
 
 impl Demand {
+    pub(super) fn of(rule: &Decision<'_>) -> Self {
+        Self {
+            roles: rule.roles.to_vec(),
+            storage: rule.storage,
+        }
+    }
+
     pub(super) fn permit(self, identity: Arc<Identity>) -> Result<Permit, Denial> {
-        permit(&self.0, identity)
+        permit(&self.roles, identity, self.storage)
     }
 }
 

@@ -13,7 +13,7 @@ pub mod settings;
 mod tests;
 
 use crate::policy::pattern::{Pattern, first_byte};
-use crate::policy::settings::{Access, Rule, Settings};
+use crate::policy::settings::{Access, Rule, Settings, Storage};
 use crate::types::path::{BadPath, CleanPath};
 use crate::types::role::Role;
 
@@ -22,6 +22,7 @@ use crate::types::role::Role;
 pub struct RouteTable {
     rules: Vec<Compiled>,
     default: Access,
+    storage: Storage,
     /// Rule numbers by the first byte a path may have after its slash, decoded and in lower case;
     /// the last is for `/` itself.
     by_first_byte: Vec<Vec<usize>>,
@@ -35,6 +36,7 @@ struct Compiled {
     host: String,
     access: Access,
     roles: Vec<Role>,
+    storage: Storage,
 }
 
 impl RouteTable {
@@ -60,6 +62,7 @@ impl RouteTable {
             all: (0..rules.len()).collect(),
             rules,
             default: settings.default,
+            storage: settings.storage,
         })
     }
 
@@ -74,6 +77,7 @@ impl RouteTable {
                 return Decision {
                     access: rule.access,
                     roles: &rule.roles,
+                    storage: rule.storage,
                     rule: Some(*at),
                 };
             }
@@ -81,6 +85,7 @@ impl RouteTable {
         Decision {
             access: self.default,
             roles: &[],
+            storage: self.storage,
             rule: None,
         }
     }
@@ -115,6 +120,7 @@ impl Compiled {
             host: rule.host,
             access: rule.access,
             roles: rule.roles,
+            storage: rule.storage,
         })
     }
 
@@ -154,6 +160,8 @@ pub struct Decision<'a> {
     pub access: Access,
     /// Any of these is needed; none = no role is needed.
     pub roles: &'a [Role],
+    /// Who may store the answer.
+    pub storage: Storage,
     /// Which rule said so, counted from 0; none = the default.
     pub rule: Option<usize>,
 }

@@ -9,6 +9,8 @@ pub struct Settings {
     pub rules: Vec<Rule>,
     /// What holds when none matches.
     pub default: Access,
+    /// Who may store answers when none matches.
+    pub storage: Storage,
 }
 
 /// One rule.
@@ -24,6 +26,18 @@ pub struct Rule {
     pub access: Access,
     /// Any of these is needed; none = no role is needed. Only with [`Access::User`].
     pub roles: Vec<Role>,
+    /// Who may store the answers.
+    pub storage: Storage,
+}
+
+/// Who may store an answer that was given because of who is calling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Storage {
+    /// The client, if the application does not say less.
+    #[default]
+    Private,
+    /// Whoever the application says.
+    Application,
 }
 
 /// Who may pass.

@@ -17,12 +17,19 @@ fn rule(path: &str, access: Access) -> Rule {
         host: String::new(),
         access,
         roles: Vec::new(),
+        storage: Storage::Private,
     }
 }
 
 fn table(rules: Vec<Rule>) -> RouteTable {
     let default = Access::User;
-    RouteTable::new(Settings { rules, default }).unwrap()
+    let storage = Storage::Private;
+    RouteTable::new(Settings {
+        rules,
+        default,
+        storage,
+    })
+    .unwrap()
 }
 
 /// Whether a single rule of this kind matches the path.
@@ -173,6 +180,7 @@ fn an_unsound_rule_is_refused_by_its_number() {
         RouteTable::new(Settings {
             rules,
             default: Access::User,
+            storage: Storage::Private,
         })
         .unwrap_err()
     };

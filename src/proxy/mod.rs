@@ -193,7 +193,12 @@ impl Proxy {
         if let Some(links) = &self.core.links {
             let carrying = http2::forward(&self.core, links, &permit, request, via);
             match Box::pin(carrying).await {
-                Carried::Answered(outcome) => return outcome,
+                Carried::Answered(outcome) => {
+                    return outcome.map(|mut answer| {
+                        permit.limit_storage(answer.headers_mut());
+                        answer
+                    });
+                }
                 Carried::Http1(same) => request = *same,
             }
         }
@@ -212,6 +217,7 @@ impl Proxy {
             match poll_fn(|cx| exchange.poll_head(cx, &mut headers)).await {
                 Ok(status) => {
                     exchange.settle(&headers).await?;
+                    permit.limit_storage(&mut headers);
                     let mut response = Response::new(Body::new(exchange));
                     *response.status_mut() = status;
                     *response.headers_mut() = headers;

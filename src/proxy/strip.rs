@@ -10,6 +10,8 @@
 
 use http::{HeaderMap, HeaderName};
 
+use crate::guard::caching;
+
 /// A set of names in folded form.
 #[derive(Debug)]
 pub(super) struct StripSet {
@@ -57,14 +59,17 @@ impl StripSet {
     }
 
     /// Trailers that may reach the client: the same names go as from a request, because a client may
-    /// merge trailers into the headers.
+    /// merge trailers into the headers. So do those that speak to caches, which have no place there.
     pub(super) fn clean(&self, trailers: HeaderMap) -> HeaderMap {
         let mut cleaned = HeaderMap::with_capacity(trailers.len());
         let mut last = None;
         for (name, value) in trailers {
             // The map gives a name only with its first value.
             last = name.or(last);
-            if let Some(name) = last.as_ref().filter(|name| !self.contains(name)) {
+            if let Some(name) = last
+                .as_ref()
+                .filter(|name| !self.contains(name) && !caching::is_about_storage(name))
+            {
                 cleaned.append(name.clone(), value);
             }
         }

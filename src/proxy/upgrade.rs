@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::guard::Permit;
@@ -97,6 +97,9 @@ impl Proxy {
         let mut headers = HeaderMap::new();
         let mut exchange = Exchange::new(lease, sender, parts.method).asking_for(protocol);
         let status = poll_fn(|cx| exchange.poll_head(cx, &mut headers)).await?;
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            permit.limit_storage(&mut headers);
+        }
         let lease = exchange.take_switched(status);
         let mut response = Response::new(());
         *response.status_mut() = status;

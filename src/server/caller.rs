@@ -31,7 +31,7 @@ impl Pipeline {
     /// Tells the record who is calling, and now and then the session that it is in use.
     pub(super) fn note(&self, identity: &Arc<Identity>, record: &mut Record) {
         record.identified(identity);
-        if identity.is_due(record.context().at, activity::EVERY) {
+        if identity.is_due(record.context().at, self.activity.every()) {
             let address = Some(record.context().client);
             let session = identity.session.clone();
             self.activity.note(activity::Note { session, address });

@@ -59,6 +59,7 @@ impl Pipeline {
             caller: self.caller(request.headers(), record.context()),
             scheme: self.scheme(record.context()),
             host: host.value.to_str().unwrap_or_default().to_owned(),
+            activity: self.activity.clone(),
         };
         besides.cors = Some(Cors::of(&call, request.headers()));
         let answer = if request.method().is_safe() {

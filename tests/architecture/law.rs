@@ -16,7 +16,7 @@ pub(crate) const TABLE: &str = "
 | 3 | store | types, model, rules, crypto, telemetry |
 | 4 | service | store, rules, tokens, crypto, limits, model, types, telemetry |
 | 5 | guard | service (first_sight, liveness), tokens, policy, model, types, telemetry |
-| 6 | proxy | guard (Permit, Identity), tls, types, telemetry |
+| 6 | proxy | guard (Permit, Identity, caching), tls, types, telemetry |
 | 6 | api | service, guard, tokens (jwks, keys), model, types, telemetry |
 | 7 | server | proxy, api, guard, service, tokens (keys), limits, control, tls, model, types, telemetry |
 | 8 | config | settings of any module, types |

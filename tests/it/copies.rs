@@ -6,6 +6,7 @@ use crate::actors::Actor;
 use crate::browser::{Browser, COOKIES, HTTPS, app};
 use crate::client::Answer;
 use crate::harness::{PASSWORD, TestApp};
+use crate::program::{self, Program};
 
 const LATER: Duration = Duration::from_secs(3600);
 const HOST: &str = "app.example.org";
@@ -211,4 +212,35 @@ async fn s15_no_spelling_of_our_cookies_reaches_the_application() {
         assert!(!answer.text().contains("sidegate_"), "{}", answer.text());
         assert!(answer.text().contains("a=1; a=1; a=1"), "{}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn b12_the_log_names_the_cause_of_copies_once() {
+    let program = Program::with_ann();
+    program.configure(COOKIES);
+    let server = program.serve().await;
+    let told = server.anon().try_login("ann", program::PASSWORD).await;
+    assert_eq!(told.status, 200, "{}", told.text());
+    let cause = "several cookies of one name";
+    let one = server.anon().with_header("Cookie", &pair(&told, "access"));
+    assert_eq!(one.get("/orders").await.status, 200);
+    assert!(!server.log().contains(cause), "one is no reason");
+    let refresh = pair(&told, "refresh");
+    for _ in 0..3 {
+        for cookies in [
+            format!("{}; sidegate_access=x", pair(&told, "access")),
+            format!("sidegate_access=y; {refresh}; sidegate_refresh=x"),
+        ] {
+            let several = server.anon().with_header("Cookie", &cookies);
+            several.get("/orders").await;
+        }
+    }
+    server.signal("TERM");
+    let line = server.said(cause).await;
+    assert!(
+        line.contains("sidegate_access") && line.contains("cookies.domain"),
+        "{line}"
+    );
+    server.said("stopped").await;
+    assert_eq!(server.log().matches(cause).count(), 1, "{}", server.log());
 }

@@ -23,6 +23,7 @@ use crate::api::wire::{body, csrf};
 use crate::api::{Answer, Api, Call};
 use crate::guard::{Denial, Guard, Identity, extract};
 use crate::service::AuthError;
+use crate::service::activity::Note;
 use crate::types::ids::SessionId;
 
 pub(super) use verify::admitted;
@@ -147,10 +148,19 @@ impl Asked<'_> {
     /// Who is calling; refused when nobody good is.
     async fn caller(&self) -> Result<Arc<Identity>, ApiError> {
         let now = self.api.service.now();
-        self.guard
+        let identity = self
+            .guard
             .identify(self.headers, now)
             .await?
-            .ok_or(ApiError::Denied(Denial::missing()))
+            .ok_or(ApiError::Denied(Denial::missing()))?;
+        let activity = &self.call.activity;
+        if identity.is_due(now, activity.every()) {
+            activity.note(Note {
+                session: identity.session.clone(),
+                address: self.call.caller.address,
+            });
+        }
+        Ok(identity)
     }
 
     /// Who is calling, for a call that changes something: what a cookie carries needs proof that

@@ -3,7 +3,7 @@
 use crate::config::build::names;
 use crate::config::build::reader::Reader;
 use crate::config::raw::{Raw, Rule};
-use crate::policy::settings::{Access, Rule as RuleSettings, Settings};
+use crate::policy::settings::{Access, Rule as RuleSettings, Settings, Storage};
 use crate::types::role::Role;
 
 /// The rules' settings.
@@ -14,17 +14,24 @@ pub(super) fn build(reader: &mut Reader<'_>, raw: &Raw) -> Settings {
     if default == Access::Public {
         reader.warn("policy.default = \"public\": whatever no rule speaks of is open to everybody");
     }
+    let storage = reader
+        .word("policy.cache", &raw.policy.cache, &STORAGE)
+        .unwrap_or_default();
     let rules: Vec<RuleSettings> = raw
         .rule
         .iter()
         .enumerate()
-        .map(|(index, rule)| self::rule(reader, &format!("rule[{}]", index + 1), rule))
+        .map(|(index, rule)| self::rule(reader, &format!("rule[{}]", index + 1), rule, storage))
         .collect();
     warn_unreachable(reader, &rules);
-    Settings { rules, default }
+    Settings {
+        rules,
+        default,
+        storage,
+    }
 }
 
-fn rule(reader: &mut Reader<'_>, key: &str, rule: &Rule) -> RuleSettings {
+fn rule(reader: &mut Reader<'_>, key: &str, rule: &Rule, storage: Storage) -> RuleSettings {
     pattern(reader, &format!("{key}.path"), &rule.path);
     methods(reader, key, rule);
     if !rule.host.is_empty() && !names::is_host(&rule.host) {
@@ -40,6 +47,13 @@ fn rule(reader: &mut Reader<'_>, key: &str, rule: &Rule) -> RuleSettings {
         host: rule.host.to_ascii_lowercase(),
         access: access(reader, key, rule),
         roles: roles(reader, key, rule),
+        storage: if rule.cache.is_empty() {
+            storage
+        } else {
+            reader
+                .word(&format!("{key}.cache"), &rule.cache, &STORAGE)
+                .unwrap_or_default()
+        },
     }
 }
 
@@ -146,3 +160,6 @@ const ACCESS: [(&str, Access); 4] = [
     ("user", Access::User),
     ("deny", Access::Deny),
 ];
+
+const STORAGE: [(&str, Storage); 2] =
+    [("private", Storage::Private), ("app", Storage::Application)];

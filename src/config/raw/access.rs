@@ -67,6 +67,8 @@ pub(crate) struct Policy {
     pub(crate) default: String,
     /// When revocation news cannot be had.
     pub(crate) stale: String,
+    /// Who may store answers that are given because of who is calling.
+    pub(crate) cache: String,
 }
 
 impl Default for Policy {
@@ -74,6 +76,7 @@ impl Default for Policy {
         Self {
             default: "user".to_owned(),
             stale: "bounded".to_owned(),
+            cache: "private".to_owned(),
         }
     }
 }
@@ -94,6 +97,8 @@ pub(crate) struct Rule {
     pub(crate) roles: Vec<String>,
     /// Overrides `policy.stale`.
     pub(crate) stale: String,
+    /// Overrides `policy.cache`.
+    pub(crate) cache: String,
 }
 
 /// `[[mount]]`.

@@ -138,7 +138,7 @@ fn note(
     record: &Record,
 ) {
     if let Some((identity, _)) = caller
-        && identity.is_due(clock.now(), activity::EVERY)
+        && identity.is_due(clock.now(), activity.every())
     {
         let session = identity.session.clone();
         let address = Some(record.context().client);

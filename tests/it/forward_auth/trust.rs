@@ -183,6 +183,12 @@ async fn a_credential_that_cannot_be_read_is_a_refusal() {
         ("Cookie", "sidegate_access=\"x\"", 401, "invalid_token"),
         (
             "Cookie",
+            &format!("{good}x; sidegate_access=y"),
+            401,
+            "invalid_token",
+        ),
+        (
+            "Cookie",
             &format!("sidegate_access={}\u{1}", ann.access),
             400,
             "",

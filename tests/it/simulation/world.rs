@@ -152,6 +152,7 @@ async fn build(
     let rules = PolicySettings {
         rules: Vec::new(),
         default: Access::User,
+        storage: sidegate::policy::settings::Storage::Private,
     };
     let guard = Guard::new(
         &GuardSettings {
