@@ -18,6 +18,7 @@ use crate::guard::extract;
 pub use crate::server::original::fuzz::gateway_question;
 use crate::server::proxied::{self, Proxied};
 use crate::server::tunnel::frames::Frames;
+use crate::store::backup::Reader;
 use crate::store::embedded::records;
 use crate::types::device::Device;
 use crate::types::login::LoginName;
@@ -108,6 +109,34 @@ pub fn stored_record(data: &[u8]) {
     records::read_as_any(data);
 }
 
+/// A backup: what is read to its end is whole, and nothing is read behind it.
+pub fn backup(data: &[u8]) {
+    let Ok(mut reader) = Reader::open(data) else {
+        return;
+    };
+    let mut last = Vec::new();
+    loop {
+        match reader.next_record() {
+            Ok(Some((key, _))) => {
+                assert!(key > last.as_slice(), "keys ascend");
+                key.clone_into(&mut last);
+            }
+            Ok(None) => break,
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                return;
+            }
+        }
+    }
+    let records = reader.records();
+    if let Ok(trailer) = reader.read_to_end() {
+        assert_eq!(
+            (trailer.records, trailer.bytes),
+            (records, data.len() as u64)
+        );
+    }
+}
+
 /// A line on the control socket, from either end.
 pub fn control_line(data: &[u8]) {
     let _request = wire::decode::<Request>(data);
@@ -171,6 +200,7 @@ mod tests {
         replay("json_body", json_body);
         replay("names", names);
         replay("stored_record", stored_record);
+        replay("backup", backup);
         replay("control_line", control_line);
         replay("configuration", configuration);
         replay("proxy_protocol", proxy_protocol);

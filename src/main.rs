@@ -4,12 +4,17 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use sidegate::app::restore::{self, KeysFrom, RestoreError};
 use sidegate::app::{self, Beginning, StartError};
 use sidegate::cli::load::Loader;
-use sidegate::cli::{App, Failure, Offline, OfflineError, Start};
+use sidegate::cli::{
+    App, BackupFile, BackupPlan, Failure, FileView, Offline, OfflineError, RestorePlan,
+    RestoreView, Start,
+};
 use sidegate::config::{self, Config, Sources};
 use sidegate::control::{Reply, Request};
 use sidegate::store::StoreError;
+use sidegate::store::backup::Sessions;
 use sidegate::store::identity::Founding;
 
 #[cfg(feature = "mimalloc")]
@@ -53,9 +58,84 @@ impl App for Parts {
         app::demo::run(std::io::stdout(), &configure).map_err(Failure)
     }
 
+    fn begin_backup<'a>(
+        &'a self,
+        config: &Config,
+        plan: BackupPlan,
+    ) -> Result<Box<dyn BackupFile + 'a>, Failure> {
+        let passphrase = plan.passphrase.as_ref();
+        let file = app::backup::BackupFile::begin(config, &plan.to, passphrase, &plan.begun);
+        Ok(Box::new(Backup {
+            file: file.map_err(Failure)?,
+            with_keys: passphrase.is_some(),
+        }))
+    }
+
+    fn restore(&self, config: Config, plan: RestorePlan<'_>) -> Result<RestoreView, OfflineError> {
+        let mut ask = || (plan.ask)().map_err(|Failure(why)| why);
+        let done = restore::restore(
+            &config,
+            restore::Plan {
+                file: &plan.file,
+                sessions: if plan.keep_sessions {
+                    Sessions::Keep
+                } else {
+                    Sessions::End
+                },
+                replace: plan.replace,
+                reset_factors: plan.reset_factors,
+                passphrase: plan.passphrase,
+                ask: &mut ask,
+                progress: plan.progress,
+            },
+        )
+        .map_err(|error| match error {
+            RestoreError::Locked => OfflineError::StoreLocked,
+            RestoreError::Failed(why) => OfflineError::Failed(why),
+        })?;
+        let keys = match done.keys {
+            KeysFrom::Kept => "kept",
+            KeysFrom::Restored => "restored",
+            KeysFrom::Other => "other",
+        };
+        Ok(RestoreView {
+            store: done.store,
+            made_at: done.header.created_at.to_string(),
+            records: done.records,
+            sessions: done.sessions,
+            sessions_kept: plan.keep_sessions,
+            keys: keys.to_owned(),
+            replaced: done.replaced,
+            sha256: done.content.to_string(),
+        })
+    }
+
     fn open_offline<'a>(&'a self, config: Config) -> Result<Box<dyn Offline + 'a>, OfflineError> {
         let open = app::Offline::open(config).map_err(told)?;
         Ok(Box::new(Store(open)))
+    }
+}
+
+/// A backup that is being written.
+struct Backup {
+    file: app::backup::BackupFile,
+    with_keys: bool,
+}
+
+impl BackupFile for Backup {
+    fn add(&mut self, data: &str) -> Result<u64, Failure> {
+        self.file.add(data).map_err(Failure)
+    }
+
+    fn finish(self: Box<Self>) -> Result<FileView, Failure> {
+        let written = self.file.finish().map_err(Failure)?;
+        Ok(FileView {
+            file: written.file,
+            records: written.trailer.records,
+            bytes: written.trailer.bytes,
+            with_keys: self.with_keys,
+            sha256: written.trailer.content.to_string(),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The composition root: builds every part in order and owns the order in which they end. Nothing
 //! else in the house knows more than its own neighbours.
 
+pub mod backup;
 mod build;
 mod clock;
 pub mod demo;
@@ -13,6 +14,7 @@ mod readings;
 mod redirect;
 mod reload;
 mod restart;
+pub mod restore;
 mod running;
 mod serve;
 mod sockets;

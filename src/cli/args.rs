@@ -47,6 +47,12 @@ pub(super) enum Command {
     /// Read the audit log
     #[command(subcommand, after_help = AUDIT)]
     Audit(Audit),
+    /// Copy the store into one file, while the server runs or not
+    #[command(after_help = BACKUP)]
+    Backup(Backup),
+    /// Put a backup in the place of the store; the server must not run
+    #[command(after_help = RESTORE)]
+    Restore(Restore),
     /// Exit 0 when the running server is ready
     #[command(after_help = HEALTHCHECK)]
     Healthcheck,
@@ -213,6 +219,41 @@ pub(super) enum Audit {
     },
 }
 
+#[derive(Debug, Group)]
+pub(super) struct Backup {
+    /// The file to write, or a directory for a file with the time in its name
+    #[arg(value_name = "FILE|DIR")]
+    pub(super) to: PathBuf,
+    /// Put the private keys into the file, sealed with a passphrase
+    #[arg(long)]
+    pub(super) with_keys: bool,
+    /// Read the passphrase from this file instead of asking for it
+    #[arg(long, value_name = "FILE", requires = "with_keys")]
+    pub(super) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct Restore {
+    /// The backup
+    pub(super) file: PathBuf,
+    /// Let the sessions of the backup go on; those that ended since it was made come back, too
+    #[arg(long)]
+    pub(super) keep_sessions: bool,
+    /// Move a store that is there aside
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// Restore without the keys that the store was used with; what they encrypted is lost
+    #[arg(long)]
+    pub(super) reset_factors: bool,
+    /// Read the passphrase of the keys from this file instead of asking for it
+    #[arg(long, value_name = "FILE")]
+    pub(super) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
 #[derive(Debug, Clone, Copy, Group)]
 pub(super) struct Json {
     /// Print JSON
@@ -323,6 +364,25 @@ const AUDIT: &str = "\
 Examples:
   sidegate audit list
   sidegate audit list --user ann --limit 20 --json";
+const BACKUP: &str = "\
+Examples:
+  sidegate backup /var/backups/sidegate/                makes sidegate-<time>.backup there
+  sidegate backup today.backup
+  sidegate backup today.backup --with-keys              asks for a passphrase
+  sidegate backup today.backup --with-keys --passphrase-file /etc/sidegate/passphrase
+
+The file holds the store as it was at one moment; requests go on meanwhile. It holds password
+hashes: keep it as safe as the store. A file of that name is replaced once the new one is complete.
+Private keys are left out without --with-keys: keep a copy of tokens.keys_dir beside the backup.";
+const RESTORE: &str = "\
+Examples:
+  sidegate restore today.backup                         where there is no store
+  sidegate restore today.backup --replace               the store that is there is moved aside
+  sidegate restore today.backup --keep-sessions
+
+The file is checked as a whole before anything is changed. Keys that are there are kept. Every
+session of the backup is over, since nobody can know which ended after it was made; with
+--keep-sessions they go on, and those come back, too.";
 const HEALTHCHECK: &str = "\
 Example, for an image without a shell:
   HEALTHCHECK CMD [\"/sidegate\", \"healthcheck\"]";

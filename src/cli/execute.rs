@@ -206,6 +206,14 @@ impl Operator<'_, '_> {
         }
     }
 
+    /// Whether a server answers.
+    pub(super) fn is_served(&self) -> Result<bool, Trouble> {
+        match &self.config.server.control {
+            Some(socket) => Ok(call(socket, &Request::Health)?.is_some()),
+            None => Ok(false),
+        }
+    }
+
     /// Carries it out here. The store stays open until the command is done: one that asks page by
     /// page opens it once.
     fn offline(&mut self, request: Request, socket: Option<&PathBuf>) -> Result<Reply, Trouble> {
@@ -268,7 +276,7 @@ fn no_server(socket: Option<&PathBuf>) -> Trouble {
     ))
 }
 
-fn shown(socket: Option<&PathBuf>) -> String {
+pub(super) fn shown(socket: Option<&PathBuf>) -> String {
     socket.map_or_else(
         || "a control socket, since server.control is empty".to_owned(),
         |path| path.display().to_string(),
@@ -283,6 +291,7 @@ pub(super) fn unexpected(reply: &Reply) -> Trouble {
         Reply::User(_) | Reply::Users { .. } => "users",
         Reply::Sessions { .. } => "sessions",
         Reply::Ended(_) | Reply::Ending(_) => "a count",
+        Reply::BackupBegun(_) | Reply::BackupPage { .. } => "a backup",
         Reply::Keys(_) => "keys",
         Reply::Audit(_) => "audit records",
         Reply::Failed(message) => message.as_str(),

@@ -105,7 +105,7 @@ pub(super) fn environment() -> Result<Vec<(String, String)>, String> {
 }
 
 /// Reads a file of bounded size: a configuration or a secret, not a device without end.
-fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?
         .take(MAX_FILE + 1)

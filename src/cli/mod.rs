@@ -6,6 +6,7 @@
 //! configuration.
 
 mod args;
+mod backup;
 mod check;
 mod execute;
 mod listing;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::args::{Args, Command, Serve};
+pub use crate::cli::backup::{BackupFile, BackupPlan, FileView, RestorePlan, RestoreView};
 use crate::cli::execute::Operator;
 use crate::cli::load::Loader;
 use crate::config::Config;
@@ -42,6 +44,16 @@ pub trait App {
 
     /// Runs the demonstration until it is told to stop.
     fn demo(&self) -> Result<(), Failure>;
+
+    /// Begins to write a backup.
+    fn begin_backup<'a>(
+        &'a self,
+        config: &Config,
+        plan: BackupPlan,
+    ) -> Result<Box<dyn BackupFile + 'a>, Failure>;
+
+    /// Puts a backup in the place of the store. Called only when no server answers.
+    fn restore(&self, config: Config, plan: RestorePlan<'_>) -> Result<RestoreView, OfflineError>;
 
     /// Opens the store that the configuration names, to carry out requests in this process. Called
     /// only when no server answers.
@@ -207,6 +219,8 @@ fn dispatch(
         Command::Sessions(sessions) => operator.sessions(sessions),
         Command::Keys(keys) => operator.keys(&keys),
         Command::Audit(audit) => operator.audit(audit),
+        Command::Backup(backup) => operator.backup(backup),
+        Command::Restore(restore) => operator.restore(restore),
         Command::Healthcheck => operator.healthcheck(),
         Command::Drain => operator.order(Request::Drain),
         Command::Reload => operator.order(Request::Reload),

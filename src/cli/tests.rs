@@ -10,7 +10,10 @@ use clap::CommandFactory;
 
 use crate::cli::args::Args;
 use crate::cli::load::Loader;
-use crate::cli::{App, Failure, Offline, OfflineError, Start, Surroundings, run};
+use crate::cli::{
+    App, BackupFile, BackupPlan, Failure, Offline, OfflineError, RestorePlan, RestoreView, Start,
+    Surroundings, run,
+};
 use crate::config::Config;
 use crate::control::reply::{AuditView, EndingView, KeyView, SessionView, UserView};
 use crate::control::{Reply, Request, listener, wire};
@@ -48,6 +51,18 @@ impl App for FakeApp {
 
     fn demo(&self) -> Result<(), Failure> {
         Err(Failure("the port is taken".to_owned()))
+    }
+
+    fn begin_backup<'a>(
+        &'a self,
+        _: &Config,
+        _: BackupPlan,
+    ) -> Result<Box<dyn BackupFile + 'a>, Failure> {
+        Err(Failure("the disk is full".to_owned()))
+    }
+
+    fn restore(&self, _: Config, _: RestorePlan<'_>) -> Result<RestoreView, OfflineError> {
+        Err(OfflineError::StoreLocked)
     }
 
     fn open_offline<'a>(&'a self, _: Config) -> Result<Box<dyn Offline + 'a>, OfflineError> {

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::session::SessionKey;
+use crate::types::time::Timestamp;
 
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,15 @@ pub enum Reply {
     Ended(u64),
     /// All sessions are over; how far the removal of their records has come.
     Ending(EndingView),
+    /// A backup has begun.
+    BackupBegun(BackupView),
+    /// Records of a backup.
+    BackupPage {
+        /// The records, in base64.
+        data: String,
+        /// Whether these are the last.
+        last: bool,
+    },
     /// Signing keys.
     Keys(Vec<KeyView>),
     /// Audit records, newest first.
@@ -114,6 +124,24 @@ pub struct EndingView {
     pub ended: u64,
     /// Whether none is left.
     pub complete: bool,
+}
+
+/// A backup that has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupView {
+    /// Its name.
+    pub id: u64,
+    /// When it was begun.
+    pub at: Timestamp,
+    /// The id of the store.
+    pub store: Option<String>,
+    /// The number of the last commit that it holds.
+    pub commit: u64,
+    /// How many sessions there are.
+    pub sessions: u64,
+    /// How many accounts there are.
+    pub users: u64,
 }
 
 /// One signing key, without the key.

@@ -102,6 +102,18 @@ pub enum Request {
     /// Goes on removing the records of sessions that all ended at once. Answer: how far it has come,
     /// after a second at most.
     SessionsClear,
+    /// Begins a backup. Answer: [`super::Reply::BackupBegun`].
+    BackupBegin,
+    /// More of it. Answer: [`super::Reply::BackupPage`].
+    BackupNext {
+        /// Which backup.
+        id: u64,
+    },
+    /// Gives it up. Answer: done.
+    BackupEnd {
+        /// Which backup.
+        id: u64,
+    },
     /// Signing keys. Answer: keys.
     KeysList,
     /// Makes a key and signs with it as soon as verifiers know it. Answer: keys.

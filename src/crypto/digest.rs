@@ -18,6 +18,43 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash
 }
 
+/// A plain SHA-256 that is fed piece by piece.
+#[derive(Clone)]
+pub struct Sha256(Context);
+
+impl Sha256 {
+    /// Of nothing so far.
+    pub fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all bytes that were added.
+    pub fn finish(self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        for (to, from) in hash.iter_mut().zip(self.0.finish().as_ref()) {
+            *to = *from;
+        }
+        hash
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sha256(..)")
+    }
+}
+
 /// Whether both are the same bytes; how long it takes tells only the lengths.
 pub fn equal(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
@@ -34,6 +71,18 @@ mod tests {
         assert_eq!(
             hex,
             "c3494ca1a2cf8eeb8a11ded316fb55b83c3bbbedb6313cd50415251e5d09e12f"
+        );
+    }
+
+    #[test]
+    fn a_hash_fed_piece_by_piece_is_plain_sha_256() {
+        let mut hash = Sha256::new();
+        hash.update(b"a");
+        hash.update(b"bc");
+        // printf abc | sha256sum
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&hash.finish()),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
     }
 

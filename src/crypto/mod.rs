@@ -7,6 +7,7 @@ pub mod keydir;
 pub mod password;
 pub mod pool;
 pub mod refresh;
+pub mod sealed;
 pub mod settings;
 pub mod signing;
 pub mod strength;

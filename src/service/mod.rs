@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod activity;
 pub mod audit;
+mod backup;
 pub mod caller;
 pub mod error;
 pub mod first_sight;
@@ -51,7 +52,7 @@ pub use self::logout::IncludeCurrent;
 pub use self::renewal::Renewals;
 pub use self::settings::{Settings, SignupMode};
 pub use self::signup::SignupRequest;
-pub use crate::store::EndAll;
+pub use crate::store::{EndAll, SnapshotPage, SnapshotStart};
 
 /// The service in force. A reload puts another one there, built on the same store; what has begun
 /// with the one before ends with it.

@@ -17,6 +17,7 @@
 //! 7. No method walks all keys, save those that list for an operator or sweep, which are paged.
 //! 8. Every wait has a deadline; a store that cannot answer says so instead of hanging.
 
+pub mod backup;
 pub mod error;
 pub mod identity;
 pub mod settings;
@@ -41,7 +42,7 @@ use crate::model::lockout::Lockout;
 use crate::model::revocation::Revocation;
 use crate::model::session::{EndReason, Generation, Session, SessionKey};
 use crate::model::user::{User, UserKey};
-use crate::types::ids::{SessionId, TenantId, UserId};
+use crate::types::ids::{SessionId, StoreId, TenantId, UserId};
 use crate::types::login::{LoginKind, LoginName};
 use crate::types::time::Timestamp;
 
@@ -145,6 +146,47 @@ pub trait BulkStore: Send + Sync + 'static {
 
     /// The moment up to which every session is over, if there is one.
     fn ended_through(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
+}
+
+/// The whole store at one commit, read while writes go on.
+pub trait BackupStore: Send + Sync + 'static {
+    /// Begins. One at a time; one that nobody has continued for a minute is forgotten.
+    fn snapshot_begin(&self) -> impl Future<Output = Result<SnapshotStart, StoreError>> + Send;
+
+    /// The next page, which may be empty without being the last. With the last one the snapshot ends.
+    fn snapshot_page(
+        &self,
+        id: u64,
+    ) -> impl Future<Output = Result<SnapshotPage, StoreError>> + Send;
+
+    /// Gives the snapshot up.
+    fn snapshot_end(&self, id: u64) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A snapshot that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotStart {
+    /// Its name.
+    pub id: u64,
+    /// When it was begun.
+    pub at: Timestamp,
+    /// Which store it is of.
+    pub store: StoreId,
+    /// The number of the last commit it holds.
+    pub commit: u64,
+    /// How many sessions it holds.
+    pub sessions: u64,
+    /// How many accounts it holds.
+    pub users: u64,
+}
+
+/// Some records of a snapshot, in the order of their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotPage {
+    /// The records, to be read by [`backup::split_page`].
+    pub bytes: Vec<u8>,
+    /// Whether it is the last page.
+    pub is_last: bool,
 }
 
 /// How far an end of all sessions has come. All of them are over from the beginning; what is

@@ -12,6 +12,7 @@
 
 mod actors;
 mod attacks;
+mod backup;
 mod bodies;
 mod body_pace;
 mod browser;

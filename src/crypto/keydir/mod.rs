@@ -6,6 +6,7 @@
 //! a directory of mode 0700. A key is never made anew when the index that should name it is gone.
 
 mod bond;
+pub mod copies;
 mod files;
 mod index;
 #[cfg(test)]

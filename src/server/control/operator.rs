@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use data_encoding::BASE64;
 use tokio::task::spawn_blocking;
 
 use crate::control::reply::{KeyView, Reply, UserView};
@@ -61,6 +62,12 @@ impl Operator {
             Request::SessionsList { user, after, limit } => self.sessions(user, after, limit).await,
             Request::SessionsEnd(which) => self.end(which).await,
             Request::SessionsClear => self.clear().await,
+            Request::BackupBegin => self.backup_begin().await,
+            Request::BackupNext { id } => self.backup_next(id).await,
+            Request::BackupEnd { id } => {
+                let ended = self.service().backup_end(id).await.map_err(words);
+                ended.map(|()| Reply::Done("the backup is given up".to_owned()))
+            }
             Request::KeysList => Ok(Reply::Keys(self.keys())),
             Request::KeysRotate => self.rotate(),
             Request::AuditList { user, limit } => self.audit(user, limit).await,
@@ -256,6 +263,19 @@ impl Operator {
         let all = self.service().operator_clear_ended().await.map_err(words)?;
         let none = || "the sessions were never ended all at once".to_owned();
         Ok(Reply::Ending(view::ending(all.ok_or_else(none)?)))
+    }
+
+    async fn backup_begin(&self) -> Result<Reply, String> {
+        let begun = self.service().backup_begin().await.map_err(words)?;
+        Ok(Reply::BackupBegun(view::backup(&begun)))
+    }
+
+    async fn backup_next(&self, id: u64) -> Result<Reply, String> {
+        let page = self.service().backup_next(id).await.map_err(words)?;
+        Ok(Reply::BackupPage {
+            data: BASE64.encode(&page.bytes),
+            last: page.is_last,
+        })
     }
 
     fn rotate(&self) -> Result<Reply, String> {

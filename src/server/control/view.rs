@@ -1,10 +1,10 @@
 //! What an operator is shown: everything that is known but secrets, as text.
 
-use crate::control::reply::{AuditView, EndingView, KeyView, SessionView, UserView};
+use crate::control::reply::{AuditView, BackupView, EndingView, KeyView, SessionView, UserView};
 use crate::model::audit::{Actor, AuditRecord};
 use crate::model::session::Session;
 use crate::model::user::{User, UserStatus};
-use crate::service::EndAll;
+use crate::service::{EndAll, SnapshotStart};
 use crate::tokens::keys::{Keys, RingKey};
 use crate::types::time::Timestamp;
 
@@ -61,6 +61,18 @@ pub(super) fn ending(all: EndAll) -> EndingView {
         removed: all.seen,
         ended: all.ended,
         complete: all.is_complete,
+    }
+}
+
+/// A backup that has begun.
+pub(super) fn backup(begun: &SnapshotStart) -> BackupView {
+    BackupView {
+        id: begun.id,
+        at: begun.at,
+        store: Some(begun.store.to_string()),
+        commit: begun.commit,
+        sessions: begun.sessions,
+        users: begun.users,
     }
 }
 

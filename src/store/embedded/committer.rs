@@ -20,6 +20,7 @@ use crate::store::embedded::keys::{self, META_CHECK, META_CLOCK, META_END_ALL, M
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
 use crate::store::embedded::records::{StoredEndAll, StoredRevocation};
+use crate::store::embedded::snapshot::Snapshots;
 use crate::store::embedded::touches::Touches;
 use crate::store::embedded::transaction::{Lives, Transaction};
 use crate::types::time::{Clock, Timestamp};
@@ -105,6 +106,8 @@ pub(crate) struct Committer {
     pub(crate) reached: Option<Timestamp>,
     /// For how long nothing has come.
     pub(crate) idle: Duration,
+    /// The store as it stood when a backup was begun.
+    pub(crate) snapshots: Snapshots,
 }
 
 impl Committer {
@@ -166,6 +169,7 @@ impl Committer {
 
     fn run_group(&mut self, jobs: Vec<Job>) {
         let operations = jobs.len();
+        self.snapshots.set_now(self.clock.monotonic());
         let idle = jobs.is_empty();
         let mut group = Batch::default();
         let mut waiting = Vec::with_capacity(operations);
@@ -210,6 +214,7 @@ impl Committer {
             self.ledger.as_mut(),
             group,
             &mut self.touches,
+            &mut self.snapshots,
             self.clock.now(),
             self.lives,
         )
@@ -253,9 +258,10 @@ impl Committer {
 
     fn commit(&mut self, group: &mut Batch, operations: usize) -> Result<(), StoreError> {
         self.numbers.commit_begins(self.clock.monotonic());
-        let ledger = self.ledger.as_mut();
-        let outcome = seal(ledger, group, Commit::default())
-            .and_then(|commit| self.ledger.commit(group, &commit).map(|()| commit));
+        let sealed = seal(self.ledger.as_mut(), group, Commit::default());
+        // With the record of the commit itself: a snapshot shows the number of its own.
+        self.snapshots.keep(self.ledger.as_mut(), group);
+        let outcome = sealed.and_then(|commit| self.ledger.commit(group, &commit).map(|()| commit));
         self.numbers
             .commit_ends(self.clock.monotonic(), operations, outcome.is_ok());
         if let Err(error) = &outcome {

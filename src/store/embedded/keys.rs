@@ -38,7 +38,8 @@ pub(crate) const LOCKOUT: u8 = b'F';
 pub(crate) const CHALLENGE: u8 = b'C';
 /// Table tag of revocations.
 pub(crate) const REVOCATION: u8 = b'R';
-const SESSION_INDEX: u8 = b'I';
+/// Table tag of the index of sessions by id.
+pub(crate) const SESSION_INDEX: u8 = b'I';
 const ACCOUNT: u8 = b'A';
 const LOGIN: u8 = b'L';
 const AUDIT: u8 = b'U';
@@ -68,6 +69,12 @@ pub(crate) fn session(route: Route, id: SessionId) -> Vec<u8> {
 /// Where the session of a key is stored.
 pub(crate) fn session_of(key: &SessionKey) -> Vec<u8> {
     session(Route::of(&key.owner), key.id)
+}
+
+/// When the session at a key was made.
+pub(crate) fn session_made_at(key: &[u8]) -> Option<Timestamp> {
+    let id = key.strip_prefix(&[SESSION])?.get(16..)?;
+    Some(SessionId::from_bytes(id.try_into().ok()?).made_at())
 }
 
 /// All sessions of a user.

@@ -29,6 +29,7 @@ mod reached;
 pub(crate) mod records;
 mod revocations;
 mod sessions;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod touches;
@@ -54,6 +55,7 @@ use crate::store::embedded::founding::settle;
 use crate::store::embedded::keys::{META_CLOCK, META_COMMIT, META_TOTALS};
 use crate::store::embedded::ledger::Ledger;
 use crate::store::embedded::numbers::Numbers;
+use crate::store::embedded::snapshot::Snapshots;
 use crate::store::embedded::touches::Touches;
 use crate::store::embedded::transaction::{Lives, Transaction};
 use crate::store::identity::Ties;
@@ -231,6 +233,7 @@ impl Embedded {
             touches: Touches::default(),
             reached: None,
             idle: Duration::ZERO,
+            snapshots: Snapshots::default(),
         };
         thread::Builder::new()
             .name("store".to_owned())

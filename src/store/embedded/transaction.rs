@@ -12,6 +12,7 @@ use crate::store::codec;
 use crate::store::embedded::keys::{self, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Entry, KeyRange, Ledger, Order};
 use crate::store::embedded::records::Totals;
+use crate::store::embedded::snapshot::Snapshots;
 use crate::store::embedded::touches::Touches;
 use crate::types::time::Timestamp;
 
@@ -35,6 +36,7 @@ pub(crate) struct Transaction<'a> {
     saw_group: bool,
     /// Activity that is noted and not yet written.
     pub(crate) touches: &'a mut Touches,
+    snapshots: &'a mut Snapshots,
     /// The moment of the operation, by the store's clock.
     pub(crate) now: Timestamp,
     /// How long things are kept.
@@ -47,6 +49,7 @@ impl<'a> Transaction<'a> {
         ledger: &'a mut dyn Ledger,
         group: &'a Batch,
         touches: &'a mut Touches,
+        snapshots: &'a mut Snapshots,
         now: Timestamp,
         lives: Lives,
     ) -> Self {
@@ -56,6 +59,7 @@ impl<'a> Transaction<'a> {
             own: Batch::default(),
             saw_group: false,
             touches,
+            snapshots,
             now,
             lives,
         }
@@ -97,6 +101,16 @@ impl<'a> Transaction<'a> {
         let bytes = codec::encode(&key, record)?;
         self.own.writes.insert(key, Some(bytes));
         Ok(())
+    }
+
+    /// Stores bytes that are a record already.
+    pub(crate) fn put_raw(&mut self, key: Vec<u8>, bytes: Vec<u8>) {
+        self.own.writes.insert(key, Some(bytes));
+    }
+
+    /// What is durable, without the writes of this group, and the snapshot of it.
+    pub(crate) fn committed(&mut self) -> (&mut dyn Ledger, &mut Snapshots) {
+        (&mut *self.ledger, &mut *self.snapshots)
     }
 
     /// Removes a record.

@@ -32,6 +32,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use place::hold;
+
 use crate::store::StoreError;
 use crate::store::embedded::commits::{Commit, Proof, prove};
 use crate::store::embedded::ledger::{Batch, Entry, KeyRange, Ledger, Order};

@@ -224,6 +224,12 @@ fn marker_text(store: StoreId) -> String {
     format!("{text}{sum:08x}\n")
 }
 
+/// Takes the lock of a directory without looking at what is in it; makes it if need be.
+pub(crate) fn hold(directory: &Path) -> Result<File, StoreError> {
+    make_directory(directory)?;
+    take_lock(directory)
+}
+
 fn make_directory(directory: &Path) -> Result<(), StoreError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);

@@ -1,0 +1,69 @@
+//! The parts of a backup file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::MAX_RECORD;
+use crate::types::time::Timestamp;
+
+/// The format this build writes and reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What every backup begins with.
+pub(crate) const MAGIC: &[u8; 16] = b"SIDEGATE-BACKUP\n";
+
+/// Kinds of frames.
+pub(crate) const HEADER: u8 = b'H';
+pub(crate) const KEYS: u8 = b'K';
+pub(crate) const RECORD: u8 = b'R';
+pub(crate) const END: u8 = b'E';
+
+/// The longest key of a record.
+pub(crate) const MAX_KEY: usize = 1024;
+/// The longest payload of each kind of frame.
+pub(crate) const MAX_HEADER: usize = 64 << 10;
+pub(crate) const MAX_KEYS: usize = 1 << 20;
+pub(crate) const MAX_RECORD_FRAME: usize = 2 + MAX_KEY + MAX_RECORD;
+pub(crate) const END_FRAME: usize = 8 + 32 + 32;
+
+/// What a backup says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Header {
+    /// The format of the file.
+    pub format: u32,
+    /// The version of Sidegate that wrote it.
+    pub program: String,
+    /// When it was begun.
+    pub created_at: Timestamp,
+    /// The id of the store, where it has one.
+    pub store: Option<String>,
+    /// The number of the last commit it holds.
+    pub commit: u64,
+    /// The names of the keys that the store was used with.
+    pub keys: KeyNames,
+    /// Whether the keys themselves are in the file, sealed.
+    pub with_keys: bool,
+}
+
+impl Header {
+    /// The format this build writes.
+    pub const FORMAT: u32 = FORMAT;
+}
+
+/// Names of keys, which tell nothing about the keys themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyNames {
+    /// Ids of the signing keys.
+    pub signing: Vec<String>,
+    /// Fingerprints of the refresh keys.
+    pub refresh: Vec<String>,
+}
+
+impl KeyNames {
+    /// Whether these keys are those of `other`, or have followed them: one refresh key in common is
+    /// enough, since it was there before and after.
+    pub fn match_any(&self, other: &Self) -> bool {
+        self.refresh.iter().any(|own| other.refresh.contains(own))
+    }
+}
