@@ -16,7 +16,7 @@ use crate::model::revocation::Revocation;
 use crate::store::StoreError;
 use crate::store::codec;
 use crate::store::embedded::commits::{Commit, seal};
-use crate::store::embedded::keys::{self, META_CHECK, META_CLOCK, META_END_ALL, META_TOTALS};
+use crate::store::embedded::keys::{self, META_CLOCK, META_END_ALL, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
 use crate::store::embedded::records::{StoredEndAll, StoredRevocation};
@@ -239,13 +239,9 @@ impl Committer {
         }
     }
 
-    /// Writes the time along, so that no record is younger than what the store has reached. While
-    /// the wall clock is in doubt, a health check is no reason to.
+    /// Writes the time along, so that no record is younger than what the store has reached, and what
+    /// has expired by then stays expired.
     fn keep_time(&mut self, group: &mut Batch) {
-        let is_check_only = group.writes.keys().all(|key| key == META_CHECK);
-        if is_check_only && !self.clock.state().is_settled {
-            return;
-        }
         let now = self.clock.now();
         match codec::encode(META_CLOCK, &now) {
             Ok(bytes) => {
@@ -309,8 +305,7 @@ impl Committer {
         while self.touches.waiting_since().is_some() {
             self.run_group(Vec::new());
         }
-        let is_settled = self.clock.state().is_settled;
-        if is_settled && self.reached.is_some_and(|at| at < self.clock.now()) {
+        if self.reached.is_some_and(|at| at < self.clock.now()) {
             let mut last = Batch::default();
             self.keep_time(&mut last);
             // That it could not be written is in the log; what was acknowledged is written.

@@ -4,13 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::session::{EndReason, Session};
+use crate::model::session::Session;
 use crate::rules::session::sample;
 use crate::store::embedded::MARK_EVERY;
 use crate::store::settings::{Engine, Settings};
-use crate::store::{
-    Cap, Embedded, Lifecycle as _, RevocationLog as _, Scope, SessionStore as _, WhenFull,
-};
+use crate::store::{Cap, Embedded, Lifecycle as _, SessionStore as _, WhenFull};
 use crate::types::time::{Clock, ManualReadings, SystemClock, TimeLine, Timestamp};
 
 const BEGIN: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -74,12 +72,6 @@ impl Process {
         let made = self.store.create(session.clone(), CAP, None).await;
         made.unwrap();
         session
-    }
-
-    async fn end(&self, session: &Session) {
-        let scope = Scope::One(session.key.clone());
-        let ended = self.store.end(&scope, EndReason::LoggedOut).await.unwrap();
-        assert_eq!(ended.len(), 1);
     }
 }
 
@@ -157,40 +149,25 @@ fn a_process_that_was_killed_had_come_no_further_than_its_successor_begins() {
 }
 
 #[test]
-fn a_start_with_a_clock_far_ahead_is_forgotten_when_nothing_was_written() {
+fn what_a_start_with_the_clock_ahead_refused_stays_refused() {
     block_on(async {
         let machine = Machine::new();
         let first = machine.start();
         let session = first.log_in().await;
-        first.end(&session).await;
         first.store.close().await.unwrap();
-        machine.readings.set_wall(2 * HOURS);
-        let second = machine.start();
-        machine.pass(&second, 12);
-        second.store.check().await.unwrap();
-        second.store.close().await.unwrap();
-        machine.readings.set_wall(-2 * HOURS);
-        let third = machine.start();
-        assert_eq!(third.clock.now(), third.clock.wall());
-        assert_eq!(third.store.revocations().await.unwrap().len(), 1);
-        third.store.close().await.unwrap();
-    });
-}
-
-#[test]
-fn a_start_with_a_clock_far_ahead_that_wrote_goes_on_from_there() {
-    block_on(async {
-        let machine = Machine::new();
         machine.readings.set_wall(24 * HOURS);
-        let first = machine.start();
-        first.log_in().await;
-        let stopped = first.clock.now();
-        first.store.close().await.unwrap();
-        machine.readings.set_wall(-24 * HOURS);
         let second = machine.start();
-        assert!(second.clock.now() >= stopped);
-        second.log_in().await;
+        second.store.check().await.unwrap();
+        let found = second.store.session(&session.key).await;
+        assert_eq!(found, Ok(None), "the idle limit");
+        let stopped = second.clock.now();
         second.store.close().await.unwrap();
+        machine.readings.set_wall(-24 * HOURS);
+        let third = machine.start();
+        assert!(third.clock.now() >= stopped);
+        assert_eq!(third.store.session(&session.key).await, Ok(None));
+        third.log_in().await;
+        third.store.close().await.unwrap();
     });
 }
 
