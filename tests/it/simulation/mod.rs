@@ -1,12 +1,14 @@
 //! Simulated lives: accounts sign up, log in, refresh, lose replies, are robbed, log out, are
-//! locked, while the clock jumps and the process restarts. After every step the service must agree
+//! locked, while roles change, the clock is set in both directions and the process restarts. After every step the service must agree
 //! with a model of a hundred lines, and what must never happen must not have happened.
 //!
 //! A seed decides a whole life: `SIDEGATE_SIM_SEED=n cargo test --test it simulation` lives life n
 //! again. `SIDEGATE_SIM_SEEDS=n` lives n lives. (What is not decided by the seed is how far an
 //! abandoned call had got; the model then accepts either of the two allowed outcomes.)
 
+mod clocks;
 mod model;
+mod roles;
 mod world;
 
 use std::future::Future as _;
@@ -16,7 +18,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use sidegate::service::accounts::Named;
 use sidegate::service::upkeep::Upkeep;
@@ -83,6 +84,7 @@ async fn live(seed: u64, keys: &Arc<Keys>) {
         world: World::new(seed, keys).await,
         accounts: Vec::new(),
         story: Vec::new(),
+        refused: Vec::new(),
     };
     for _ in 0..STEPS {
         let step = catch_unwind_async(&mut life).await;
@@ -114,6 +116,8 @@ struct Life {
     world: World,
     accounts: Vec<Account>,
     story: Vec<&'static str>,
+    /// Access tokens that were refused once.
+    refused: Vec<String>,
 }
 
 impl Life {
@@ -137,11 +141,13 @@ impl Life {
             68..71 => self.log_out_by_some_refresh_token().await,
             71..74 => self.end_sessions().await,
             74..76 => self.change_password().await,
-            76..79 => self.change_roles().await,
+            76..78 => self.change_roles().await,
+            78 => self.change_roles_of_a_browser().await,
             79..82 => self.disable_or_enable().await,
             82..84 => self.unlock().await,
-            84..94 => self.let_time_pass(),
-            94..97 => self.restart().await,
+            84..91 => self.let_time_pass(),
+            91..95 => self.set_the_clock().await,
+            95..97 => self.restart().await,
             _ => self.sweep().await,
         }
     }
@@ -438,9 +444,7 @@ impl Life {
             3 => self.roll(4_000),
             _ => self.roll(3 * 86_400),
         };
-        self.world
-            .clock
-            .advance(Duration::from_secs(seconds as u64));
+        self.world.pass(seconds as u64);
     }
 
     async fn restart(&mut self) {
@@ -455,7 +459,8 @@ impl Life {
     }
 
     /// What must hold at any moment.
-    async fn check(&self) {
+    async fn check(&mut self) {
+        self.what_was_refused_is_refused().await;
         let now = self.world.now();
         let store = self.world.service.store();
         let (mut live, mut unended) = (0, 0);
@@ -470,6 +475,9 @@ impl Life {
                     let passes = self.world.passes(token).await;
                     if let Some(admits) = session.admits(number, now) {
                         assert_eq!(passes, admits, "access of {generation}");
+                    }
+                    if !passes {
+                        self.refused.push(token.clone());
                     }
                 }
                 live += u64::from(session.lives(now));

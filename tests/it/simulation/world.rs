@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use sidegate::guard::Guard;
 use sidegate::guard::settings::{Preset, Settings as GuardSettings};
+use sidegate::guard::{Guard, Identity};
 use sidegate::limits::{self, Limits, Quota};
 use sidegate::policy::RouteTable;
 use sidegate::policy::settings::{Access, Settings as PolicySettings};
@@ -29,7 +29,7 @@ use sidegate::tokens::settings::{Algorithm, Settings as TokenSettings};
 use sidegate::types::login::LoginKind;
 use sidegate::types::random::{Random, SeededRandom};
 use sidegate::types::role::Roles;
-use sidegate::types::time::{Clock, ManualClock, Timestamp};
+use sidegate::types::time::{Change, Clock, ManualReadings, TimeLine, Timestamp};
 
 use super::model;
 
@@ -49,7 +49,10 @@ pub(super) fn keys(directory: &Path) -> Arc<Keys> {
 
 /// One world.
 pub(super) struct World {
-    pub(super) clock: Arc<ManualClock>,
+    /// The machine's clocks.
+    pub(super) readings: ManualReadings,
+    /// The time of the process.
+    pub(super) clock: Arc<TimeLine<ManualReadings>>,
     random: Arc<SeededRandom>,
     directory: tempfile::TempDir,
     keys: Arc<Keys>,
@@ -60,11 +63,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new(seed: u64, keys: &Arc<Keys>) -> Self {
-        let clock = Arc::new(ManualClock::new(BIRTH));
+        let readings = ManualReadings::new(BIRTH);
+        let clock = Arc::new(TimeLine::new(readings.clone()));
         let random = Arc::new(SeededRandom::new(seed));
         let directory = tempfile::tempdir().unwrap();
         let (service, guard, audit) = build(&clock, &random, directory.path(), keys).await;
         Self {
+            readings,
             clock,
             random,
             directory,
@@ -77,8 +82,11 @@ impl World {
 
     /// The process ends and another one begins on the same directory.
     pub(super) async fn restart(&mut self) {
+        // A process that serves checks its store every two seconds.
+        self.service.store().check().await.unwrap();
         self.service.store().close().await.unwrap();
         released(&self.directory.path().join("store")).await;
+        self.clock = Arc::new(TimeLine::new(self.readings.clone()));
         let parts = build(&self.clock, &self.random, self.directory.path(), &self.keys).await;
         (self.service, self.guard, self.audit) = parts;
     }
@@ -92,21 +100,53 @@ impl World {
         self.clock.now()
     }
 
+    /// Seconds pass on both clocks, which the process compares. Says whether time went forward to meet
+    /// the wall clock; else it has run as fast as the monotonic clock, whatever the wall clock does.
+    pub(super) fn pass(&self, seconds: u64) -> bool {
+        let before = self.now();
+        // A process compares them each second; of a long time the last minute is enough.
+        let last = seconds.min(60);
+        self.readings.advance(Duration::from_secs(seconds - last));
+        let mut changes = self.clock.look().to_vec();
+        for _ in 0..last {
+            self.readings.advance(Duration::from_secs(1));
+            changes.extend(self.clock.look());
+        }
+        let mut found = changes.into_iter().flatten();
+        let adopted = found.any(|change| matches!(change, Change::Adopted { .. }));
+        let (ran, passed) = (self.now().since(before), Duration::from_secs(seconds));
+        if !adopted {
+            // Slewing is half a per cent.
+            let off = ran.abs_diff(passed);
+            assert!(off <= passed / 200, "{ran:?} in {passed:?}");
+        }
+        adopted
+    }
+
     /// Whether a request with this access token passes the guard.
     pub(super) async fn passes(&self, token: &str) -> bool {
+        self.caller(token).await.is_some()
+    }
+
+    /// As whom a request with this access token passes the guard.
+    pub(super) async fn caller(&self, token: &str) -> Option<Arc<Identity>> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-        matches!(self.guard.identify(&headers, self.now()).await, Ok(Some(_)))
+        self.guard
+            .identify(&headers, self.now())
+            .await
+            .ok()
+            .flatten()
     }
 }
 
 async fn build(
-    clock: &Arc<ManualClock>,
+    clock: &Arc<TimeLine<ManualReadings>>,
     random: &Arc<SeededRandom>,
     directory: &Path,
     keys: &Arc<Keys>,
 ) -> (Service, Guard, AuditQueue) {
-    let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
+    let clock: Arc<dyn Clock> = Arc::<TimeLine<ManualReadings>>::clone(clock);
     let random: Arc<dyn Random> = Arc::<SeededRandom>::clone(random);
     let tokens = tokens(directory);
     // Durability has a test of its own that cuts the power; here it would only cost time.
