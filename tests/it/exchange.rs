@@ -30,7 +30,7 @@ use crate::websocket::app_before;
 const SOON: Duration = Duration::from_secs(20);
 
 /// The ways to end a session that differ in how the end is found out.
-const WAYS: [&str; 4] = ["logout", "disable", "reuse", "expiry"];
+const WAYS: [&str; 5] = ["logout", "disable", "reuse", "expiry", "everybody"];
 
 /// An application that answers `before` as soon as a request comes and then reads on until its
 /// connection ends.
@@ -93,6 +93,7 @@ async fn end(app: &TestApp, ann: &Actor, way: &str) {
             first.refresh().await;
             assert_eq!(ann.try_refresh().await.status, 401);
         }
+        "everybody" => drop(app.service().operator_end_all().await.unwrap()),
         _ => app.clock.advance(Duration::from_secs(8 * 24 * 3_600)),
     }
 }

@@ -4,7 +4,8 @@
 //! Every wait has an end, unless the settings give streams all the time there is. Dropping an
 //! exchange that is not over resets its stream.
 
-use std::future::poll_fn;
+mod first;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,7 +27,7 @@ use crate::proxy::http2::ticket::Ticket;
 use crate::proxy::places::Place;
 use crate::proxy::reply::MAX_INTERIM;
 use crate::proxy::sender::Waiting;
-use crate::proxy::settle::{self, Begun};
+use crate::proxy::settle::Begun;
 use crate::proxy::timer::Alarm;
 
 /// See the module. (The fields drop in this order: the stream is reset before its place is free.)
@@ -119,81 +120,6 @@ where
                 let limit = self.head_limit(waiting);
                 self.poll_silence(cx, limit, waiting).map(Err)
             }
-        }
-    }
-
-    /// Looks at what comes right behind the head before it is handed out, as over HTTP/1.1.
-    pub(super) async fn settle(&mut self, headers: &HeaderMap) -> Result<(), UpstreamError> {
-        if self.is_whole() {
-            return Ok(());
-        }
-        let patience = match self.call {
-            Call::Plain => settle::patience(headers),
-            Call::Grpc(_) => Duration::ZERO,
-        };
-        let mut until = None;
-        let settled = poll_fn(|cx| {
-            if self.poll_settle(cx)?.is_ready() || patience.is_zero() {
-                return Poll::Ready(Ok(()));
-            }
-            let until = *until.get_or_insert_with(|| Instant::now() + patience);
-            self.alarm.poll(cx, until).map(Ok)
-        })
-        .await;
-        if settled.is_err() {
-            self.finish();
-        }
-        settled
-    }
-
-    /// Ready when enough of the body was looked at.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, UpstreamError> {
-        loop {
-            let is_enough = match self.announced {
-                Announced::Length(length) => self.begun.bytes() >= settle::wanted(length),
-                Announced::Nothing | Announced::Stream => self.begun.is_full(),
-            };
-            if self.is_whole() || is_enough {
-                return Ok(Poll::Ready(()));
-            }
-            self.poll_send(cx)?;
-            let Some(incoming) = &mut self.incoming else {
-                return Ok(Poll::Ready(()));
-            };
-            match incoming.poll_data(cx) {
-                Poll::Ready(Some(Ok(data))) => {
-                    let released = incoming.flow_control().release_capacity(data.len());
-                    released.map_err(broken)?;
-                    let over = incoming.is_end_stream();
-                    self.hear();
-                    if over {
-                        self.finish();
-                    }
-                    if !data.is_empty() {
-                        self.begun.push(data);
-                    }
-                    continue;
-                }
-                Poll::Ready(Some(Err(error))) => return Err(broken(error)),
-                Poll::Ready(None) => match incoming.poll_trailers(cx) {
-                    Poll::Ready(Ok(trailers)) => {
-                        if let Some(trailers) = trailers.and_then(|found| self.cleaned(found)) {
-                            self.begun.end_with(trailers);
-                        }
-                        self.finish();
-                        continue;
-                    }
-                    Poll::Ready(Err(error)) => return Err(broken(error)),
-                    Poll::Pending => {}
-                },
-                Poll::Pending => {}
-            }
-            let is_begun = self.announced == Announced::Stream && !self.begun.is_empty();
-            return Ok(if is_begun {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            });
         }
     }
 

@@ -11,7 +11,8 @@
 //! Every wait has an end: the upstream's time for its head (unless the settings give it all the time
 //! there is), or the limit of silence.
 
-use std::future::poll_fn;
+mod first;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -28,7 +29,7 @@ use crate::proxy::payload::{Payload, Step};
 use crate::proxy::pool::Lease;
 use crate::proxy::reply::{Reader, Reuse};
 use crate::proxy::sender::{Sender, Waiting};
-use crate::proxy::settle::{self, Begun};
+use crate::proxy::settle::Begun;
 use crate::proxy::upgrade::Protocol;
 
 /// See the module.
@@ -123,92 +124,6 @@ where
                 }
             }
         }
-    }
-
-    /// Looks at what comes right behind the head before it is handed out: a fault there is a refusal of
-    /// ours, and not a broken answer with the upstream's status. Waits for a moment at most, and not at
-    /// all for events. An answer that came whole is not looked at.
-    pub(super) async fn settle(&mut self, headers: &HeaderMap) -> Result<(), UpstreamError> {
-        if self.is_whole() {
-            return Ok(());
-        }
-        let mut until = None;
-        let patience = settle::patience(headers);
-        let settled = poll_fn(|cx| {
-            let polled = self.poll_settle(cx)?;
-            if polled.is_ready() || patience.is_zero() {
-                return Poll::Ready(Ok(()));
-            }
-            let until = *until.get_or_insert_with(|| Instant::now() + patience);
-            match &mut self.lease {
-                Some(lease) => lease.connection.alarm.poll(cx, until).map(Ok),
-                None => Poll::Ready(Ok(())),
-            }
-        })
-        .await;
-        if settled.is_err() {
-            self.lease = None;
-        }
-        settled
-    }
-
-    /// Ready when enough of the body was looked at.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, UpstreamError> {
-        loop {
-            self.poll_send(cx)?;
-            let Some(lease) = &mut self.lease else {
-                return Ok(Poll::Ready(()));
-            };
-            let input = &mut lease.connection.input;
-            let is_enough = match &mut self.payload {
-                Payload::Length(left) => input.len() as u64 >= settle::wanted(*left),
-                Payload::Close => !input.is_empty(),
-                Payload::Chunked(_) if self.begun.is_full() => true,
-                Payload::Chunked(decoder) => match decoder.decode(input)? {
-                    Step::Data(data) => {
-                        self.begun.push(data);
-                        continue;
-                    }
-                    Step::Trailers(trailers) => {
-                        let trailers = lease.core().outbound.strip.clean(trailers);
-                        self.begun.end_with(trailers);
-                        self.finish();
-                        true
-                    }
-                    Step::End => {
-                        self.finish();
-                        true
-                    }
-                    Step::More => false,
-                },
-            };
-            if is_enough {
-                self.take_whole()?;
-                return Ok(Poll::Ready(()));
-            }
-            match self.poll_read(cx) {
-                Poll::Ready(Ok(0)) => {
-                    self.payload.disconnect()?;
-                    self.reuse = Reuse::Refused;
-                    self.finish();
-                }
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Err(Fault::CutShort.into()),
-                Poll::Pending if self.may_go_on() => return Ok(Poll::Ready(())),
-                Poll::Pending => return Ok(Poll::Pending),
-            }
-        }
-    }
-
-    /// Whether a body of which nobody knows how long it is has begun, and is not within a chunk: what
-    /// comes next may take its time.
-    fn may_go_on(&self) -> bool {
-        let is_between = match &self.payload {
-            Payload::Length(_) => false,
-            Payload::Chunked(decoder) => decoder.is_between(),
-            Payload::Close => true,
-        };
-        is_between && !self.begun.is_empty()
     }
 
     /// The next piece of the answer's body; none when it is over.
