@@ -15,11 +15,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use crate::server::accept;
-use crate::server::connection::{self, Deadlines, HANDSHAKES, Vigil};
+use crate::server::connection::{self, Deadlines, Handshakes, Vigil};
 use crate::server::doorman::{Admitted, Doorman, Full};
 use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::listener::{BoundSocket, Listener};
@@ -29,6 +28,7 @@ use crate::server::tasks;
 use crate::telemetry::metrics::{Dropped, PoolNumber};
 use crate::tls::Door;
 use crate::types::descriptors;
+use crate::types::share::{Claimant, Group, User};
 
 /// How often a worker looks after its connections and hands over its log.
 const TICK: Duration = Duration::from_millis(250);
@@ -54,7 +54,7 @@ pub struct Entrance {
     /// TLS, if it is spoken.
     pub door: Option<Arc<Door>>,
     /// Handshakes that may do their sums.
-    pub(super) handshakes: Semaphore,
+    pub(super) handshakes: Handshakes,
 }
 
 impl Entrance {
@@ -63,7 +63,7 @@ impl Entrance {
         Self {
             proxy_protocol,
             door,
-            handshakes: Semaphore::new(HANDSHAKES),
+            handshakes: Handshakes::new(),
         }
     }
 }
@@ -138,6 +138,16 @@ impl Worker {
     /// How connections begin.
     pub(super) fn entrance(&self) -> &Entrance {
         &self.entrance
+    }
+
+    /// The network that a client competes as; none for a peer that speaks for many.
+    pub(super) fn group_of(&self, client: IpAddr) -> Option<Group> {
+        let is_many = self.pipeline.load().trusted.trust(client);
+        let claimant = Claimant {
+            address: (!is_many).then_some(client),
+            user: User::NotAsked,
+        };
+        claimant.groups().widest()
     }
 
     /// How long things may take.

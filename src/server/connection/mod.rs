@@ -7,6 +7,7 @@
 //! ```
 
 mod frames;
+mod handshakes;
 mod http1;
 mod http2;
 mod occupied;
@@ -31,10 +32,10 @@ use crate::server::peer::Peer;
 use crate::server::stream::Stream;
 use crate::server::worker::{Open, Worker};
 
+pub(super) use handshakes::Handshakes;
 pub use occupied::Occupied;
 pub use pace::{Paced, TooSlow};
 pub use progress::Progress;
-pub(super) use secure::HANDSHAKES;
 pub use vigil::Deadlines;
 pub(super) use vigil::Vigil;
 

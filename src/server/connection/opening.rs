@@ -97,7 +97,7 @@ async fn try_open(
         }));
     };
     // Boxed: most of a handshake's room is not needed by anybody else.
-    let Some(secured) = Box::pin(secure::shake(stream, door, &open)).await? else {
+    let Some(secured) = Box::pin(secure::shake(stream, door, &open, address)).await? else {
         return Ok(None);
     };
     Ok(Some(Opened {

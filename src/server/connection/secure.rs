@@ -1,11 +1,12 @@
 //! TLS on an accepted connection: the handshake, what it agreed on, and who it says the client is.
 //!
 //! A handshake has `handshake_timeout`, which the connection's watch keeps; nothing that comes prolongs
-//! it. A handshake costs a thousand times what a request costs, so only a few may do their sums between
-//! two looks at the connections that stand: a flood of them waits, not everybody else.
+//! it. A handshake costs a thousand times what a request costs, so they wait for
+//! each other (`handshakes`): a flood of them waits, not everybody else.
 
 use std::future::{Future as _, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -21,9 +22,6 @@ use crate::server::connection::vigil::State;
 use crate::server::stream::Stream;
 use crate::server::worker::Open;
 use crate::tls::{self, Door};
-
-/// How many handshakes may do their sums between two looks of a worker at its connections.
-pub(in crate::server) const HANDSHAKES: usize = 8;
 
 /// What a client is told that does not speak TLS.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
@@ -60,6 +58,7 @@ pub(super) async fn shake(
     mut stream: Replayed<Stream>,
     door: &Door,
     open: &Open,
+    client: IpAddr,
 ) -> io::Result<Option<Secured>> {
     let worker = &open.worker;
     open.vigil.enter(State::Shaking, worker.tick());
@@ -84,7 +83,8 @@ pub(super) async fn shake(
     // It reads the whole of the client's first message; nothing is reckoned yet.
     let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let mut handshake = pin!(begun.into_stream(door.config()));
-    let place = worker.entrance().handshakes.acquire().await;
+    let group = worker.group_of(client);
+    let place = worker.entrance().handshakes.pass(group).await;
     let first = poll_fn(|task| Poll::Ready(handshake.as_mut().poll(task))).await;
     if first.is_pending() {
         // Whoever is ready goes first; then the next handshake may.
