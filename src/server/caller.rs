@@ -49,11 +49,13 @@ impl Pipeline {
             .unwrap_or_default();
         let devices = extract::copies(headers, &self.api.settings().cookies.device);
         let devices = devices.unwrap_or_default().texts();
+        let mut devices = devices.iter().filter_map(|id| id.expose().parse().ok());
         Caller {
             address: Some(context.client),
             agent: String::from_utf8_lossy(agent).into_owned(),
             request_id: context.request_id().to_owned(),
-            device: devices.iter().find_map(|id| id.expose().parse().ok()),
+            device: devices.next(),
+            other_devices: devices.collect(),
         }
     }
 

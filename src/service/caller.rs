@@ -15,4 +15,6 @@ pub struct Caller {
     pub request_id: String,
     /// The device cookie, if it showed one.
     pub device: Option<DeviceId>,
+    /// What other copies of that cookie said; nearly always none.
+    pub other_devices: Vec<DeviceId>,
 }

@@ -10,6 +10,7 @@ pub mod activity;
 pub mod audit;
 mod backup;
 pub mod caller;
+mod devices;
 pub mod error;
 pub mod first_sight;
 mod grant;

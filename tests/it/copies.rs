@@ -215,6 +215,35 @@ async fn s15_no_spelling_of_our_cookies_reaches_the_application() {
 }
 
 #[tokio::test]
+async fn b12_the_device_cookie_that_the_account_knows_counts() {
+    let app = app(&format!("[login]\nmax_failures = 2\n{COOKIES}")).await;
+    app.account("bob", &["user"]).await;
+    let device = pair(&app.anon().try_login("ann", PASSWORD).await, "device");
+    let bobs = pair(&app.anon().try_login("bob", PASSWORD).await, "device");
+    for _ in 0..2 {
+        app.anon().try_login("ann", "not the password").await;
+    }
+    assert_eq!(app.anon().try_login("ann", PASSWORD).await.status, 401);
+    for planted in ["sidegate_device=x", "sidegate_device=", &bobs] {
+        for cookies in [
+            format!("{planted}; {device}"),
+            format!("{device}; {planted}"),
+        ] {
+            let told = holding(&app, &cookies).try_login("ann", PASSWORD).await;
+            assert_eq!(told.status, 200, "{cookies}: {}", told.text());
+            assert_eq!(pair_last(&told, "device"), device, "{cookies}");
+            for _ in 0..2 {
+                app.anon().try_login("ann", "not the password").await;
+            }
+        }
+    }
+    let told = holding(&app, &format!("{bobs}; sidegate_device=x"))
+        .try_login("ann", PASSWORD)
+        .await;
+    assert_eq!(told.status, 401, "a device of somebody else opens nothing");
+}
+
+#[tokio::test]
 async fn b12_the_log_names_the_cause_of_copies_once() {
     let program = Program::with_ann();
     program.configure(COOKIES);

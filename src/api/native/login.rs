@@ -41,6 +41,8 @@ where
         remember,
     };
     let mut caller = asked.call.caller.clone();
+    let service = &asked.api.service;
+    caller.device = service.choose_device(&request.identifier, &caller).await?;
     if asked.uses_cookies() {
         caller
             .device
