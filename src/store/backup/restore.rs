@@ -226,6 +226,9 @@ pub async fn restore(
     }
     restored.records = copy.records;
     restored.sessions = copy.sessions;
+    // The new store begins no earlier than the one in the backup stood, whatever the wall clock says:
+    // what had expired stays so, and who logs in is newer than the sessions that have ended.
+    clock.resume(copy.newest);
     let (content, last) = copy.finish()?;
     restored.content = content;
     batch.extend(last);
@@ -242,7 +245,7 @@ struct Copy {
     records: u64,
     sessions: u64,
     totals: Totals,
-    /// No session that the backup knows is newer.
+    /// Nothing that the backup knows is newer.
     newest: Timestamp,
 }
 
@@ -268,6 +271,9 @@ impl Copy {
             let stored: StoredEndAll = codec::decode(key, value)?;
             self.newest = self.newest.max(stored.through);
             return Ok(self.wanted == Sessions::Keep);
+        }
+        if key == META_CLOCK {
+            self.newest = self.newest.max(codec::decode(key, value)?);
         }
         // The new store has its own.
         if [META_FORMAT, META_STORE, META_COMMIT, META_CHECK, META_CLOCK].contains(&key) {

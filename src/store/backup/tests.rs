@@ -422,6 +422,32 @@ fn a_restored_store_has_the_same_content_or_every_session_ended() {
 }
 
 #[test]
+fn a_store_that_was_ahead_of_the_clock_is_restored_to_its_own_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let random = SeededRandom::new(8);
+    for wanted in [Sessions::End, Sessions::Keep] {
+        block_on(async {
+            let ahead = clock();
+            ahead.advance(Duration::from_secs(365 * 86_400));
+            let store = open(Engine::Memory, &ahead);
+            let old = session(&store, &ahead, &random).await;
+            let backup = saved(&store).await;
+            let place = folder.path().join(format!("{wanted:?}"));
+            restored(&backup, &place, wanted, &clock()).await;
+            let right = clock();
+            let store = open(sled(&place), &right);
+            assert!(right.now() >= ahead.now(), "{}", right.now());
+            let kept = store.session(&old.key).await.unwrap();
+            assert_eq!(kept.is_some(), wanted == Sessions::Keep);
+            right.advance(Duration::from_millis(1));
+            let fresh = session(&store, &right, &random).await;
+            assert_eq!(store.session(&fresh.key).await, Ok(Some(fresh)));
+            store.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
 fn a_store_that_is_there_is_moved_aside_as_a_whole_and_one_in_use_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("data");
