@@ -137,6 +137,11 @@ pub fn backup(data: &[u8]) {
     }
 }
 
+/// An audit file: each record in it is written again as the same line.
+pub fn audit_file(data: &[u8]) {
+    crate::audit::read::look_at(data);
+}
+
 /// A line on the control socket, from either end.
 pub fn control_line(data: &[u8]) {
     let _request = wire::decode::<Request>(data);
@@ -201,6 +206,7 @@ mod tests {
         replay("names", names);
         replay("stored_record", stored_record);
         replay("backup", backup);
+        replay("audit_file", audit_file);
         replay("control_line", control_line);
         replay("configuration", configuration);
         replay("proxy_protocol", proxy_protocol);

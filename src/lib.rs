@@ -1,6 +1,7 @@
 //! Sidegate: a reverse-proxy auth sidecar.
 #![forbid(unsafe_code)]
 
+pub mod files;
 pub mod telemetry;
 pub mod types;
 
@@ -9,6 +10,7 @@ pub mod limits;
 pub mod model;
 pub mod policy;
 
+pub mod audit;
 pub mod rules;
 pub mod store;
 pub mod tls;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::app::error::StartError;
+use crate::audit::AuditLog;
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::policy::RouteTable;
@@ -137,7 +138,9 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         enforced.end_through(moment);
         told.end_through(moment);
     });
-    let (audit, audit_queue) = Audit::new();
+    // After the store: its lock keeps two processes apart.
+    let log = AuditLog::open(&config.audit, Arc::clone(clock))?;
+    let audit = Audit::new(log, config.audit.refreshes);
     let (activity, activity_queue) = Activity::new();
     let events = Arc::new(Events::default());
     let issuer = Issuer::new(Arc::clone(&keys), config.tokens.clone(), Arc::clone(random));
@@ -170,7 +173,6 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         activity,
         queues: Queues {
             activity: activity_queue,
-            audit: audit_queue,
         },
         events,
         rules,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use http::HeaderName;
 
+use crate::audit::AuditError;
 use crate::control::listener::BindError;
 use crate::guard::headers::BadPreset;
 use crate::policy::PolicyError;
@@ -25,6 +26,9 @@ pub enum StartError {
     /// The store.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The rules.
     #[error(transparent)]
     Policy(#[from] PolicyError),

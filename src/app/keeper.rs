@@ -89,6 +89,7 @@ impl Keeper {
         if let Some(writer) = &writer {
             lost = lost.with("access", writer.lost());
         }
+        lost = lost.with("audit", shared.service.load().audit_log().lost());
         let events = Arc::clone(&shared.events);
         let counts = Arc::new(Reloads::default());
         let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
@@ -170,6 +171,8 @@ impl Keeper {
         ));
         beside.spawn(self.time.watch());
         let service = self.service.load_full();
+        beside.spawn(async move { service.carry_over_audit().await });
+        let service = self.service.load_full();
         beside.spawn(async move { service.watch_streams().await });
         let reloaded = Arc::clone(&self.reloaded);
         beside.spawn(watch(
@@ -206,7 +209,7 @@ impl Keeper {
             drop(std::fs::remove_file(path));
         }
         let service = self.service.load_full();
-        service.flush_audit(&mut self.queues).await;
+        service.close_audit().await;
         let closed = timeout(STORE_CLOSE, service.store().close()).await;
         drop(self.operator);
         if let Some(writer) = self.writer.take() {

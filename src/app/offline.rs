@@ -45,7 +45,7 @@ impl Offline {
         let service = self.shared.service.load_full();
         self.runtime.block_on(async {
             let reply = self.operator.execute(request).await;
-            service.flush_audit(&mut self.shared.queues).await;
+            service.audit_settled().await;
             reply
         })
     }
@@ -53,7 +53,10 @@ impl Offline {
     /// Closes the store.
     pub fn close(self) -> Result<(), StartError> {
         let service = self.shared.service.load_full();
-        Ok(self.runtime.block_on(service.store().close())?)
+        self.runtime.block_on(async {
+            service.close_audit().await;
+            Ok(service.store().close().await?)
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! The numbers on the metrics page that other parts keep.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::app::watch::Outward;
+use crate::audit::Stats;
 use crate::service::Current;
 use crate::service::upkeep::Upkeep;
 use crate::store::Lifecycle as _;
@@ -29,7 +31,6 @@ pub(super) fn readings(
     let revocations = Arc::clone(service.liveness());
     let streams = Arc::clone(service.streams());
     let passwords = Arc::clone(current);
-    let audited = Arc::clone(&service);
     let upkeep = Arc::clone(upkeep);
     let mut readings = vec![
         of_store("sessions", "Live sessions", Kind::Gauge, |stats| {
@@ -76,21 +77,55 @@ pub(super) fn readings(
             read: Box::new(move || passwords.load().passwords().waiting() as u64),
         },
         Reading {
-            name: "audit_lost",
-            help: "Audit records that are in the process log only",
-            kind: Kind::Counter,
-            read: Box::new(move || audited.audit_lost()),
-        },
-        Reading {
             name: "swept",
             help: "Expired records removed",
             kind: Kind::Counter,
             read: Box::new(move || upkeep.swept()),
         },
     ];
+    readings.extend(audit(service.audit_log().stats()));
     readings.push(unusable(door, outward));
     readings.extend(door.map(turned_away));
     readings
+}
+
+/// The audit log.
+fn audit(stats: &Arc<Stats>) -> [Reading; 4] {
+    let of = |name, help, kind, pick: fn(&Stats) -> &AtomicU64| {
+        let stats = Arc::clone(stats);
+        Reading {
+            name,
+            help,
+            kind,
+            read: Box::new(move || pick(&stats).load(Ordering::Relaxed)),
+        }
+    };
+    [
+        of(
+            "audit_records",
+            "Audit records written",
+            Kind::Counter,
+            |s| &s.written,
+        ),
+        of(
+            "audit_bytes",
+            "Bytes of the audit files",
+            Kind::Gauge,
+            |s| &s.bytes,
+        ),
+        of(
+            "audit_gaps",
+            "Places where audit records are missing, seen at the start or made since",
+            Kind::Gauge,
+            |s| &s.gaps,
+        ),
+        of(
+            "audit_removed_early",
+            "Audit records that audit.max_size removed before audit.keep",
+            Kind::Counter,
+            |s| &s.removed_early,
+        ),
+    ]
 }
 
 /// Certificates and keys that changed and could not be used, on either side.

@@ -5,6 +5,7 @@
 //! tokens can be lowered, not raised: for how long the store remembers that a session has ended was
 //! fixed at the start by what they were then.
 
+use crate::audit::Settings as Audit;
 use crate::config::Config;
 use crate::server::settings::Settings as Server;
 use crate::store::settings::Settings as Store;
@@ -21,6 +22,7 @@ pub(super) fn held_back(started: &Config, mut new: Config) -> (Config, Vec<&'sta
     hold.server(&started.server, &mut new.server);
     hold.store(&started.store, &mut new.store);
     hold.tokens(&started.tokens, &mut new.tokens);
+    hold.audit(&started.audit, &mut new.audit);
     new.log.json = started.log.json;
     new.service.access_ttl = new.tokens.access_ttl;
     (new, waiting)
@@ -80,6 +82,7 @@ impl Hold<'_> {
         let Store {
             engine,
             deadline,
+            // That of audit.keep.
             audit_life,
             // Follows from the tokens' lives, which are held to those of the start.
             revocation_life,
@@ -88,8 +91,21 @@ impl Hold<'_> {
         } = new;
         self.back("store.url", &was.engine, engine);
         self.back("store.deadline", &was.deadline, deadline);
-        self.back("store.audit_life", &was.audit_life, audit_life);
+        audit_life.clone_from(&was.audit_life);
         revocation_life.clone_from(&was.revocation_life);
+    }
+
+    fn audit(&mut self, was: &Audit, new: &mut Audit) {
+        let Audit {
+            dir,
+            keep,
+            max_size,
+            refreshes,
+        } = new;
+        self.back("audit.dir", &was.dir, dir);
+        self.back("audit.keep", &was.keep, keep);
+        self.back("audit.max_size", &was.max_size, max_size);
+        self.back("audit.refreshes", &was.refreshes, refreshes);
     }
 
     fn tokens(&mut self, was: &Tokens, new: &mut Tokens) {
@@ -160,19 +176,21 @@ mod tests {
              server.listen = \"127.0.0.1:1\"\nserver.threads = 7\nserver.control = \"/tmp/other\"\n\
              admin.listen = \"\"\nlog.access = false\nlog.access_file = \"/tmp/log\"\n\
              log.format = \"json\"\nstore.url = \"memory:\"\nstore.deadline = \"3s\"\n\
-             store.audit_life = \"2d\"\ntokens.issuer = \"other\"\ntokens.keys_dir = \"/tmp/k\"\n\
+             audit.keep = \"2d\"\naudit.max_size = \"1MiB\"\naudit.refreshes = true\ntokens.issuer = \"other\"\ntokens.keys_dir = \"/tmp/k\"\n\
              tokens.access_ttl = \"16m\"\ntokens.leeway = \"6s\"\n",
         ));
         let (held, waiting) = held_back(&started, new);
         let keys = "server.listen server.threads server.control admin.listen \
                     server.proxy_protocol server.redirect_listen server.tls log.access \
-                    log.access_file log.format store.url store.deadline store.audit_life \
+                    log.access_file log.format store.url store.deadline \
                     tokens.issuer tokens.algorithm tokens.keys_dir tokens.secret \
-                    tokens.access_ttl tokens.leeway";
+                    tokens.access_ttl tokens.leeway audit.dir audit.keep audit.max_size \
+                    audit.refreshes";
         assert_eq!(waiting.join(" "), keys);
         assert_eq!(held.server, started.server);
         assert_eq!(held.tokens, started.tokens);
         assert_eq!(held.store, started.store);
+        assert_eq!(held.audit, started.audit);
         assert_eq!(held.service, started.service);
         assert_eq!(held.log, started.log);
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand};
 
+use crate::control::request::{AuditAction, Since};
 use crate::types::ids::SessionId;
 use crate::types::login::{BadLogin, LoginName};
 use crate::types::named::Named;
@@ -211,9 +212,21 @@ pub(super) enum Audit {
         /// About this user only: id, username, e-mail address or mobile number
         #[arg(long)]
         user: Option<Named>,
+        /// Of this type only, such as login or reuse
+        #[arg(long = "type", value_name = "TYPE")]
+        action: Option<AuditAction>,
+        /// From then on only: how long ago (7d), a date (2026-11-22) or a moment (2026-11-22T16:07:00Z)
+        #[arg(long)]
+        since: Option<Since>,
         /// The most records to list
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Look at every line of the audit files; exits 1 when one is damaged or missing
+    #[command(after_help = AUDIT_VERIFY)]
+    Verify {
         #[command(flatten)]
         json: Json,
     },
@@ -363,7 +376,13 @@ Examples:
 const AUDIT: &str = "\
 Examples:
   sidegate audit list
-  sidegate audit list --user ann --limit 20 --json";
+  sidegate audit list --user ann --limit 20 --json
+  sidegate audit list --type login --since 7d
+  sidegate audit verify";
+const AUDIT_VERIFY: &str = "\
+Examples:
+  sidegate audit verify
+  sidegate audit verify --json";
 const BACKUP: &str = "\
 Examples:
   sidegate backup /var/backups/sidegate/                makes sidegate-<time>.backup there

@@ -84,11 +84,42 @@ impl Operator<'_, '_> {
         }
     }
 
-    /// `sidegate audit list`.
+    /// `sidegate audit …`.
     pub(super) fn audit(&mut self, command: Audit) -> Result<(), Trouble> {
-        let Audit::List { user, limit, json } = command;
-        match self.ask(Request::AuditList { user, limit })? {
-            Reply::Audit(records) => self.result(json.json, &records, |r| show::audit(r)),
+        let (request, json) = match command {
+            Audit::List {
+                user,
+                action,
+                since,
+                limit,
+                json,
+            } => (
+                Request::AuditList {
+                    user,
+                    action,
+                    since,
+                    limit,
+                },
+                json,
+            ),
+            Audit::Verify { json } => (Request::AuditVerify, json),
+        };
+        match self.ask(request)? {
+            Reply::Audit { records, faults } => {
+                self.result(json.json, &records, |r| show::audit(r))?;
+                for fault in &faults {
+                    self.note(&format!("sidegate: {}", clean(fault)));
+                }
+                Ok(())
+            }
+            Reply::AuditVerified(files) => {
+                self.result(json.json, &files, show::audit_files)?;
+                if files.fault_count > 0 {
+                    let words = "the audit files are damaged, or records are missing";
+                    return Err(Trouble::Failed(words.to_owned()));
+                }
+                Ok(())
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -293,7 +324,7 @@ pub(super) fn unexpected(reply: &Reply) -> Trouble {
         Reply::Ended(_) | Reply::Ending(_) => "a count",
         Reply::BackupBegun(_) | Reply::BackupPage { .. } => "a backup",
         Reply::Keys(_) => "keys",
-        Reply::Audit(_) => "audit records",
+        Reply::Audit { .. } | Reply::AuditVerified(_) => "audit records",
         Reply::Failed(message) => message.as_str(),
     };
     Trouble::Failed(format!(

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::cli::Trouble;
-use crate::cli::table::{facts, table};
-use crate::control::reply::{AuditView, KeyView, SessionView, UserView};
+use crate::cli::table::{clean, facts, table};
+use crate::control::reply::{AuditFiles, AuditView, KeyView, SessionView, UserView};
 
 /// Pretty JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<String, Trouble> {
@@ -107,7 +107,10 @@ pub(super) fn audit(records: &[AuditView]) -> String {
             vec![
                 record.at.clone(),
                 record.action.clone(),
-                record.outcome.clone(),
+                match record.count {
+                    Some(count) => format!("{} ({count})", record.outcome),
+                    None => record.outcome.clone(),
+                },
                 record.actor.clone(),
                 or_dash(record.user_id.as_ref()),
                 or_dash(record.session_id.as_ref()),
@@ -122,6 +125,20 @@ pub(super) fn audit(records: &[AuditView]) -> String {
         ],
         &rows,
     )
+}
+
+/// What the audit files are like.
+pub(super) fn audit_files(files: &AuditFiles) -> String {
+    let mut lines = vec![format!(
+        "{} records in {} files ({} bytes), {} faults",
+        files.records, files.files, files.bytes, files.fault_count
+    )];
+    lines.extend(files.faults.iter().map(|fault| clean(fault)));
+    let more = files.fault_count.saturating_sub(files.faults.len() as u64);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines.join("\n")
 }
 
 fn or_dash(text: Option<&String>) -> String {

@@ -497,8 +497,14 @@ fn listings_are_aligned_and_say_when_they_are_empty() {
         ),
         (
             &["audit", "list"],
-            Reply::Audit(vec![record]),
-            Reply::Audit(Vec::new()),
+            Reply::Audit {
+                records: vec![record],
+                faults: Vec::new(),
+            },
+            Reply::Audit {
+                records: Vec::new(),
+                faults: vec!["audit-1.log, line 7: cut".to_owned()],
+            },
         ),
     ];
     let mut shown = String::new();

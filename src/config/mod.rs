@@ -52,6 +52,8 @@ pub struct Config {
     pub tokens: crate::tokens::settings::Settings,
     /// The store.
     pub store: crate::store::settings::Settings,
+    /// Audit records.
+    pub audit: crate::audit::settings::Settings,
     /// Password hashing.
     pub crypto: crate::crypto::settings::Settings,
     /// The use cases.

@@ -166,7 +166,10 @@ path = "/b"
 url = "sqlite:x"
 cache = "32MB"
 deadline = "0s"
-audit_life = "1h"
+[audit]
+dir = ""
+keep = "1s"
+max_size = "1KiB"
 [tokens]
 issuer = ""
 audience = [" "]

@@ -51,7 +51,14 @@ pub enum Reply {
     /// Signing keys.
     Keys(Vec<KeyView>),
     /// Audit records, newest first.
-    Audit(Vec<AuditView>),
+    Audit {
+        /// The records.
+        records: Vec<AuditView>,
+        /// What is damaged or missing in the files that were read.
+        faults: Vec<String>,
+    },
+    /// What the audit files are like.
+    AuditVerified(AuditFiles),
     /// It was not done, and why, in words for the operator.
     Failed(String),
 }
@@ -160,6 +167,22 @@ pub struct KeyView {
     pub created_at: String,
 }
 
+/// The audit files.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditFiles {
+    /// How many there are.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Records in them.
+    pub records: u64,
+    /// How many places are damaged or missing.
+    pub fault_count: u64,
+    /// The first of them, in words.
+    pub faults: Vec<String>,
+}
+
 /// One line of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -180,4 +203,7 @@ pub struct AuditView {
     pub ip_address: Option<String>,
     /// The request's id in the access log.
     pub request_id: Option<String>,
+    /// How many acts a summary stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }

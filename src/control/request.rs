@@ -4,13 +4,20 @@
 //! serialised although secrets otherwise cannot: the line is written to a Unix socket of mode 0600
 //! and nowhere else, and the buffer is wiped. `Debug` never shows it.
 
+use std::str::FromStr;
+use std::time::UNIX_EPOCH;
+
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::session::SessionKey;
+use crate::types::duration::parse_duration;
 use crate::types::ids::SessionId;
 use crate::types::named::Named;
 use crate::types::role::Role;
 use crate::types::secret::SecretText;
+use crate::types::time::Timestamp;
+
+pub use crate::model::audit::AuditAction;
 
 /// One order or question. Login names and passwords are as they were typed: who executes the
 /// request parses them, as the API does.
@@ -122,10 +129,55 @@ pub enum Request {
     AuditList {
         /// About this account only.
         user: Option<Named>,
+        /// Of this kind only.
+        #[serde(default)]
+        action: Option<AuditAction>,
+        /// From then on only.
+        #[serde(default)]
+        since: Option<Since>,
         /// The most records.
         limit: u32,
     },
+    /// Whether the audit files are whole. Answer: what was looked at, and what is wrong.
+    AuditVerify,
 }
+
+/// From when on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Since {
+    /// From this moment on.
+    At(Timestamp),
+    /// So long ago, in seconds.
+    Ago(u64),
+}
+
+impl FromStr for Since {
+    type Err = BadSince;
+
+    /// A duration, a date or a moment in UTC: `7d`, `2026-11-22`, `2026-11-22T16:07:00Z`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(ago) = parse_duration(text) {
+            return Ok(Self::Ago(ago.as_secs()));
+        }
+        let moment = if text.len() == "2026-11-22".len() {
+            format!("{text}T00:00:00Z")
+        } else {
+            text.to_owned()
+        };
+        let at = humantime::parse_rfc3339(&moment).map_err(|_| BadSince)?;
+        let at = at.duration_since(UNIX_EPOCH).map_err(|_| BadSince)?;
+        let millis = u64::try_from(at.as_millis()).map_err(|_| BadSince)?;
+        Ok(Self::At(Timestamp::from_millis(millis)))
+    }
+}
+
+/// No moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "write how long ago (\"7d\"), a date (\"2026-11-22\") or a moment (\"2026-11-22T16:07:00Z\")"
+)]
+pub struct BadSince;
 
 impl Request {
     /// Whether only a running server can answer: there is nothing to do in a store.

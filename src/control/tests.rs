@@ -9,7 +9,7 @@ use tokio::net::UnixListener;
 
 use crate::control::listener::{self, BindError};
 use crate::control::reply::{Reply, UserView};
-use crate::control::request::{Request, SessionsToEnd};
+use crate::control::request::{AuditAction, Request, SessionsToEnd, Since};
 use crate::control::wire::{self, CallError, MAX_REPLY, MAX_REQUEST, WireError};
 use crate::types::named::Named;
 use crate::types::random::SeededRandom;
@@ -215,7 +215,13 @@ proptest! {
             },
             Request::UsersList { after: name.clone(), limit },
             Request::SessionsEnd(SessionsToEnd::User(user_ref.clone())),
-            Request::AuditList { user: Some(user_ref.clone()), limit },
+            Request::AuditList {
+                user: Some(user_ref.clone()),
+                action: Some(AuditAction::Login),
+                since: Some(Since::Ago(60)),
+                limit,
+            },
+            Request::AuditVerify,
         ] {
             let line = wire::encode(&request, MAX_REQUEST).unwrap();
             let end = line.iter().position(|b| *b == b'\n');

@@ -1,6 +1,7 @@
 //! Audit records: who did what, from where, and how it went. Append-only.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ pub struct AuditRecord {
     pub address: Option<IpAddr>,
     /// The request's id, to find its access-log line.
     pub request_id: Option<String>,
+    /// How many acts a summary stands for. Not in records of the store, which earlier versions wrote.
+    #[serde(skip)]
+    pub count: Option<u64>,
 }
 
 /// Who did something.
@@ -62,7 +66,35 @@ pub enum AuditAction {
     KeyRotate,
 }
 
+impl Actor {
+    /// The word used in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Operator => "operator",
+            Self::System => "system",
+        }
+    }
+}
+
 impl AuditAction {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::SignUp,
+        Self::Login,
+        Self::Refresh,
+        Self::Reuse,
+        Self::SessionEnd,
+        Self::PasswordChange,
+        Self::Lock,
+        Self::Unlock,
+        Self::RolesChange,
+        Self::AccountEnable,
+        Self::AccountDisable,
+        Self::AccountDelete,
+        Self::KeyRotate,
+    ];
+
     /// The word used in the log.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -82,3 +114,17 @@ impl AuditAction {
         }
     }
 }
+
+impl FromStr for AuditAction {
+    type Err = UnknownAction;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|action| action.as_str() == text);
+        known.ok_or(UnknownAction)
+    }
+}
+
+/// No record has such an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no record is of this type; there are {}", AuditAction::ALL.map(AuditAction::as_str).join(", "))]
+pub struct UnknownAction;

@@ -79,7 +79,11 @@ impl Pipeline {
         request: Request<Incoming>,
     ) -> Result<Answer, ApiError> {
         let (api, guard) = (Arc::clone(&self.api), Arc::clone(&self.guard));
-        let answering = tasks::spawn(async move { api.handle(&guard, call, request).await });
+        let answering = tasks::spawn(async move {
+            let answer = api.handle(&guard, call, request).await;
+            api.service().audit_settled().await;
+            answer
+        });
         let panicked = |_| ApiError::Auth(AuthError::Internal("a call panicked".to_owned()));
         answering.await.map_err(panicked)?
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::audit::Query;
 use crate::crypto::password::Verified;
 use crate::model::audit::{AuditAction, AuditRecord};
 use crate::model::session::{EndReason, Session, SessionKey};
@@ -14,8 +15,8 @@ use crate::service::error::AuthError;
 use crate::service::logout::By;
 use crate::service::signup::SignupRequest;
 use crate::store::{
-    AccountStore as _, AuditStore as _, BulkStore as _, Effect, EndAll, LockoutStore as _,
-    LoginKey, Scope, SessionStore as _, UserUpdated,
+    AccountStore as _, BulkStore as _, Effect, EndAll, LockoutStore as _, LoginKey, Scope,
+    SessionStore as _, UserUpdated,
 };
 use crate::telemetry::metrics::Event;
 use crate::types::ids::{SessionId, TenantId, UserId};
@@ -320,7 +321,12 @@ impl Service {
         user: Option<&UserKey>,
         limit: usize,
     ) -> Result<Vec<AuditRecord>, AuthError> {
-        Ok(self.parts.store.audit(user, limit).await?)
+        let query = Query {
+            user: user.cloned(),
+            limit,
+            ..Query::default()
+        };
+        Ok(self.operator_audit_find(query).await?.records)
     }
 
     async fn operator_end(&self, scope: Scope) -> Result<usize, AuthError> {

@@ -1,44 +1,58 @@
-//! Audit records on their way to the store and the log.
+//! Audit records: what is told about an act, to the files and to the process log.
 //!
-//! The record of an act is queued when the act is durable and written with the next group commit.
-//! A crash in the milliseconds between can lose the line, never the act. The queue is bounded; a
-//! line that does not fit is counted and told to the log instead.
+//! A record is handed over when its act is durable, and its line is with the operating system before
+//! the act is answered, as long as the disk answers ([`Service::audit_settled`]). Refreshes are
+//! counted, and a record every hour says how many there were.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
+use crate::audit::{AuditLog, Checked, Found, Part, Query};
 use crate::model::audit::{Actor, AuditAction, AuditRecord};
 use crate::model::session::SessionKey;
 use crate::model::user::UserKey;
+use crate::service::Service;
 use crate::service::caller::Caller;
+use crate::service::error::AuthError;
+use crate::store::AuditStore as _;
 use crate::types::ids::TenantId;
 use crate::types::time::Timestamp;
 
-/// How many records may wait for the store.
-pub const QUEUE: usize = 8_192;
+/// How often refreshes are summed up.
+const SUMMARY_EVERY: Duration = Duration::from_secs(3_600);
 
-/// The sending end: cheap, never waits.
+/// How many records are carried over from the store at once.
+const CARRY_BATCH: usize = 500;
+
+/// Where records go.
 #[derive(Debug)]
 pub struct Audit {
-    queue: mpsc::Sender<AuditRecord>,
-    lost: AtomicU64,
+    log: Arc<AuditLog>,
+    /// Each refresh has a record.
+    refreshes: bool,
+    /// Refreshes since the last summary.
+    refreshed: AtomicU64,
+    /// When that was, in milliseconds; zero before the first.
+    summed_up: AtomicU64,
 }
 
-/// The receiving end, for `service::upkeep`.
-pub type AuditQueue = mpsc::Receiver<AuditRecord>;
-
 impl Audit {
-    /// Both ends.
-    pub fn new() -> (Self, AuditQueue) {
-        let (queue, records) = mpsc::channel(QUEUE);
-        (
-            Self {
-                queue,
-                lost: AtomicU64::new(0),
-            },
-            records,
-        )
+    /// Records go to this log; refreshes one by one or summed up.
+    pub fn new(log: AuditLog, refreshes: bool) -> Self {
+        Self {
+            log: Arc::new(log),
+            refreshes,
+            refreshed: AtomicU64::new(0),
+            summed_up: AtomicU64::new(0),
+        }
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<AuditLog> {
+        &self.log
     }
 
     /// Writes one record.
@@ -52,16 +66,158 @@ impl Audit {
             session = record.session.map(tracing::field::display),
             address = record.address.map(tracing::field::display),
             request_id = record.request_id.as_deref(),
+            count = record.count,
         );
-        if self.queue.try_send(record).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        if !self.log.record(record) {
             tracing::error!("the audit queue is full; the record above is in this log only");
         }
     }
 
-    /// How many records did not fit the queue.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+    /// Writes the record of an ordinary refresh, or counts it.
+    pub fn refreshed(&self, record: AuditRecord) {
+        if self.refreshes {
+            self.record(record);
+        } else {
+            self.refreshed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes how many refreshes there were since the last time, when it is time or at the end.
+    pub fn sum_up(&self, now: Timestamp, is_end: bool) {
+        let before = self.summed_up.load(Ordering::Relaxed);
+        if before == 0 && !is_end {
+            self.summed_up.store(now.as_millis(), Ordering::Relaxed);
+            return;
+        }
+        if !is_end && now.since(Timestamp::from_millis(before)) < SUMMARY_EVERY {
+            return;
+        }
+        self.summed_up.store(now.as_millis(), Ordering::Relaxed);
+        let count = self.refreshed.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            let mut entry = Entry::new(now, AuditAction::Refresh, "summary", Actor::System);
+            entry.record.count = Some(count);
+            self.record(entry.done());
+        }
+    }
+}
+
+impl Service {
+    /// The audit log, for its numbers.
+    pub fn audit_log(&self) -> &Arc<AuditLog> {
+        self.parts.audit.log()
+    }
+
+    /// Waits until the records of what was done are with the operating system; not for long.
+    pub async fn audit_settled(&self) {
+        self.audit_log().settled().await;
+    }
+
+    /// Writes what is left of the audit log, and releases its files; for the way out.
+    pub async fn close_audit(&self) {
+        self.parts.audit.sum_up(self.now(), true);
+        let log = Arc::clone(self.audit_log());
+        if spawn_blocking(move || log.close()).await.is_err() {
+            tracing::error!("the end of the audit log panicked");
+        }
+    }
+
+    /// The newest records that are wanted, newest first.
+    pub async fn operator_audit_find(&self, query: Query) -> Result<Found, AuthError> {
+        let most_wanted = query.limit;
+        let mut found = self.read_audit(Part::Live, query.clone()).await?;
+        let mut in_store = Vec::new();
+        let left = |found: &Found| query.limit.saturating_sub(found.records.len());
+        if left(&found) > 0 {
+            // What has not been carried over yet. All of it is asked for where most is not wanted.
+            let most = if query.action.is_some() || query.since.is_some() {
+                MOST_IN_STORE
+            } else {
+                left(&found)
+            };
+            let old = self.parts.store.audit(query.user.as_ref(), most).await?;
+            let wanted = old.into_iter().filter(|record| query.wants(record));
+            in_store = wanted.take(left(&found)).collect();
+            found.records.extend(in_store.iter().cloned());
+        }
+        if left(&found) > 0 {
+            let rest = Query {
+                limit: left(&found) + in_store.len().min(CARRY_BATCH),
+                ..query
+            };
+            let carried = self.read_audit(Part::Carried, rest).await?;
+            // What is written to the files and not yet removed from the store is found in both.
+            for (index, record) in carried.records.into_iter().enumerate() {
+                if index >= CARRY_BATCH || !in_store.contains(&record) {
+                    found.records.push(record);
+                }
+            }
+            found.records.truncate(most_wanted);
+            found.faults.extend(carried.faults);
+        }
+        Ok(found)
+    }
+
+    async fn read_audit(&self, part: Part, query: Query) -> Result<Found, AuthError> {
+        let log = Arc::clone(self.audit_log());
+        let found = spawn_blocking(move || log.find(part, &query)).await;
+        readable(found)
+    }
+
+    /// Looks at every line of the audit files.
+    pub async fn operator_audit_check(&self) -> Result<Checked, AuthError> {
+        let log = Arc::clone(self.audit_log());
+        readable(spawn_blocking(move || log.check()).await)
+    }
+
+    /// Moves the records that an earlier version kept in the store to the files, step by step. What was
+    /// moved and not yet removed when the process died is not written a second time.
+    pub async fn carry_over_audit(&self) {
+        match self.carry_over().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "audit records were moved from the store to files"),
+            Err(error) => {
+                tracing::warn!(%error, "audit records stay in the store; the next start goes on");
+            }
+        }
+    }
+
+    async fn carry_over(&self) -> Result<usize, AuthError> {
+        let store = &self.parts.store;
+        let mut page = store.old_audit(CARRY_BATCH).await?;
+        if page.is_empty() || self.audit_log().directory().is_none() {
+            return Ok(0);
+        }
+        let log = Arc::clone(self.audit_log());
+        let written = readable(spawn_blocking(move || log.carried()).await)?;
+        let mut count = 0;
+        while !page.is_empty() {
+            let places = page.iter().map(|(number, r)| (r.at, *number)).collect();
+            page.retain(|(number, _)| !written.contains(number));
+            count += page.len();
+            let carried = self.audit_log().carry(page).await;
+            carried.map_err(|error| AuthError::Internal(error.to_string()))?;
+            store.forget_audit(places).await?;
+            page = store.old_audit(CARRY_BATCH).await?;
+        }
+        Ok(count)
+    }
+}
+
+/// The most records of the store that are looked through for those that are wanted.
+const MOST_IN_STORE: usize = 10_000;
+
+fn readable<T>(
+    outcome: Result<std::io::Result<T>, tokio::task::JoinError>,
+) -> Result<T, AuthError> {
+    match outcome {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(AuthError::Internal(format!(
+            "the audit files cannot be read: {error}"
+        ))),
+        Err(_) => Err(AuthError::Internal(
+            "reading the audit files panicked".to_owned(),
+        )),
     }
 }
 
@@ -99,6 +255,7 @@ impl Entry {
                 actor,
                 address: None,
                 request_id: None,
+                count: None,
             },
         }
     }

@@ -130,11 +130,6 @@ impl Service {
         &self.parts.first_sights
     }
 
-    /// Audit records that are in the process log only.
-    pub fn audit_lost(&self) -> u64 {
-        self.parts.audit.lost()
-    }
-
     /// The password pool, for its numbers.
     pub fn passwords(&self) -> &PasswordPool {
         &self.parts.passwords

@@ -95,7 +95,12 @@ impl Service {
         let grant = self.fresh_tokens(rotated).await?;
         self.parts.events.count(event);
         let entry = Entry::by_caller(self.now(), AuditAction::Refresh, outcome, caller);
-        self.parts.audit.record(entry.of(&grant.session.key).done());
+        let record = entry.of(&grant.session.key).done();
+        if event == Event::RefreshAhead {
+            self.parts.audit.record(record);
+        } else {
+            self.parts.audit.refreshed(record);
+        }
         Ok(grant)
     }
 

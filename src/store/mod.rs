@@ -295,9 +295,21 @@ pub trait ChallengeStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Attempt, StoreError>> + Send;
 }
 
-/// The audit log.
+/// Audit records, as earlier versions kept them here. They are carried over to files.
 pub trait AuditStore: Send + Sync + 'static {
-    /// Appends records.
+    /// Up to `limit` records with their numbers, oldest first.
+    fn old_audit(
+        &self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(u64, AuditRecord)>, StoreError>> + Send;
+
+    /// Removes the records of these moments and numbers. Those that are gone already do not matter.
+    fn forget_audit(
+        &self,
+        places: Vec<(Timestamp, u64)>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Appends records. Nothing does any more but tests, which need stores with such records.
     fn append_audit(
         &self,
         records: Vec<AuditRecord>,

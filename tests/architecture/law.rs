@@ -7,21 +7,23 @@ use std::collections::BTreeMap;
 pub(crate) const TABLE: &str = "
 | layer | module | may import |
 |---|---|---|
-| 0 | types, telemetry | nothing of ours |
+| 0 | types, telemetry, files | nothing of ours |
 | 1 | model, policy, limits | types, telemetry |
-| 2 | crypto | types, model, telemetry |
-| 2 | rules, control | types, model |
-| 2 | tls | types |
+| 2 | crypto | types, model, telemetry, files |
+| 2 | audit | types, model, telemetry, files |
+| 2 | rules | types, model |
+| 2 | control | types, model, files |
+| 2 | tls | types, files |
 | 3 | tokens | types, model, rules, crypto |
-| 3 | store | types, model, rules, crypto, telemetry |
-| 4 | service | store, rules, tokens, crypto, limits, model, types, telemetry |
+| 3 | store | types, model, rules, crypto, telemetry, files |
+| 4 | service | store, rules, tokens, crypto, audit, limits, model, types, telemetry |
 | 5 | guard | service (first_sight, liveness), tokens, policy, model, types, telemetry |
 | 6 | proxy | guard (Permit, Identity, caching), tls, types, telemetry |
 | 6 | api | service, guard, tokens (jwks, keys), model, types, telemetry |
-| 7 | server | proxy, api, guard, service, tokens (keys), limits, control, tls, model, types, telemetry |
+| 7 | server | proxy, api, guard, service, tokens (keys), audit, limits, control, tls, model, types, telemetry, files |
 | 8 | config | settings of any module, types |
 | 8 | app, fuzz | everything |
-| 9 | cli | config, control, settings of any module, types |
+| 9 | cli | config, control, settings of any module, types, files |
 | 9 | main | everything |
 ";
 

@@ -13,6 +13,7 @@
 mod actors;
 mod attacks;
 mod backup;
+mod audit;
 mod bodies;
 mod body_pace;
 mod browser;

@@ -31,11 +31,8 @@ pub(super) fn store(
             Duration::from_millis(10)..=secs(MINUTE),
         ),
         revocation_life: tokens.access_ttl + tokens.leeway,
-        audit_life: reader.duration(
-            "store.audit_life",
-            &store.audit_life,
-            secs(DAY)..=secs(3_650 * DAY),
-        ),
+        // Follows from `audit.keep`.
+        audit_life: Duration::ZERO,
         lock_wait: reader.duration(
             "store.lock_wait",
             &store.lock_wait,

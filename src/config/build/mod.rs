@@ -3,6 +3,7 @@
 //! that reading goes on; with one note on the reader no configuration leaves this module.
 
 mod accounts;
+mod audit;
 mod cookies;
 mod headers;
 mod limits;
@@ -20,6 +21,7 @@ use crate::config::problem::Problem;
 use crate::config::raw::Raw;
 use crate::config::tree::Origins;
 use crate::config::{Config, Sources};
+use crate::store::settings::Settings as StoreSettings;
 
 use reader::Reader;
 
@@ -34,6 +36,11 @@ pub(super) fn build(
     refused::refuse(&mut reader, raw);
     let tokens = tokens::build(&mut reader, &raw.tokens, sources.read);
     let store = accounts::store(&mut reader, &raw.store, &tokens);
+    let audit = audit::build(&mut reader, &raw.audit, &store.engine);
+    let store = StoreSettings {
+        audit_life: audit.keep,
+        ..store
+    };
     let public_origin = network::public_origin(&mut reader, &raw.server);
     let cookies = cookies::build(
         &mut reader,
@@ -59,6 +66,7 @@ pub(super) fn build(
         guard,
         tokens,
         store,
+        audit,
         crypto,
         service,
         api,

@@ -1,10 +1,11 @@
 //! Where the builders read their values and leave their notes.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::hint::nearest;
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, Source};
 use crate::config::tree::Origins;
 use crate::types::duration::{parse_duration, parse_size, show_duration, show_size};
 
@@ -33,6 +34,16 @@ impl<'a> Reader<'a> {
     /// Whether the file or the environment names this key.
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.origins.is_set(key)
+    }
+
+    /// A path, which in a file is relative to that file.
+    pub(super) fn path(&self, key: &str, text: &str) -> PathBuf {
+        match self.origins.find(key) {
+            Source::File { path, .. } => path
+                .parent()
+                .map_or_else(|| PathBuf::from(text), |folder| folder.join(text)),
+            Source::Env(_) | Source::Whole(_) => PathBuf::from(text),
+        }
     }
 
     /// Notes a mistake.

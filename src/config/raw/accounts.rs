@@ -16,8 +16,6 @@ pub(crate) struct Store {
     pub(crate) cache: String,
     /// How long a request waits for the store.
     pub(crate) deadline: String,
-    /// How long audit lines are kept.
-    pub(crate) audit_life: String,
     /// How long the start waits for the store's lock.
     pub(crate) lock_wait: String,
 }
@@ -28,8 +26,32 @@ impl Default for Store {
             url: "sled:./data".to_owned(),
             cache: "32MiB".to_owned(),
             deadline: "2s".to_owned(),
-            audit_life: "90d".to_owned(),
             lock_wait: "60s".to_owned(),
+        }
+    }
+}
+
+/// `audit`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Audit {
+    /// Where the files are.
+    pub(crate) dir: String,
+    /// How long records are kept.
+    pub(crate) keep: String,
+    /// The most bytes of all files.
+    pub(crate) max_size: String,
+    /// One record for each refresh.
+    pub(crate) refreshes: bool,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            dir: "./data/audit".to_owned(),
+            keep: "90d".to_owned(),
+            max_size: "256MiB".to_owned(),
+            refreshes: false,
         }
     }
 }

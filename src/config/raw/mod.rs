@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 pub(crate) use access::{Cookies, Headers, Limits, Mount, Policy, Rule, Tenancy, Tenant};
-pub(crate) use accounts::{Login, Mail, Passwords, Sessions, Signup, Store, Tokens};
+pub(crate) use accounts::{Audit, Login, Mail, Passwords, Sessions, Signup, Store, Tokens};
 pub(crate) use network::{
     Admin, Certificate, Geoip, Log, PathPrefix, Paths, Rpc, Server, Tls, Upstream, UpstreamTls,
 };
@@ -31,6 +31,8 @@ pub(crate) struct Raw {
     pub(crate) paths: Paths,
     /// `[store]`.
     pub(crate) store: Store,
+    /// `[audit]`.
+    pub(crate) audit: Audit,
     /// `[tokens]`.
     pub(crate) tokens: Tokens,
     /// `[sessions]`.

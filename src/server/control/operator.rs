@@ -1,18 +1,21 @@
 //! One order after the other, carried out. What comes of it is told in full: operators own the machine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use data_encoding::BASE64;
 use tokio::task::spawn_blocking;
 
+use crate::audit::Query;
 use crate::control::reply::{KeyView, Reply, UserView};
-use crate::control::request::{Request, SessionsToEnd};
+use crate::control::request::{Request, SessionsToEnd, Since};
+use crate::model::audit::AuditAction;
 use crate::model::session::SessionKey;
-use crate::model::user::User;
+use crate::model::user::{User, UserKey};
 use crate::server::control::{Operator, view};
 use crate::server::lifecycle::Phase;
 use crate::service::{AuthError, Service, SignupRequest};
-use crate::types::ids::UserId;
+use crate::types::ids::{TenantId, UserId};
 use crate::types::login::LoginName;
 use crate::types::named::Named;
 use crate::types::role::{Role, Roles};
@@ -20,6 +23,9 @@ use crate::types::secret::{Password, SecretText};
 
 /// The most entries of one listing.
 const MAX_PAGE: usize = 1_000;
+
+/// The most audit records of one listing.
+const MAX_RECORDS: usize = 10_000;
 
 impl Operator {
     /// Carries out one order.
@@ -70,8 +76,15 @@ impl Operator {
             }
             Request::KeysList => Ok(Reply::Keys(self.keys())),
             Request::KeysRotate => self.rotate(),
-            Request::AuditList { user, limit } => self.audit(user, limit).await,
+            Request::AuditList {
+                user,
+                action,
+                since,
+                limit,
+            } => self.audit(user, action, since, limit).await,
+            Request::AuditVerify => self.verify_audit().await,
         };
+        self.service().audit_settled().await;
         done.unwrap_or_else(Reply::Failed)
     }
 
@@ -283,18 +296,50 @@ impl Operator {
         Ok(Reply::Keys(self.keys()))
     }
 
-    async fn audit(&self, user: Option<Named>, limit: u32) -> Result<Reply, String> {
+    async fn audit(
+        &self,
+        user: Option<Named>,
+        action: Option<AuditAction>,
+        since: Option<Since>,
+        limit: u32,
+    ) -> Result<Reply, String> {
         let key = match &user {
+            // Of an account that is gone the records are still there.
+            Some(Named::Id(id)) => Some(self.key_of(*id).await?),
             Some(user) => Some(self.find(user).await?.key),
             None => None,
         };
-        let records = self
-            .service()
-            .operator_audit(key.as_ref(), page(limit))
-            .await;
-        Ok(Reply::Audit(
-            records.map_err(words)?.iter().map(view::audit).collect(),
-        ))
+        let since = since.map(|since| match since {
+            Since::At(moment) => moment,
+            Since::Ago(seconds) => self.service().now().minus(Duration::from_secs(seconds)),
+        });
+        let query = Query {
+            user: key,
+            action,
+            since,
+            limit: (limit as usize).clamp(1, MAX_RECORDS),
+        };
+        let found = self.service().operator_audit_find(query).await;
+        let found = found.map_err(words)?;
+        Ok(Reply::Audit {
+            records: found.records.iter().map(view::audit).collect(),
+            faults: found.faults.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    async fn key_of(&self, id: UserId) -> Result<UserKey, String> {
+        let found = self.service().operator_find(&Named::Id(id)).await;
+        let tenant = TenantId::default();
+        Ok(found
+            .map_err(words)?
+            .map_or(UserKey { tenant, user: id }, |user| user.key))
+    }
+
+    async fn verify_audit(&self) -> Result<Reply, String> {
+        let checked = self.service().operator_audit_check().await;
+        Ok(Reply::AuditVerified(view::audit_files(
+            &checked.map_err(words)?,
+        )))
     }
 
     async fn find(&self, user: &Named) -> Result<User, String> {

@@ -1,7 +1,10 @@
 //! What an operator is shown: everything that is known but secrets, as text.
 
-use crate::control::reply::{AuditView, BackupView, EndingView, KeyView, SessionView, UserView};
-use crate::model::audit::{Actor, AuditRecord};
+use crate::audit::Checked;
+use crate::control::reply::{
+    AuditFiles, AuditView, BackupView, EndingView, KeyView, SessionView, UserView,
+};
+use crate::model::audit::AuditRecord;
 use crate::model::session::Session;
 use crate::model::user::{User, UserStatus};
 use crate::service::{EndAll, SnapshotStart};
@@ -104,12 +107,20 @@ pub(super) fn audit(record: &AuditRecord) -> AuditView {
         outcome: record.outcome.clone(),
         user_id: record.user.map(|user| user.to_string()),
         session_id: record.session.map(|session| session.to_string()),
-        actor: match record.actor {
-            Actor::Caller => "caller".to_owned(),
-            Actor::Operator => "operator".to_owned(),
-            Actor::System => "system".to_owned(),
-        },
+        actor: record.actor.as_str().to_owned(),
         ip_address: record.address.map(|address| address.to_string()),
         request_id: record.request_id.clone(),
+        count: record.count,
+    }
+}
+
+/// What was found in the audit files.
+pub(super) fn audit_files(checked: &Checked) -> AuditFiles {
+    AuditFiles {
+        files: checked.files,
+        bytes: checked.bytes,
+        records: checked.records,
+        fault_count: checked.fault_count,
+        faults: checked.faults.iter().map(ToString::to_string).collect(),
     }
 }

@@ -187,6 +187,7 @@ fn line(user: &UserKey, at: Timestamp, outcome: &str) -> AuditRecord {
         actor: Actor::Caller,
         address: None,
         request_id: None,
+        count: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The audit log on the ledger.
+//! Audit records on the ledger, as earlier versions wrote them.
 
 use crate::model::audit::AuditRecord;
 use crate::model::user::UserKey;
@@ -7,8 +7,17 @@ use crate::store::embedded::keys;
 use crate::store::embedded::ledger::{Entry, Order};
 use crate::store::embedded::transaction::Transaction;
 use crate::store::{AuditStore, Route, StoreError, codec};
+use crate::types::time::Timestamp;
 
 impl AuditStore for Embedded {
+    async fn old_audit(&self, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        self.run(move |view| view.old_audit(limit)).await
+    }
+
+    async fn forget_audit(&self, places: Vec<(Timestamp, u64)>) -> Result<(), StoreError> {
+        self.run(move |view| view.forget_audit(&places)).await
+    }
+
     async fn append_audit(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
         self.run(move |view| view.append_audit(&records)).await
     }
@@ -60,6 +69,39 @@ impl Transaction<'_> {
             }
         }
         Ok(records)
+    }
+
+    /// The oldest lines. One that is damaged is removed: nobody will ever read it.
+    fn old_audit(&mut self, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        let mut records = Vec::new();
+        for Entry { key, value } in self.scan(&keys::audits(), Order::Ascending, limit)? {
+            let record = codec::decode::<AuditRecord>(&key, &value);
+            match (record, keys::audit_number(&key)) {
+                (Ok(record), Some(number)) if keys::audit(record.at, number) == key => {
+                    records.push((number, record));
+                }
+                _ => {
+                    tracing::warn!("a damaged audit record is removed from the store");
+                    self.delete(key);
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    fn forget_audit(&mut self, places: &[(Timestamp, u64)]) -> Result<(), StoreError> {
+        for (at, number) in places {
+            let line = keys::audit(*at, *number);
+            let Some(record) = self.get::<AuditRecord>(&line)? else {
+                continue;
+            };
+            let entry = route_of(&record).and_then(|r| keys::audit_index_at(r, &line));
+            if let Some(entry) = entry {
+                self.delete(entry);
+            }
+            self.delete(line);
+        }
+        Ok(())
     }
 
     /// Removes up to `limit` lines that are older than they need to be kept.

@@ -195,6 +195,7 @@ fn a_failure_counter_a_challenge_an_audit_line_and_the_totals() {
         actor: Actor::System,
         address: None,
         request_id: Some("r-1".to_owned()),
+        count: None,
     };
     same(
         &line,

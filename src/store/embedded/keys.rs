@@ -153,6 +153,12 @@ pub(crate) fn audit(at: Timestamp, number: u64) -> Vec<u8> {
     join(AUDIT, &[&moment(at), &number.to_be_bytes()])
 }
 
+/// The number of an audit line, from where it is stored.
+pub(crate) fn audit_number(line: &[u8]) -> Option<u64> {
+    let (_moment, number) = line.strip_prefix(&[AUDIT])?.split_at_checked(8)?;
+    Some(u64::from_be_bytes(number.try_into().ok()?))
+}
+
 /// All audit lines.
 pub(crate) fn audits() -> KeyRange {
     KeyRange::prefix(&[AUDIT])

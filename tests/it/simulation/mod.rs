@@ -454,7 +454,6 @@ impl Life {
 
     async fn sweep(&mut self) {
         self.story.push("sweep");
-        self.world.keep_audit();
         self.world.service.sweep(&Upkeep::default()).await;
     }
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use sidegate::audit::AuditLog;
 use sidegate::guard::settings::{Preset, Settings as GuardSettings};
 use sidegate::guard::{Guard, Identity};
 use sidegate::limits::{self, Limits, Quota};
 use sidegate::policy::RouteTable;
 use sidegate::policy::settings::{Access, Settings as PolicySettings};
 use sidegate::rules::session::Limits as Lives;
-use sidegate::service::audit::{Audit, AuditQueue};
+use sidegate::service::audit::Audit;
 use sidegate::service::first_sight::FirstSights;
 use sidegate::service::liveness::Liveness;
 use sidegate::service::password::PasswordPool;
@@ -58,7 +59,6 @@ pub(super) struct World {
     keys: Arc<Keys>,
     pub(super) service: Service,
     guard: Guard,
-    audit: AuditQueue,
 }
 
 impl World {
@@ -67,7 +67,7 @@ impl World {
         let clock = Arc::new(TimeLine::new(readings.clone()));
         let random = Arc::new(SeededRandom::new(seed));
         let directory = tempfile::tempdir().unwrap();
-        let (service, guard, audit) = build(&clock, &random, directory.path(), keys).await;
+        let (service, guard) = build(&clock, &random, directory.path(), keys).await;
         Self {
             readings,
             clock,
@@ -76,7 +76,6 @@ impl World {
             keys: Arc::clone(keys),
             service,
             guard,
-            audit,
         }
     }
 
@@ -88,12 +87,7 @@ impl World {
         released(&self.directory.path().join("store")).await;
         self.clock = Arc::new(TimeLine::new(self.readings.clone()));
         let parts = build(&self.clock, &self.random, self.directory.path(), &self.keys).await;
-        (self.service, self.guard, self.audit) = parts;
-    }
-
-    /// Empties the queue that upkeep would empty.
-    pub(super) fn keep_audit(&mut self) {
-        while self.audit.try_recv().is_ok() {}
+        (self.service, self.guard) = parts;
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -145,7 +139,7 @@ async fn build(
     random: &Arc<SeededRandom>,
     directory: &Path,
     keys: &Arc<Keys>,
-) -> (Service, Guard, AuditQueue) {
+) -> (Service, Guard) {
     let clock: Arc<dyn Clock> = Arc::<TimeLine<ManualReadings>>::clone(clock);
     let random: Arc<dyn Random> = Arc::<SeededRandom>::clone(random);
     let tokens = tokens(directory);
@@ -154,7 +148,7 @@ async fn build(
     let liveness = Arc::new(Liveness::new());
     let told = Arc::clone(&liveness);
     store.on_revocation(move |revocation| told.apply(&[revocation]));
-    let (audit, queue) = Audit::new();
+    let audit = Audit::new(AuditLog::in_memory(), false);
     let cheap = sidegate::crypto::settings::Settings {
         memory_kib: 8,
         iterations: 1,
@@ -206,7 +200,7 @@ async fn build(
         Arc::new(RouteTable::new(rules).unwrap()),
         &*random,
     );
-    (service, guard.unwrap(), queue)
+    (service, guard.unwrap())
 }
 
 fn tokens(directory: &Path) -> TokenSettings {

@@ -1,0 +1,31 @@
+//! Why audit records cannot be written or read.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the audit log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The system refuses.
+    #[error(
+        "the audit directory {} cannot be used: {error}; give it to the user that runs sidegate, \
+         or set audit.dir to another one",
+        path.display()
+    )]
+    Directory {
+        /// Which directory.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// Another process writes there.
+    #[error("the audit directory {} is in use by another process; set audit.dir to another one", .0.display())]
+    InUse(PathBuf),
+    /// The system gives no thread.
+    #[error("the system gives no thread to the audit log: {0}")]
+    Thread(#[source] io::Error),
+    /// Records could not be written.
+    #[error("audit records could not be written: {0}")]
+    Write(String),
+}

@@ -1,0 +1,195 @@
+//! The audit log: who did what, in files of their own.
+//!
+//! ```text
+//! lock              held by the process that writes
+//! state.json        which lines there should be
+//! audit-N.log       records, one a line, from number N on
+//! carried-N.log     older records, which an earlier version kept in the store
+//! ```
+//!
+//! Records go through a bounded queue to one thread, which alone waits for the disk. Whoever has
+//! acted can wait, for a bounded time, until the line is with the operating system
+//! ([`AuditLog::settled`]); a second later it is on the disk.
+
+mod directory;
+mod error;
+mod line;
+pub(crate) mod read;
+mod series;
+pub mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::{HashSet, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::audit::writer::Writer;
+use crate::model::audit::AuditRecord;
+use crate::types::time::Clock;
+
+pub use directory::Stats;
+pub use error::AuditError;
+pub use read::{Checked, Fault, Found, Part, Query};
+pub use settings::Settings;
+
+/// How many records are kept where there are no files.
+const IN_MEMORY: usize = 10_000;
+
+/// The audit log of a process.
+#[derive(Debug)]
+pub struct AuditLog {
+    place: Place,
+    stats: Arc<Stats>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Files(Writer),
+    Memory(Mutex<VecDeque<AuditRecord>>),
+}
+
+impl AuditLog {
+    /// Opens the log that the settings name.
+    ///
+    /// # Errors
+    /// When its directory cannot be used.
+    pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        let Some(path) = &settings.dir else {
+            return Ok(Self::in_memory());
+        };
+        let stats = Arc::new(Stats::default());
+        let writer = Writer::start(path, settings, Arc::clone(&stats), clock)?;
+        Ok(Self {
+            place: Place::Files(writer),
+            stats,
+        })
+    }
+
+    /// A log that ends with the process and keeps the newest 10,000 records.
+    pub fn in_memory() -> Self {
+        Self {
+            place: Place::Memory(Mutex::default()),
+            stats: Arc::default(),
+        }
+    }
+
+    /// Its numbers.
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    /// The counter of records that could not be written.
+    pub fn lost(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.stats.lost)
+    }
+
+    /// Hands a record over. Never waits; says whether it was taken.
+    pub fn record(&self, record: AuditRecord) -> bool {
+        match &self.place {
+            Place::Files(writer) => {
+                let is_taken = writer.record(record);
+                if !is_taken {
+                    self.stats.lost.fetch_add(1, Ordering::Relaxed);
+                }
+                is_taken
+            }
+            Place::Memory(records) => {
+                let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
+                if records.len() >= IN_MEMORY {
+                    records.pop_front();
+                }
+                records.push_back(record);
+                self.stats.written.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+        }
+    }
+
+    /// Waits until what was handed over is with the operating system; not for long, and not at all
+    /// while the disk does not answer.
+    pub async fn settled(&self) {
+        if let Place::Files(writer) = &self.place {
+            writer.settled().await;
+        }
+    }
+
+    /// Where the files are, if there are any.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Files(writer) => Some(writer.directory()),
+            Place::Memory(_) => None,
+        }
+    }
+
+    /// The newest records of a part that are wanted, newest first. Reads files: call it where that may
+    /// take a while.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn find(&self, part: Part, query: &Query) -> std::io::Result<Found> {
+        match &self.place {
+            Place::Files(writer) => read::find(writer.directory(), part, query),
+            Place::Memory(_) if part == Part::Carried => Ok(Found::default()),
+            Place::Memory(records) => {
+                let records = records.lock().unwrap_or_else(PoisonError::into_inner);
+                let wanted = records.iter().rev().filter(|record| query.wants(record));
+                Ok(Found {
+                    records: wanted.take(query.limit).cloned().collect(),
+                    faults: Vec::new(),
+                })
+            }
+        }
+    }
+
+    /// Looks at every line of all files. Reads files: call it where that may take a while.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn check(&self) -> std::io::Result<Checked> {
+        match &self.place {
+            Place::Files(writer) => read::check(writer.directory()),
+            Place::Memory(records) => {
+                let records = records.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(Checked {
+                    records: records.len() as u64,
+                    ..Checked::default()
+                })
+            }
+        }
+    }
+
+    /// The numbers that lines had in the store before they were carried over.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn carried(&self) -> std::io::Result<HashSet<u64>> {
+        match &self.place {
+            Place::Files(writer) => read::carried_numbers(writer.directory()),
+            Place::Memory(_) => Ok(HashSet::new()),
+        }
+    }
+
+    /// Writes records of an earlier version, with the numbers that they have in its store. They are
+    /// on the disk when this returns. Without files nothing is kept of them, and they stay there.
+    ///
+    /// # Errors
+    /// When they could not be written.
+    pub async fn carry(&self, records: Vec<(u64, AuditRecord)>) -> Result<bool, AuditError> {
+        match &self.place {
+            Place::Files(writer) => writer.carry(records).await.map(|()| true),
+            Place::Memory(_) => Ok(false),
+        }
+    }
+
+    /// Writes what is left, makes it durable and releases the files; waits for a bounded time. Nothing
+    /// is taken afterwards.
+    pub fn close(&self) {
+        if let Place::Files(writer) = &self.place {
+            writer.close();
+        }
+    }
+}

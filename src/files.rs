@@ -1,0 +1,276 @@
+//! Files and directories that only their owner may use, whatever the umask, and that belong to the
+//! owner of the directory they are in even when root makes them.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, lchown,
+};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{geteuid, umask};
+
+/// What others than the owner may not do with a file.
+const OTHERS: u32 = 0o077;
+
+/// Has every file of this process made without rights for others. Also those of libraries.
+pub fn restrict_new_files() {
+    umask(Mode::from_raw_mode(OTHERS));
+}
+
+/// Makes a directory of mode 0700, and those above it that are missing. One that is there stays as it
+/// is. What root makes belongs to the owner of the directory above.
+///
+/// # Errors
+/// What the system says.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for above in path.ancestors() {
+        if above.as_os_str().is_empty() || above.try_exists()? {
+            break;
+        }
+        missing.push(above);
+    }
+    for directory in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(directory) {
+            Ok(()) => give_to_owner_above(directory)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Says what is wrong when something else is in the place.
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// How to open or make a file of mode 0600 that is not reached over a symbolic link.
+pub fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    options.mode(0o600).custom_flags(flags);
+    options
+}
+
+/// Gives an open file to the owner of the directory it is in, when root runs this.
+///
+/// # Errors
+/// What the system says.
+pub fn give_to_owner(file: &File, directory: &Path) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let (owner, found) = (fs::metadata(directory)?, file.metadata()?);
+    if is_owned_alike(&owner, &found) {
+        return Ok(());
+    }
+    fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
+/// Gives everything in a directory to the directory's owner, when root runs this: what a library has
+/// made there. Symbolic links are not followed.
+///
+/// # Errors
+/// What the system says.
+pub fn give_all_to_owner(directory: &Path) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = fs::metadata(directory)?;
+    give_all(directory, &owner, MAX_DEPTH)
+}
+
+/// How deep directories are looked into.
+const MAX_DEPTH: usize = 4;
+
+fn give_all(directory: &Path, owner: &Metadata, depth: usize) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let Some(found) = metadata(&path)? else {
+            continue;
+        };
+        if !is_owned_alike(owner, &found) {
+            lchown(&path, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        if found.is_dir() && depth > 0 {
+            give_all(&path, owner, depth - 1)?;
+        }
+    }
+    Ok(())
+}
+
+fn give_to_owner_above(path: &Path) -> io::Result<()> {
+    let above = match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    give_to_owner(&File::open(path)?, above)
+}
+
+fn is_owned_alike(one: &Metadata, other: &Metadata) -> bool {
+    (one.uid(), one.gid()) == (other.uid(), other.gid())
+}
+
+/// The file itself, not what a symbolic link leads to; `None` when it is gone.
+fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Something that others than its owner can read or change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Which file.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+    /// The bits that it should have.
+    pub wanted: u32,
+}
+
+impl std::fmt::Display for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, mode, wanted } = self;
+        let path = path.display();
+        write!(
+            f,
+            "{path} can be read by others than its owner (mode {mode:o}): chmod {wanted:o} {path}"
+        )
+    }
+}
+
+/// Whether others than its owner can get at a file, which may be reached over links. One that cannot
+/// be looked at is nobody's.
+pub fn open_to_others(path: &Path) -> Option<Open> {
+    open_mode(path, &fs::metadata(path).ok()?)
+}
+
+fn open_mode(path: &Path, found: &Metadata) -> Option<Open> {
+    let mode = found.permissions().mode() & 0o777;
+    let wanted = mode & !OTHERS;
+    let (path, is_open) = (path.to_owned(), mode & OTHERS != 0);
+    is_open.then_some(Open { path, mode, wanted })
+}
+
+/// Takes others' rights away from the files of a directory, and of the directories in it; the
+/// directory itself stays as its owner made it. Returns what was changed, and what could not be.
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub fn tighten(directory: &Path) -> io::Result<Tightened> {
+    let mut tightened = Tightened::default();
+    tighten_in(directory, MAX_DEPTH, &mut tightened)?;
+    Ok(tightened)
+}
+
+/// What [`tighten`] has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tightened {
+    /// These had other modes before.
+    pub changed: Vec<Open>,
+    /// These belong to somebody else and stay open.
+    pub left: Vec<Open>,
+}
+
+fn tighten_in(directory: &Path, depth: usize, tightened: &mut Tightened) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let Some(found) = metadata(&path)? else {
+            continue;
+        };
+        if found.is_symlink() {
+            continue;
+        }
+        if let Some(open) = open_mode(&path, &found) {
+            let wanted = fs::Permissions::from_mode(open.wanted);
+            match fs::set_permissions(&path, wanted) {
+                Ok(()) => tightened.changed.push(open),
+                Err(_) => tightened.left.push(open),
+            }
+        }
+        if found.is_dir() && depth > 0 {
+            tighten_in(&path, depth - 1, tightened)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_made_is_for_its_owner_only() {
+        let home = tempfile::tempdir().unwrap();
+        let inner = home.path().join("a/b");
+        make_directory(&inner).unwrap();
+        make_directory(&inner).unwrap();
+        assert_eq!(mode(&inner), 0o700);
+        assert_eq!(mode(&home.path().join("a")), 0o700);
+        let file = inner.join("f");
+        private().create(true).append(true).open(&file).unwrap();
+        assert_eq!(mode(&file), 0o600);
+    }
+
+    #[test]
+    fn a_planted_link_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("target");
+        fs::write(&target, "precious").unwrap();
+        let link = home.path().join("link");
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(private().create(true).append(true).open(&link).is_err());
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(&target, elsewhere.path().join("l")).unwrap();
+        assert_eq!(tighten(elsewhere.path()).unwrap(), Tightened::default());
+        assert_eq!(mode(&target), 0o644);
+    }
+
+    #[test]
+    fn what_lies_open_is_tightened_and_named() {
+        let home = tempfile::tempdir().unwrap();
+        let (inner, file) = (home.path().join("blobs"), home.path().join("blobs/7"));
+        fs::create_dir(&inner).unwrap();
+        fs::write(&file, "x").unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+        let open = open_to_others(&file).unwrap();
+        assert_eq!(
+            open.to_string(),
+            format!(
+                "{0} can be read by others than its owner (mode 664): chmod 600 {0}",
+                file.display()
+            )
+        );
+        let tightened = tighten(home.path()).unwrap();
+        assert_eq!(tightened.changed.len(), 2, "{tightened:?}");
+        assert_eq!((mode(&inner), mode(&file)), (0o700, 0o600));
+        assert_eq!(tighten(home.path()).unwrap(), Tightened::default());
+    }
+
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_directory() {
+        if !geteuid().is_root() {
+            // Only root can give files away.
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(home.path(), Some(4321), Some(1234)).unwrap();
+        make_directory(&home.path().join("a/b")).unwrap();
+        fs::write(home.path().join("a/b/f"), "x").unwrap();
+        let file = File::create(home.path().join("g")).unwrap();
+        give_to_owner(&file, home.path()).unwrap();
+        give_all_to_owner(&home.path().join("a")).unwrap();
+        for name in ["a", "a/b", "a/b/f", "g"] {
+            let found = fs::metadata(home.path().join(name)).unwrap();
+            assert_eq!((found.uid(), found.gid()), (4321, 1234), "{name}");
+        }
+    }
+}
