@@ -66,36 +66,62 @@ pub fn give_to_owner(file: &File, directory: &Path) -> io::Result<()> {
     fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
-/// Gives everything in a directory to the directory's owner, when root runs this: what a library has
-/// made there. Symbolic links are not followed.
+/// Gives the files of these names in a directory to the directory's owner, and what is in directories of
+/// these names, when root runs this: what a library has made there. Symbolic links are not followed.
 ///
 /// # Errors
 /// What the system says.
-pub fn give_all_to_owner(directory: &Path) -> io::Result<()> {
+pub fn give_all_to_owner(directory: &Path, is_ours: fn(&str) -> bool) -> io::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
     }
     let owner = fs::metadata(directory)?;
-    give_all(directory, &owner, MAX_DEPTH)
+    each(directory, is_ours, MAX_DEPTH, &mut |path, found| {
+        if is_owned_alike(&owner, found) {
+            return Ok(());
+        }
+        lchown(path, Some(owner.uid()), Some(owner.gid()))
+    })
 }
 
 /// How deep directories are looked into.
 const MAX_DEPTH: usize = 4;
 
-fn give_all(directory: &Path, owner: &Metadata, depth: usize) -> io::Result<()> {
+/// Visits the files and directories of these names, and all below.
+fn each(
+    directory: &Path,
+    is_ours: fn(&str) -> bool,
+    depth: usize,
+    visit: &mut dyn FnMut(&Path, &Metadata) -> io::Result<()>,
+) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
+        if !entry.file_name().to_str().is_some_and(is_ours) {
+            continue;
+        }
         let Some(found) = metadata(&path)? else {
             continue;
         };
-        if !is_owned_alike(owner, &found) {
-            lchown(&path, Some(owner.uid()), Some(owner.gid()))?;
+        if found.is_symlink() {
+            continue;
         }
+        visit(&path, &found)?;
         if found.is_dir() && depth > 0 {
-            give_all(&path, owner, depth - 1)?;
+            each(&path, |_| true, depth - 1, visit)?;
         }
     }
     Ok(())
+}
+
+/// The user that this process acts as.
+pub fn effective_user() -> u32 {
+    geteuid().as_raw()
+}
+
+/// The user that a file or directory belongs to; `None` when it is not there.
+pub fn owner_of(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|found| found.uid())
 }
 
 fn give_to_owner_above(path: &Path) -> io::Result<()> {
@@ -154,14 +180,24 @@ fn open_mode(path: &Path, found: &Metadata) -> Option<Open> {
     is_open.then_some(Open { path, mode, wanted })
 }
 
-/// Takes others' rights away from the files of a directory, and of the directories in it; the
-/// directory itself stays as its owner made it. Returns what was changed, and what could not be.
+/// Takes others' rights away from the files of these names in a directory, and from what is in
+/// directories of these names; the directory itself stays as its owner made it. Returns what was changed,
+/// and what could not be.
 ///
 /// # Errors
 /// When the directory cannot be listed.
-pub fn tighten(directory: &Path) -> io::Result<Tightened> {
+pub fn tighten(directory: &Path, is_ours: fn(&str) -> bool) -> io::Result<Tightened> {
     let mut tightened = Tightened::default();
-    tighten_in(directory, MAX_DEPTH, &mut tightened)?;
+    each(directory, is_ours, MAX_DEPTH, &mut |path, found| {
+        if let Some(open) = open_mode(path, found) {
+            let wanted = fs::Permissions::from_mode(open.wanted);
+            match fs::set_permissions(path, wanted) {
+                Ok(()) => tightened.changed.push(open),
+                Err(_) => tightened.left.push(open),
+            }
+        }
+        Ok(())
+    })?;
     Ok(tightened)
 }
 
@@ -174,27 +210,18 @@ pub struct Tightened {
     pub left: Vec<Open>,
 }
 
-fn tighten_in(directory: &Path, depth: usize, tightened: &mut Tightened) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let Some(found) = metadata(&path)? else {
-            continue;
-        };
-        if found.is_symlink() {
-            continue;
+impl Tightened {
+    /// Logs what was done, and what the operator has to do.
+    pub fn log(&self) {
+        for open in &self.changed {
+            let Open { path, mode, wanted } = open;
+            let path = path.display();
+            tracing::warn!(%path, "others could read a private file (mode {mode:o}); it has mode {wanted:o} now");
         }
-        if let Some(open) = open_mode(&path, &found) {
-            let wanted = fs::Permissions::from_mode(open.wanted);
-            match fs::set_permissions(&path, wanted) {
-                Ok(()) => tightened.changed.push(open),
-                Err(_) => tightened.left.push(open),
-            }
-        }
-        if found.is_dir() && depth > 0 {
-            tighten_in(&path, depth - 1, tightened)?;
+        for open in &self.left {
+            tracing::warn!("{open}");
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -229,7 +256,10 @@ mod tests {
         fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(&target, elsewhere.path().join("l")).unwrap();
-        assert_eq!(tighten(elsewhere.path()).unwrap(), Tightened::default());
+        assert_eq!(
+            tighten(elsewhere.path(), |_| true).unwrap(),
+            Tightened::default()
+        );
         assert_eq!(mode(&target), 0o644);
     }
 
@@ -249,10 +279,15 @@ mod tests {
                 file.display()
             )
         );
-        let tightened = tighten(home.path()).unwrap();
+        let nothing = tighten(home.path(), |name| name == "db").unwrap();
+        assert_eq!(nothing, Tightened::default(), "what is not ours stays");
+        let tightened = tighten(home.path(), |_| true).unwrap();
         assert_eq!(tightened.changed.len(), 2, "{tightened:?}");
         assert_eq!((mode(&inner), mode(&file)), (0o700, 0o600));
-        assert_eq!(tighten(home.path()).unwrap(), Tightened::default());
+        assert_eq!(
+            tighten(home.path(), |_| true).unwrap(),
+            Tightened::default()
+        );
     }
 
     #[test]
@@ -267,7 +302,7 @@ mod tests {
         fs::write(home.path().join("a/b/f"), "x").unwrap();
         let file = File::create(home.path().join("g")).unwrap();
         give_to_owner(&file, home.path()).unwrap();
-        give_all_to_owner(&home.path().join("a")).unwrap();
+        give_all_to_owner(&home.path().join("a"), |_| true).unwrap();
         for name in ["a", "a/b", "a/b/f", "g"] {
             let found = fs::metadata(home.path().join(name)).unwrap();
             assert_eq!((found.uid(), found.gid()), (4321, 1234), "{name}");

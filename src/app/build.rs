@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::app::error::StartError;
+use crate::app::private;
 use crate::audit::AuditLog;
 use crate::config::Config;
 use crate::limits::Limits;
@@ -109,6 +110,7 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         };
         Arc::new(open(&config.store, &ties, clock)?)
     };
+    private::tighten(&config);
     let retired = if clock.state().is_settled {
         Retired::Go
     } else {
@@ -141,6 +143,7 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
     // After the store: its lock keeps two processes apart.
     let log = AuditLog::open(&config.audit, Arc::clone(clock))?;
     let audit = Audit::new(log, config.audit.refreshes);
+    private::give_to_owners(&config);
     let (activity, activity_queue) = Activity::new();
     let events = Arc::new(Events::default());
     let issuer = Issuer::new(Arc::clone(&keys), config.tokens.clone(), Arc::clone(random));

@@ -10,6 +10,7 @@ mod error;
 mod keeper;
 mod offline;
 mod pipelines;
+mod private;
 mod readings;
 mod redirect;
 mod reload;

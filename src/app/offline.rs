@@ -6,6 +6,7 @@ use tokio::runtime::Runtime;
 
 use crate::app::build::{self, Shared, Surroundings};
 use crate::app::error::StartError;
+use crate::app::private;
 use crate::config::Config;
 use crate::control::{Reply, Request};
 use crate::server::control::Operator;
@@ -53,10 +54,12 @@ impl Offline {
     /// Closes the store.
     pub fn close(self) -> Result<(), StartError> {
         let service = self.shared.service.load_full();
-        self.runtime.block_on(async {
+        let closed = self.runtime.block_on(async {
             service.close_audit().await;
-            Ok(service.store().close().await?)
-        })
+            service.store().close().await
+        });
+        private::give_to_owners(&self.shared.config);
+        Ok(closed?)
     }
 }
 

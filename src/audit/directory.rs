@@ -67,13 +67,7 @@ impl Directory {
         };
         files::make_directory(path).map_err(failed)?;
         let lock = take_lock(path)?;
-        let tightened = files::tighten(path).map_err(failed)?;
-        for open in tightened.changed {
-            tracing::warn!(path = %open.path.display(), was = format!("{:o}", open.mode), "took others' rights to an audit file away");
-        }
-        for open in tightened.left {
-            tracing::warn!("{open}");
-        }
+        files::tighten(path, is_ours).map_err(failed)?.log();
         let noted = State::read(path).unwrap_or_else(|error| {
             tracing::warn!(%error, "the note about the audit files cannot be read; missing ends cannot be noticed");
             State::default()
@@ -226,6 +220,13 @@ impl Directory {
         }
         Ok(())
     }
+}
+
+/// Whether a file of this name is one of the audit log.
+fn is_ours(name: &str) -> bool {
+    let is_log = Path::new(name).extension() == Some("log".as_ref());
+    let is_series = |series| is_log && name.starts_with(series);
+    name == LOCK || name.contains("state.json") || is_series(LIVE) || is_series(CARRIED)
 }
 
 fn take_lock(directory: &Path) -> Result<File, AuditError> {

@@ -11,6 +11,8 @@ use crate::control::Reply;
 use crate::control::Request;
 use crate::control::reply::UserView;
 use crate::control::wire::{self, CallError};
+use crate::files;
+use crate::store::settings::Engine;
 use crate::types::secret::SecretText;
 
 /// Carries out one command.
@@ -223,7 +225,7 @@ impl Operator<'_, '_> {
     pub(super) fn ask(&mut self, request: Request) -> Result<Reply, Trouble> {
         let socket = self.config.server.control.clone();
         let answer = match &socket {
-            Some(socket) => call(socket, &request)?,
+            Some(socket) => call(socket, &request, owner(&self.config))?,
             None => None,
         };
         let reply = match answer {
@@ -240,7 +242,7 @@ impl Operator<'_, '_> {
     /// Whether a server answers.
     pub(super) fn is_served(&self) -> Result<bool, Trouble> {
         match &self.config.server.control {
-            Some(socket) => Ok(call(socket, &Request::Health)?.is_some()),
+            Some(socket) => Ok(call(socket, &Request::Health, owner(&self.config))?.is_some()),
             None => Ok(false),
         }
     }
@@ -277,8 +279,16 @@ impl Operator<'_, '_> {
     }
 }
 
+/// The user that a server of this configuration runs as, as far as its files tell.
+fn owner(config: &Config) -> Option<u32> {
+    match &config.store.engine {
+        Engine::Sled { path, .. } => files::owner_of(path),
+        Engine::Memory => files::owner_of(&config.tokens.keys_dir),
+    }
+}
+
 /// `None` when nobody listens.
-fn call(socket: &Path, request: &Request) -> Result<Option<Reply>, Trouble> {
+fn call(socket: &Path, request: &Request, owner: Option<u32>) -> Result<Option<Reply>, Trouble> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -289,7 +299,7 @@ fn call(socket: &Path, request: &Request) -> Result<Option<Reply>, Trouble> {
     } else {
         DEADLINE
     };
-    match runtime.block_on(wire::call(socket, request, patience)) {
+    match runtime.block_on(wire::call_of(socket, request, patience, owner)) {
         Ok(reply) => Ok(Some(reply)),
         Err(CallError::NoServer) => Ok(None),
         Err(error @ CallError::Connect(_)) => Err(Trouble::Failed(format!(

@@ -1,11 +1,13 @@
 //! From the process's surroundings to a configuration: which file, which variables.
 
+use std::cell::RefCell;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use crate::config::problem::{Problem, Problems, Source};
 use crate::config::{self, Config, Sources};
+use crate::files;
 
 /// Reads the configuration, the first time and again at a reload.
 #[derive(Clone)]
@@ -35,12 +37,23 @@ impl Loader {
     /// # Errors
     /// Every mistake in it.
     pub fn load(&self) -> Result<Config, Problems> {
-        config::load(&Sources {
+        let secrets = RefCell::new(Vec::new());
+        let mut config = config::load(&Sources {
             file: self.text()?,
             env: self.env.clone(),
-            read: &read_small,
+            read: &|path| {
+                secrets.borrow_mut().push(path.to_owned());
+                read_small(path)
+            },
             cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        })
+        })?;
+        let mut secrets = secrets.into_inner();
+        secrets.extend(private_keys(&config).map(Path::to_owned));
+        let open = secrets
+            .iter()
+            .filter_map(|path| files::open_to_others(path));
+        config.warnings.extend(open.map(|open| open.to_string()));
+        Ok(config)
     }
 
     /// What is read, in words.
@@ -82,6 +95,13 @@ impl Loader {
             Err(_) => Err(problem("is not UTF-8".to_owned(), None)),
         }
     }
+}
+
+/// The files of private keys for TLS, on both sides.
+fn private_keys(config: &Config) -> impl Iterator<Item = &Path> {
+    let ours = config.server.tls.iter().flat_map(|tls| &tls.pairs);
+    let shown = config.proxy.upstream.client_key();
+    ours.map(|pair| pair.key.as_path()).chain(shown)
 }
 
 /// The environment. A variable of ours that is not UTF-8 is an error with its name; others are none

@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::control::Reply;
 use crate::control::Request;
+use crate::files;
 use crate::types::random::{Random, SystemRandom};
 use crate::types::secret::SecretText;
 
@@ -123,6 +124,7 @@ impl std::fmt::Debug for Surroundings<'_> {
 
 /// The program, with the process's own arguments, environment and terminal.
 pub fn main(app: &dyn App) -> ExitCode {
+    files::restrict_new_files();
     let mut err = io::stderr();
     let env = match load::environment() {
         Ok(env) => env,

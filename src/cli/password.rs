@@ -1,10 +1,13 @@
 //! Passwords from standard input, and made-up ones. At a terminal nothing shows while one is typed.
 
+use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::os::fd::AsFd as _;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use crate::files;
 use crate::types::random::Random;
 use crate::types::secret::SecretText;
 
@@ -16,6 +19,7 @@ use crate::types::secret::SecretText;
 pub(super) fn read(question: &str) -> io::Result<SecretText> {
     let input = io::stdin();
     if !input.is_terminal() {
+        warn_of_open_file(&input);
         return line(&mut input.lock());
     }
     let first = hidden(question)?;
@@ -24,6 +28,22 @@ pub(super) fn read(question: &str) -> io::Result<SecretText> {
         Ok(first)
     } else {
         Err(io::Error::other("the two passwords differ"))
+    }
+}
+
+/// Says so when the password comes from a file that others can read.
+fn warn_of_open_file(input: &io::Stdin) {
+    let Ok(file) = input.as_fd().try_clone_to_owned().map(File::from) else {
+        return;
+    };
+    let is_file = file.metadata().is_ok_and(|found| found.is_file());
+    let name = std::fs::read_link("/proc/self/fd/0").ok();
+    if let Some(open) = name
+        .filter(|_| is_file)
+        .and_then(|name| files::open_to_others(&name))
+    {
+        // Only a hint: the password is read all the same.
+        drop(writeln!(io::stderr(), "sidegate: {open}"));
     }
 }
 

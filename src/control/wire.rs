@@ -14,13 +14,15 @@ use zeroize::Zeroizing;
 
 use crate::control::reply::Reply;
 use crate::control::request::Request;
+use crate::files;
 
 /// The longest request, in bytes, its line end included.
 pub const MAX_REQUEST: usize = 1 << 20;
 /// The longest reply. A server cuts its lists long before.
 pub const MAX_REPLY: usize = 16 << 20;
 
-/// Asks a running server. The deadline covers everything from connecting to the whole answer.
+/// Asks a running server of root or of this process's own user. The deadline covers everything from
+/// connecting to the whole answer.
 ///
 /// # Errors
 /// [`CallError::NoServer`] when nobody listens; else why there was no answer. A dropped future
@@ -30,8 +32,26 @@ pub async fn call(
     request: &Request,
     deadline: Duration,
 ) -> Result<Reply, CallError> {
+    call_of(socket, request, deadline, None).await
+}
+
+/// The same, also of a server of one other user: the owner of the store. Anybody else who listens there
+/// is sent nothing, which might be a password.
+///
+/// # Errors
+/// As [`call`].
+pub async fn call_of(
+    socket: &Path,
+    request: &Request,
+    deadline: Duration,
+    owner: Option<u32>,
+) -> Result<Reply, CallError> {
     let exchange = async {
         let mut stream = UnixStream::connect(socket).await.map_err(connect_error)?;
+        let listens = stream.peer_cred().map_err(CallError::Connect)?.uid();
+        if !is_trusted(listens) && Some(listens) != owner {
+            return Err(CallError::Stranger(listens));
+        }
         write(&mut stream, request, MAX_REQUEST).await?;
         Ok(read(&mut stream, MAX_REPLY).await?)
     };
@@ -140,6 +160,12 @@ async fn read<T: DeserializeOwned, S: AsyncRead + Unpin>(
     }
 }
 
+/// Whether the other end of a control socket may give orders, or be given them: root, or the user that
+/// this process acts as.
+pub fn is_trusted(user: u32) -> bool {
+    user == 0 || user == files::effective_user()
+}
+
 fn connect_error(error: io::Error) -> CallError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NoServer,
@@ -176,6 +202,11 @@ pub enum CallError {
     /// The socket is there and cannot be used, for want of permission most likely.
     #[error("the control socket cannot be used: {0}")]
     Connect(#[source] io::Error),
+    /// Somebody else listens there; nothing was sent.
+    #[error(
+        "the control socket belongs to user {0}, who is neither root, nor this user, nor the owner of the store: nothing was sent"
+    )]
+    Stranger(u32),
     /// No answer in time; whether it was done is not known.
     #[error("the server did not answer within {0:?}")]
     Silent(Duration),

@@ -1,7 +1,7 @@
 //! What the proxy is told by the configuration.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -104,6 +104,14 @@ impl Address {
             Self::Tls { host, port, .. } => Some(("https", host, *port)),
             Self::H2c { host, port } => Some(("h2c", host, *port)),
             Self::Unix(_) => None,
+        }
+    }
+
+    /// The file of our private key, if we show a certificate.
+    pub fn client_key(&self) -> Option<&Path> {
+        match self {
+            Self::Tls { tls, .. } => tls.identity.as_ref().map(|(_, key)| key.as_path()),
+            Self::Tcp { .. } | Self::Unix(_) | Self::H2c { .. } => None,
         }
     }
 

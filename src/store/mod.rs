@@ -50,6 +50,8 @@ pub use embedded::Embedded;
 pub use error::StoreError;
 pub use memory::Faults;
 
+pub(crate) use self::sled::is_ours as is_store_file;
+
 /// The largest record an engine accepts, in bytes (sled moves larger values into files of their
 /// own that it never syncs).
 pub const MAX_RECORD: usize = 4096;

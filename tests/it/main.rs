@@ -12,8 +12,8 @@
 
 mod actors;
 mod attacks;
-mod backup;
 mod audit;
+mod backup;
 mod bodies;
 mod body_pace;
 mod browser;
@@ -50,6 +50,7 @@ mod mutated;
 mod operator;
 mod policy;
 mod pressing;
+mod private;
 mod process;
 mod program;
 mod proxy_protocol;

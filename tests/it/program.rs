@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -169,6 +170,23 @@ access = false
     pub(crate) async fn serve(&self) -> Server {
         let mut command = self.command();
         command.arg("serve").stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut server = watched(command.spawn().expect("a process"));
+        server.serving().await;
+        server
+    }
+
+    /// The same as another user (only root can), or with another umask.
+    pub(crate) async fn serve_as(&self, user: Option<u32>, umask: &str) -> Server {
+        let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script, BINARY, "--config"]);
+        command.arg(self.config()).arg("serve");
+        command.current_dir(self.home.path()).env_clear();
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        command.stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut server = watched(command.spawn().expect("a process"));
         server.serving().await;

@@ -1,8 +1,8 @@
 //! Reading and replacing files so that a crash or a curious neighbour finds nothing it should not.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::keydir::KeyDirError;
 use crate::crypto::keydir::index::Index;
+use crate::files;
 
 /// The files of one key directory.
 #[derive(Debug)]
@@ -19,19 +20,14 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn open(directory: &Path) -> Result<Self, KeyDirError> {
-        let files = Self {
-            directory: directory.to_owned(),
-        };
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory);
-        made.map_err(|source| KeyDirError::Io {
+        files::make_directory(directory).map_err(|source| KeyDirError::Io {
             act: "make",
             path: directory.to_owned(),
             source,
         })?;
-        Ok(files)
+        Ok(Self {
+            directory: directory.to_owned(),
+        })
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -92,6 +88,7 @@ impl Files {
             .create_new(true)
             .mode(0o600)
             .open(&aside)?;
+        files::give_to_owner(&file, &self.directory)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&aside, self.path(name))?;
@@ -138,10 +135,18 @@ impl Files {
     }
 }
 
+/// Whether a file of this name belongs to a key directory.
+pub fn is_ours(name: &str) -> bool {
+    let name = name.trim_start_matches('.').trim_end_matches(".tmp");
+    let ends = |end: &str| Path::new(name).extension() == Some(end.as_ref());
+    name == INDEX || ends("pem") || ends("key") || name.starts_with("store-")
+}
+
 /// Something an operator should put right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{path} can be read by others than its owner (mode {mode:o}); set it to 600, a directory to 700"
+    "{path} can be read by others than its owner (mode {mode:o}): chmod {wanted:o} {path}",
+    wanted = mode & 0o700
 )]
 pub struct Warning {
     /// Which file.

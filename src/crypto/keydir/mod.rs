@@ -28,7 +28,7 @@ use crate::types::secret::SecretBytes;
 use crate::types::time::Timestamp;
 
 pub use bond::{Bond, Bound};
-pub use files::Warning;
+pub use files::{Warning, is_ours};
 pub use index::Validity;
 
 /// The directory, opened.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::control::wire;
+use crate::control::{Reply, wire};
 use crate::server::accept;
 use crate::server::lifecycle::Lifecycle;
 use crate::server::seats::AtWork;
@@ -65,10 +65,18 @@ pub async fn serve(listener: UnixListener, operator: Arc<Operator>) {
 }
 
 async fn obey(mut stream: UnixStream, operator: Arc<Operator>, at_work: AtWork) {
+    // The mode of the socket says the same; a mode can be changed by mistake.
+    let caller = stream.peer_cred().map(|caller| caller.uid());
+    let is_trusted = caller.as_ref().is_ok_and(|user| wire::is_trusted(*user));
     let reply = match wire::receive(&mut stream, PATIENCE).await {
-        Ok(request) => {
+        Ok(request) if is_trusted => {
             at_work.begin();
             operator.execute(request).await
+        }
+        Ok(_) => {
+            tracing::warn!(?caller, "a stranger on the control socket was refused");
+            let words = "only root and the user that runs the server may give orders";
+            Reply::Failed(words.to_owned())
         }
         Err(error) => wire::refuse(&error),
     };

@@ -24,6 +24,8 @@ mod ties;
 mod walk;
 mod witness;
 
+pub(crate) use self::place::is_ours;
+
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;

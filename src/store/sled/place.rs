@@ -10,11 +10,12 @@
 //! quarantine/       snapshots that were set aside
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::files;
 use crate::store::StoreError;
 use crate::store::sled::witness;
 use crate::types::ids::StoreId;
@@ -97,10 +98,8 @@ impl Place {
                 }
             }
             let draft = self.directory.join(MARKER_DRAFT);
-            let mut options = OpenOptions::new();
+            let mut options = files::private();
             options.create(true).truncate(true).write(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             let mut file = options.open(&draft)?;
             file.write_all(marker_text(store).as_bytes())?;
             file.sync_all()?;
@@ -231,17 +230,26 @@ pub(crate) fn hold(directory: &Path) -> Result<File, StoreError> {
 }
 
 fn make_directory(directory: &Path) -> Result<(), StoreError> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(directory)
-        .map_err(|e| explain(directory, &e))
+    files::make_directory(directory).map_err(|e| explain(directory, &e))
+}
+
+/// Whether a file or directory of this name belongs to a store.
+pub(crate) fn is_ours(name: &str) -> bool {
+    let whole = [
+        LOCK,
+        MARKER,
+        MARKER_DRAFT,
+        DATABASE,
+        QUARANTINE,
+        "conf",
+        "blobs",
+    ];
+    let begins = |start: &str| name.starts_with(start);
+    whole.contains(&name) || begins("snap.") || begins("commit-")
 }
 
 fn take_lock(directory: &Path) -> Result<File, StoreError> {
-    let file = OpenOptions::new()
+    let file = files::private()
         .create(true)
         .truncate(false)
         .write(true)

@@ -5,14 +5,15 @@
 //! acknowledged: exact after a killed process. Within a second it is synced too, so that after a power
 //! cut it is at least a lower bound.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 
+use crate::files;
 use crate::store::StoreError;
 use crate::store::embedded::commits::Commit;
 use crate::store::embedded::digest::Digest;
@@ -265,8 +266,8 @@ pub(in crate::store) fn seen_by_keys(keys: &Path, store: StoreId) -> Option<u64>
 /// Opens a copy for writing and makes it hold the line, for its owner only. It is made under
 /// another name first, so that a crash never leaves an empty one.
 fn open_copy(path: &Path, line: &str, durable: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
+    let mut options = files::private();
+    options.write(true);
     match options.open(path) {
         Ok(file) => {
             file.write_all_at(line.as_bytes(), 0)?;
