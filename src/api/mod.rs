@@ -84,10 +84,9 @@ impl Api {
         })
     }
 
-    /// The route of checks, if a path is on one: what follows it may be the path that is asked
+    /// The route of checks, if a path below a mount is on it: what follows it may be the path that is asked
     /// about, and is not clean.
-    pub fn check<'a>(&'a self, path: &'a str) -> Option<CheckRoute<'a>> {
-        let (mount, path) = self.mount(path)?;
+    pub fn check<'a>(mount: &Mount, path: &'a str) -> Option<CheckRoute<'a>> {
         CheckRoute::of(mount, path)
     }
 

@@ -22,6 +22,7 @@ use crate::server::connection::Deadlines;
 use crate::server::context::RequestIds;
 use crate::server::intake::{Hosts, Intake};
 use crate::server::lifecycle::Lifecycle;
+use crate::server::original::gateways::UntrustedGateways;
 use crate::server::pipeline::Pipeline;
 use crate::service::Service;
 use crate::service::activity::Activity;
@@ -182,6 +183,7 @@ impl<'a> Common<'a> {
             },
             paths: server.paths.clone(),
             trusted: server.trusted_proxies.clone(),
+            untrusted_gateways: UntrustedGateways::default(),
             public_scheme: public_scheme(self.config),
             subject_header: server.client_subject_header.clone(),
             deadlines: Deadlines {

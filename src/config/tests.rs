@@ -141,6 +141,25 @@ fn syntax_errors_have_a_line_and_hide_nothing_behind_guesses() {
 }
 
 #[test]
+fn a_host_that_is_not_served_is_warned_of_where_it_is_named() {
+    let with = |hosts: &str| {
+        let text = format!(
+            "[server]\npublic_url = \"https://app.example.org\"\nhosts = {hosts}\n\
+             [[rule]]\npath = \"/x\"\nhost = \"Admin.Example.org\"\naccess = \"deny\"\n"
+        );
+        good(&text).warnings
+    };
+    assert!(with("[]").is_empty());
+    assert!(with("[\"APP.example.org\", \"admin.example.org\"]").is_empty());
+    let told = with("[\"www.example.org\"]");
+    assert!(told.iter().any(|w| w.contains("rule[1].host")), "{told:?}");
+    assert!(
+        told.iter().any(|w| w.contains("server.public_url")),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn every_mistake_is_told_at_once() {
     let text = r#"
 [server]

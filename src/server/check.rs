@@ -2,16 +2,16 @@
 //!
 //! What always holds: the original request is judged by the same guard, rules and path reading as if
 //! it had come here, a WebSocket's handshake that a cookie carries comes from a page of ours, and
-//! nothing but a permit is answered with 200. What a peer that is not trusted says about another
-//! request is not read; its own request is an ordinary call of ours.
+//! nothing but a permit is answered with 200. A peer that is not trusted and says anything about another
+//! request is refused; one that says nothing asks about its own request, an ordinary call of ours.
 
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Request, Response, Uri};
 use hyper::body::Incoming;
 
 use crate::api::{Api, CheckRoute};
 use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host};
-use crate::server::original::Check;
+use crate::server::original::{Check, gateways};
 use crate::server::pipeline::{Besides, Pipeline};
 use crate::server::problem::Refusal;
 use crate::server::record::{Body, Record};
@@ -40,6 +40,24 @@ impl Pipeline {
         self.judge_original(route, asked, record, besides)
             .await
             .map_err(|refusal| Refusal::Check(Box::new(refusal)))
+    }
+
+    /// Refuses a question about another request from a peer that is not trusted. What it says is not
+    /// read, so an answer would be about the wrong request: the gateway would take it for leave to pass.
+    pub(super) fn refuse_gateway(
+        &self,
+        route: CheckRoute<'_>,
+        headers: &HeaderMap,
+        record: &mut Record,
+    ) -> Result<(), Refusal> {
+        let Some(told_by) = gateways::told_by(headers, route.below) else {
+            return Ok(());
+        };
+        record.routed(RouteClass::Api);
+        let context = record.context();
+        self.untrusted_gateways
+            .refused(context.peer, told_by, context.at);
+        Err(Refusal::Check(Box::new(BadRequest::Gateway.into())))
     }
 
     async fn judge_original(

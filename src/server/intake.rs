@@ -38,6 +38,9 @@ pub enum BadRequest {
     /// The path has more than one reading, or none.
     #[error(transparent)]
     Path(BadPath),
+    /// A gateway that is not trusted asks about another request.
+    #[error("only a trusted proxy may ask about another request")]
+    Gateway,
     /// What a gateway says about the request it asks about has no single reading.
     #[error(transparent)]
     Original(Unclear),

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use crate::api::settings::Mount;
 use crate::api::wire::cors::Cors;
-use crate::api::{Answer, ApiError, Call};
+use crate::api::{Answer, Api, ApiError, Call, CheckRoute};
 use crate::server::intake::Host;
 use crate::server::pipeline::{Besides, Pipeline};
 use crate::server::problem::Refusal;
@@ -23,6 +23,16 @@ use crate::telemetry::metrics::RouteClass;
 pub(super) enum Own<'a> {
     Jwks,
     Mount { mount: &'a Mount, path: &'a str },
+}
+
+impl<'a> Own<'a> {
+    /// The route of checks, if this is one.
+    pub(super) fn check(self) -> Option<CheckRoute<'a>> {
+        match self {
+            Self::Jwks => None,
+            Self::Mount { mount, path } => Api::check(mount, path),
+        }
+    }
 }
 
 impl Pipeline {

@@ -19,6 +19,8 @@ use crate::server::context::{Context, RequestIds};
 use crate::server::handshake;
 use crate::server::intake::{BadRequest, Host, Intake};
 use crate::server::lifecycle::{Lifecycle, Phase};
+use crate::server::original::gateways::UntrustedGateways;
+use crate::server::own::Own;
 use crate::server::peer::Peer;
 use crate::server::problem::{Asked, Code, Refusal, problem};
 use crate::server::record::{Body, Outgoing, Record};
@@ -47,6 +49,8 @@ pub struct Pipeline {
     pub paths: Allowances,
     /// Peers whose forwarding headers are believed.
     pub trusted: TrustedProxies,
+    /// Peers that ask like gateways and are not among them.
+    pub untrusted_gateways: UntrustedGateways,
     /// The scheme of the public address, when one is configured.
     pub public_scheme: Option<Scheme>,
     /// How long things may take.
@@ -149,14 +153,16 @@ impl Pipeline {
     ) -> Result<Response<Body>, Refusal> {
         let host = self.intake.admit(&mut request)?; // 2 admit
         let uri = request.uri().clone();
-        if record.context().trusted
-            && let Some(route) = self.api.check(uri.path())
-        {
-            // A gateway asks about another request, whose path is cleaned in place of this one's.
-            return Box::pin(self.check(route, &request, &host, record, besides)).await;
+        let own = self.own_route(uri.path());
+        if let Some(route) = own.and_then(Own::check) {
+            if record.context().trusted {
+                // A gateway asks about another request, whose path is cleaned in place of this one's.
+                return Box::pin(self.check(route, &request, &host, record, besides)).await;
+            }
+            self.refuse_gateway(route, request.headers(), record)?;
         }
         let path = CleanPath::parse(uri.path(), &self.paths).map_err(BadRequest::Path)?; // 3 clean
-        if let Some(target) = self.own_route(uri.path()) {
+        if let Some(target) = own {
             return self.answer(target, request, &host, record, besides).await; // 4 route
         }
         let epoch = self.streams.liveness().epoch();

@@ -1,6 +1,6 @@
 //! Client addresses: one canonical form, masks, and who may be believed about them.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -68,12 +68,14 @@ impl Scheme {
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// From networks in CIDR form. A network that holds every address is refused: it would let
-    /// anybody name any address.
-    pub fn try_new(networks: Vec<IpNet>) -> Result<Self, TrustsEverybody> {
-        let networks: Vec<_> = networks.into_iter().map(canonical_network).collect();
-        if networks.iter().any(|network| network.prefix_len() == 0) {
-            return Err(TrustsEverybody);
+    /// From networks in CIDR form. A network that holds every address is refused, and so are networks
+    /// that hold them all together: they would let anybody name any address.
+    pub fn try_new(networks: Vec<IpNet>) -> Result<Self, BadNetwork> {
+        let networks: Result<Vec<_>, _> = networks.into_iter().map(plain_network).collect();
+        let networks = networks?;
+        let is_everybody = |network: &IpNet| network.prefix_len() == 0;
+        if IpNet::aggregate(&networks).iter().any(is_everybody) {
+            return Err(BadNetwork::Everybody);
         }
         Ok(Self(networks))
     }
@@ -83,23 +85,74 @@ impl TrustedProxies {
         let peer = canonical(peer);
         self.0.iter().any(|network| network.contains(&peer))
     }
+
+    /// Whether nobody is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
-/// A network of IPv4 addresses mapped into IPv6 becomes the IPv4 network, as its addresses do.
-fn canonical_network(network: IpNet) -> IpNet {
-    let mapped = match (canonical(network.addr()), network.prefix_len()) {
-        (IpAddr::V4(v4), bits @ 96..) if network.addr().is_ipv6() => {
-            IpNet::new(IpAddr::V4(v4), bits - 96).ok()
+/// A network as an operator writes it: in CIDR form, or a single address. What comes back holds the
+/// addresses that peers are compared by, so a network of IPv4 addresses mapped into IPv6 becomes the
+/// IPv4 network.
+pub fn network(text: &str) -> Result<IpNet, BadNetwork> {
+    if text.contains('%') {
+        return Err(BadNetwork::Zone);
+    }
+    let network = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| BadNetwork::Malformed)?;
+    plain_network(network)
+}
+
+/// A network in the form that peers are compared by.
+fn plain_network(network: IpNet) -> Result<IpNet, BadNetwork> {
+    let plain = match (network, canonical(network.addr())) {
+        (IpNet::V6(_), IpAddr::V4(v4)) if network.prefix_len() >= MAPPED => {
+            let bits = network.prefix_len() - MAPPED;
+            IpNet::new(IpAddr::V4(v4), bits).map_err(|_| BadNetwork::Malformed)?
         }
-        _ => None,
+        // It holds every IPv4 address, in a form in which no peer is ever compared with it.
+        (IpNet::V6(wide), _) if wide.contains(&Ipv4Addr::UNSPECIFIED.to_ipv6_mapped()) => {
+            return Err(BadNetwork::Everybody);
+        }
+        _ => network,
     };
-    mapped.unwrap_or(network)
+    if plain.prefix_len() == 0 {
+        return Err(BadNetwork::Everybody);
+    }
+    Ok(plain)
 }
 
-/// A list of trusted proxies that holds every address there is.
+/// The bits of `::ffff:0:0/96`, where IPv4 addresses are mapped into IPv6.
+const MAPPED: u8 = 96;
+
+/// A network that cannot be trusted, or is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("0.0.0.0/0 and ::/0 would trust every client; name the proxies' own networks")]
-pub struct TrustsEverybody;
+pub enum BadNetwork {
+    /// Neither a network nor an address.
+    #[error("is no network")]
+    Malformed,
+    /// An address with a zone. Peers are compared without one, since it says which link they are on
+    /// and not who they are.
+    #[error("has a zone id, which no peer is compared with")]
+    Zone,
+    /// Every address there is, or every IPv4 address.
+    #[error("is the whole world: anybody could claim any address")]
+    Everybody,
+}
+
+impl BadNetwork {
+    /// What to write in its place.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Malformed => "write \"10.0.0.0/8\" or \"2001:db8::/32\"",
+            Self::Zone => "leave out the percent sign and what follows it",
+            Self::Everybody => "name the networks of your proxies",
+        }
+    }
+}
 
 /// The client of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,14 +270,59 @@ mod tests {
 
     #[test]
     fn s16_trusting_the_whole_world_is_refused() {
-        for all in ["0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96"] {
-            assert_eq!(
-                TrustedProxies::try_new(vec![all.parse().unwrap()]),
-                Err(TrustsEverybody),
-                "{all}"
-            );
+        for all in [
+            "0.0.0.0/0",
+            "::/0",
+            "::ffff:0.0.0.0/96",
+            "::ffff:0:0/96",
+            "::ffff:0:0/95",
+            "::ffff:0:0/80",
+            "::/80",
+            "::/1",
+            "::ffff:10.1.2.3/96",
+        ] {
+            assert_eq!(network(all), Err(BadNetwork::Everybody), "{all}");
+            let networks = vec!["127.0.0.1/32".parse().unwrap(), all.parse().unwrap()];
+            let list = TrustedProxies::try_new(networks);
+            assert_eq!(list, Err(BadNetwork::Everybody), "{all}");
         }
-        assert!(trusted(&["::ffff:10.0.0.0/104"]).trust("10.1.1.1".parse().unwrap()));
+        let halves = ["0.0.0.0/1", "128.0.0.0/1"].map(|half| network(half).unwrap());
+        let list = TrustedProxies::try_new(halves.to_vec());
+        assert_eq!(list, Err(BadNetwork::Everybody));
+    }
+
+    #[test]
+    fn s16_each_way_to_write_a_network_trusts_the_peers_that_it_names() {
+        for (text, trusted, other) in [
+            ("::ffff:10.0.0.0/104", "10.1.1.1", "11.0.0.1"),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.1.1", "::a00:1"),
+            ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.8"),
+            ("192.0.2.7", "::ffff:192.0.2.7", "192.0.2.6"),
+            ("192.0.2.7/24", "192.0.2.200", "192.0.3.1"),
+            ("2001:db8::1", "2001:db8::1", "2001:db8::2"),
+            ("2001:db8::5/32", "2001:db8:ffff::1", "2001:db9::1"),
+            ("fe80::/10", "fe80::1", "fec0::1"),
+        ] {
+            let list = TrustedProxies::try_new(vec![network(text).unwrap()]).unwrap();
+            assert!(list.trust(trusted.parse().unwrap()), "{text}: {trusted}");
+            assert!(!list.trust(other.parse().unwrap()), "{text}: {other}");
+        }
+        for (bad, why) in [
+            ("fe80::1%eth0", BadNetwork::Zone),
+            ("fe80::%1/64", BadNetwork::Zone),
+            ("10.0.0.0/33", BadNetwork::Malformed),
+            ("10.0.0", BadNetwork::Malformed),
+            ("010.0.0.1", BadNetwork::Malformed),
+            ("10.0.0.0/255.0.0.0", BadNetwork::Malformed),
+            ("10.0.0.0-10.0.0.9", BadNetwork::Malformed),
+            ("[::1]", BadNetwork::Malformed),
+            ("10.0.0.1:80", BadNetwork::Malformed),
+            (" 10.0.0.1", BadNetwork::Malformed),
+            ("localhost", BadNetwork::Malformed),
+            ("", BadNetwork::Malformed),
+        ] {
+            assert_eq!(network(bad), Err(why), "{bad:?}");
+        }
     }
 
     #[test]
@@ -320,7 +418,7 @@ mod tests {
             bits in any::<u128>(), v4 in any::<u32>(), port in any::<u16>(),
         ) {
             let six = Ipv6Addr::from_bits(bits);
-            let four = std::net::Ipv4Addr::from_bits(v4);
+            let four = Ipv4Addr::from_bits(v4);
             for (text, address) in [
                 (format!("{six}"), IpAddr::V6(six)),
                 (format!("[{six}]"), IpAddr::V6(six)),

@@ -152,6 +152,52 @@ async fn every_command_works_on_the_store_when_no_server_runs() {
     server.anon().login("ann", PASSWORD).await;
 }
 
+/// The story: with `::ffff:0:0/96` in the list `check` said "good", and `serve` trusted nobody.
+#[test]
+fn a_list_of_proxies_that_cannot_be_used_stops_check_and_serve_alike() {
+    for (list, key) in [
+        (
+            r#"["127.0.0.1/32", "::ffff:0:0/96"]"#,
+            "server.trusted_proxies[2]",
+        ),
+        (r#"["::ffff:10.0.0.0/96"]"#, "server.trusted_proxies[1]"),
+        (r#"["::/80"]"#, "server.trusted_proxies[1]"),
+        (r#"["0.0.0.0/1", "128.0.0.0/1"]"#, "server.trusted_proxies"),
+        (
+            r#"["10.0.0.0/8", "fe80::1%eth0"]"#,
+            "server.trusted_proxies[2]",
+        ),
+        (
+            r#"["10.0.0.0/8", "10.0.0.0/255.0.0.0"]"#,
+            "server.trusted_proxies[2]",
+        ),
+    ] {
+        let program = Program::with_ann();
+        program.configure_server(&format!("trusted_proxies = {list}"));
+        let told = ["check", "serve"].map(|command| {
+            let ran = program.run(&[command]);
+            assert_eq!(ran.code, Some(2), "{command} {list}: {ran:?}");
+            assert!(ran.err.contains(key), "{command} {list}: {}", ran.err);
+            ran.err
+        });
+        assert_eq!(told[0], told[1], "{list}");
+    }
+    for (list, warning) in [
+        (r#"["10.1.2.3/8"]"#, "means all of 10.0.0.0/8"),
+        (
+            r#"["10.0.0.0/8", "::ffff:10.0.0.0/104"]"#,
+            "is listed twice",
+        ),
+    ] {
+        let program = Program::with_ann();
+        program.configure_server(&format!("trusted_proxies = {list}"));
+        let ran = program.run(&["check"]);
+        assert_eq!(ran.code, Some(0), "{list}: {ran:?}");
+        let told = ran.out + &ran.err;
+        assert!(told.contains(warning), "{list}: {told}");
+    }
+}
+
 #[test]
 fn exit_codes_tell_failures_from_wrong_use() {
     let program = Program::with_ann();

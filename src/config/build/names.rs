@@ -1,6 +1,6 @@
 //! Small grammars that several sections share: origins, hosts, prefixes, socket paths.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 /// An origin (RFC 6454): `scheme://host[:port]` and nothing after it, in lower case and without the
@@ -14,12 +14,15 @@ pub(super) fn origin(text: &str) -> Option<String> {
         _ => return None,
     };
     let (host_name, port) = split_port(rest)?;
-    if !is_host(host_name) || port == Some(0) {
+    if port == Some(0) {
         return None;
     }
+    let host_name = host(host_name)?;
+    let port = port.map(|port| format!(":{port}"));
+    let port = port.filter(|port| port != own_port);
     Some(format!(
-        "{scheme}://{}",
-        rest.strip_suffix(own_port).unwrap_or(rest)
+        "{scheme}://{host_name}{}",
+        port.unwrap_or_default()
     ))
 }
 
@@ -46,6 +49,19 @@ pub(super) fn is_host(text: &str) -> bool {
         return matches!(inner.parse(), Ok(IpAddr::V6(_)));
     }
     is_dns_name(text)
+}
+
+/// The same in the one spelling that browsers send: lower case, an IPv6 address in its shortest form.
+/// Another spelling would be compared with what browsers send, and never be equal.
+pub(super) fn host(text: &str) -> Option<String> {
+    if !is_host(text) {
+        return None;
+    }
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    match inner.map(str::parse::<Ipv6Addr>) {
+        Some(address) => address.ok().map(|address| format!("[{address}]")),
+        None => Some(text.to_ascii_lowercase()),
+    }
 }
 
 /// A DNS name (RFC 1123, 2.1); underscores are admitted, since container networks use them.
@@ -95,6 +111,11 @@ mod tests {
                 Some("https://app.example.org"),
             ),
             ("http://[::1]:8080", Some("http://[::1]:8080")),
+            ("http://[0:0:0:0:0:0:0:1]:80", Some("http://[::1]")),
+            (
+                "https://app.example.org:0443",
+                Some("https://app.example.org"),
+            ),
             ("http://127.0.0.1", Some("http://127.0.0.1")),
             ("https://app.example.org/", None),
             ("https://app.example.org/path", None),
@@ -108,6 +129,23 @@ mod tests {
             ("null", None),
         ] {
             assert_eq!(origin(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_what_a_browser_would_send() {
+        for (text, expected) in [
+            ("App.Example.ORG", Some("app.example.org")),
+            ("[2001:DB8:0:0:0:0:0:1]", Some("[2001:db8::1]")),
+            ("192.0.2.7", Some("192.0.2.7")),
+            ("app.example.org.", None),
+            ("app.example.org:443", None),
+            ("[fe80::1%eth0]", None),
+            ("*.example.org", None),
+            ("2001:db8::1", None),
+            ("", None),
+        ] {
+            assert_eq!(host(text).as_deref(), expected, "{text}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! `[server]`, `[admin]`, `[paths]`, `[log]` to the server's settings.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::server::settings::{AccessLogTarget, Listen, Settings};
 use crate::store::settings::Engine;
 use crate::store::settings::Settings as StoreSettings;
 use crate::telemetry::settings::Settings as LogSettings;
-use crate::types::net::TrustedProxies;
+use crate::types::net::{self, BadNetwork, TrustedProxies};
 use crate::types::path::{Allow, Allowances};
 
 /// The server's settings, and the trusted networks as they were stated.
@@ -28,11 +28,11 @@ pub(super) fn build(
     keys_dir: &Path,
 ) -> (Settings, Vec<IpNet>) {
     let server = &raw.server;
-    let networks = trusted(reader, server);
+    let (trusted_proxies, networks) = trusted(reader, server);
     let listen = listen(reader, server);
     let admin = admin(reader, &raw.admin.listen, &listen);
     let redirect_listen = redirect(reader, server, &listen);
-    if server.proxy_protocol && networks.is_empty() {
+    if server.proxy_protocol && trusted_proxies.is_empty() {
         reader.refuse_with(
             "server.proxy_protocol",
             "nobody is trusted to send the header",
@@ -48,7 +48,7 @@ pub(super) fn build(
         admin,
         control: control(reader, &server.control, store, keys_dir),
         threads,
-        trusted_proxies: TrustedProxies::try_new(networks.clone()).unwrap_or_default(),
+        trusted_proxies,
         max_connections: reader.number(
             "server.max_connections",
             server.max_connections,
@@ -231,45 +231,65 @@ fn control(
     Some(path)
 }
 
-fn trusted(reader: &mut Reader<'_>, server: &Server) -> Vec<IpNet> {
-    let mut networks = Vec::new();
+/// `server.trusted_proxies`, as it is judged by and as it is shown. A list that cannot be used stops the
+/// start; one that holds more than it seems to is warned of.
+fn trusted(reader: &mut Reader<'_>, server: &Server) -> (TrustedProxies, Vec<IpNet>) {
+    const KEY: &str = "server.trusted_proxies";
+    let mut networks: Vec<IpNet> = Vec::new();
     for (index, text) in server.trusted_proxies.iter().enumerate() {
-        let key = format!("server.trusted_proxies[{}]", index + 1);
-        let network = text
-            .parse::<IpNet>()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        match network {
-            Ok(network) if network.prefix_len() == 0 => reader.refuse_with(
-                &key,
-                format!("{text} is the whole world: anybody could claim any address"),
-                "name the networks of your proxies",
-            ),
-            Ok(network) => networks.push(network),
-            Err(_) => reader.refuse_with(
-                &key,
-                "is no network",
-                "write \"10.0.0.0/8\" or \"2001:db8::/32\"",
-            ),
+        let key = format!("{KEY}[{}]", index + 1);
+        match net::network(text) {
+            Ok(network) => {
+                if network.addr() != network.network() {
+                    let whole = network.trunc();
+                    reader.warn(format!(
+                        "{key} = {text:?} means all of {whole}; write that, or leave out the slash \
+                         and the number to trust one address"
+                    ));
+                }
+                if networks.contains(&network.trunc()) {
+                    reader.warn(format!("{key} = {text:?} is listed twice"));
+                } else {
+                    networks.push(network.trunc());
+                }
+            }
+            Err(bad @ BadNetwork::Malformed) => {
+                reader.refuse_with(&key, bad.to_string(), bad.hint());
+            }
+            Err(bad) => reader.refuse_with(&key, format!("{text} {bad}"), bad.hint()),
         }
     }
-    networks
+    let list = TrustedProxies::try_new(networks.clone()).unwrap_or_else(|bad| {
+        reader.refuse_with(KEY, format!("the list {bad}"), bad.hint());
+        TrustedProxies::default()
+    });
+    (list, networks)
 }
 
 fn hosts(reader: &mut Reader<'_>, server: &Server) -> Vec<String> {
-    for (index, host) in server.hosts.iter().enumerate() {
-        if !names::is_host(host) {
-            reader.refuse_with(
+    let mut hosts = Vec::new();
+    for (index, text) in server.hosts.iter().enumerate() {
+        match names::host(text) {
+            Some(host) => hosts.push(host),
+            None => reader.refuse_with(
                 &format!("server.hosts[{}]", index + 1),
                 "is no host name",
                 "write a name without scheme, port and path, such as \"app.example.org\"",
-            );
+            ),
         }
     }
-    server
-        .hosts
-        .iter()
-        .map(|h| h.to_ascii_lowercase())
-        .collect()
+    if let Some(origin) = names::origin(&server.public_url)
+        && let Some((_, authority)) = origin.split_once("://")
+        && let Some((host, _)) = names::split_port(authority)
+        && !hosts.is_empty()
+        && !hosts.iter().any(|listed| listed == host)
+    {
+        reader.warn(format!(
+            "server.public_url names {host}, which is not in server.hosts: every request that is sent \
+             there is refused"
+        ));
+    }
+    hosts
 }
 
 fn paths(reader: &mut Reader<'_>, paths: &Paths) -> Allowances {

@@ -24,6 +24,7 @@ pub(super) fn build(reader: &mut Reader<'_>, raw: &Raw) -> Settings {
         .map(|(index, rule)| self::rule(reader, &format!("rule[{}]", index + 1), rule, storage))
         .collect();
     warn_unreachable(reader, &rules);
+    warn_unserved(reader, &rules, &raw.server.hosts);
     Settings {
         rules,
         default,
@@ -34,7 +35,8 @@ pub(super) fn build(reader: &mut Reader<'_>, raw: &Raw) -> Settings {
 fn rule(reader: &mut Reader<'_>, key: &str, rule: &Rule, storage: Storage) -> RuleSettings {
     pattern(reader, &format!("{key}.path"), &rule.path);
     methods(reader, key, rule);
-    if !rule.host.is_empty() && !names::is_host(&rule.host) {
+    let host = names::host(&rule.host).unwrap_or_default();
+    if host.is_empty() && !rule.host.is_empty() {
         reader.refuse_with(
             &format!("{key}.host"),
             "is no host name",
@@ -44,7 +46,7 @@ fn rule(reader: &mut Reader<'_>, key: &str, rule: &Rule, storage: Storage) -> Ru
     RuleSettings {
         path: rule.path.clone(),
         methods: rule.methods.clone(),
-        host: rule.host.to_ascii_lowercase(),
+        host,
         access: access(reader, key, rule),
         roles: roles(reader, key, rule),
         storage: if rule.cache.is_empty() {
@@ -138,6 +140,23 @@ fn roles(reader: &mut Reader<'_>, key: &str, rule: &Rule) -> Vec<Role> {
         }
     }
     roles
+}
+
+/// A rule for a host that is not served never holds: a request for it is refused before.
+fn warn_unserved(reader: &mut Reader<'_>, rules: &[RuleSettings], hosts: &[String]) {
+    let is_served = |host: &str| {
+        let same = |listed: &String| names::host(listed).as_deref() == Some(host);
+        host.is_empty() || hosts.is_empty() || hosts.iter().any(same)
+    };
+    for (index, rule) in rules.iter().enumerate() {
+        if !is_served(&rule.host) {
+            reader.warn(format!(
+                "rule[{}].host = {:?} is not in server.hosts, so no request ever falls under that rule",
+                index + 1,
+                rule.host
+            ));
+        }
+    }
 }
 
 /// A rule below one that matches everything is most likely in the wrong place.

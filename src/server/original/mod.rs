@@ -7,6 +7,7 @@
 //! all that is said agrees. Everything else is refused.
 
 pub mod fuzz;
+pub mod gateways;
 #[cfg(test)]
 mod tests;
 

@@ -36,6 +36,7 @@ codes! {
     TwoCredentials "two_credentials",
     MissingRole "missing_role",
     Forbidden "forbidden",
+    UntrustedGateway "untrusted_gateway",
     NotFound "not_found",
     UnsupportedMediaType "unsupported_media_type",
     BodyTooLarge "body_too_large",

@@ -42,9 +42,11 @@ fn status(code: Code) -> u16 {
         Code::RequestTimeout | Code::UpstreamTimeout => DEADLINE_EXCEEDED,
         Code::SessionNotFound => NOT_FOUND,
         Code::LoginTaken => ALREADY_EXISTS,
-        Code::MissingRole | Code::Forbidden | Code::CrossSite | Code::SignupClosed => {
-            PERMISSION_DENIED
-        }
+        Code::MissingRole
+        | Code::Forbidden
+        | Code::UntrustedGateway
+        | Code::CrossSite
+        | Code::SignupClosed => PERMISSION_DENIED,
         Code::RateLimited | Code::BodyTooLarge | Code::TooManySessions => RESOURCE_EXHAUSTED,
         Code::NotFound | Code::MethodNotAllowed | Code::UnsupportedMediaType => UNIMPLEMENTED,
         Code::BadRequest | Code::UriTooLong | Code::ExpectationFailed | Code::Internal => INTERNAL,
@@ -114,6 +116,7 @@ mod tests {
         3 two_credentials
         7 missing_role
         7 forbidden
+        7 untrusted_gateway
         12 not_found
         12 unsupported_media_type
         8 body_too_large

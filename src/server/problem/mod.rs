@@ -151,6 +151,7 @@ fn bad_request(bad: BadRequest) -> Problem {
         }
         BadRequest::TargetTooLong => say(414, Code::UriTooLong, detail).with(Extra::Close),
         BadRequest::Expectation => say(417, Code::ExpectationFailed, detail).with(Extra::Close),
+        BadRequest::Gateway => say(403, Code::UntrustedGateway, detail),
         BadRequest::Framing => say(400, Code::BadRequest, detail).with(Extra::Close),
         BadRequest::Target | BadRequest::Host | BadRequest::Path(_) | BadRequest::Original(_) => {
             say(400, Code::BadRequest, detail)

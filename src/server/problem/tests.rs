@@ -50,6 +50,7 @@ fn a_gateway_is_told_401_403_or_a_fault_of_ours() {
     let table = [
         bad(BadRequest::Path(BadPath::DotSegment)),
         bad(BadRequest::Original(Unclear::Disagree)),
+        bad(BadRequest::Gateway),
         bad(BadRequest::Method),
         bad(BadRequest::TargetTooLong),
         asked(denied(Reason::TwoCredentials)),
@@ -60,6 +61,7 @@ fn a_gateway_is_told_401_403_or_a_fault_of_ours() {
     insta::assert_snapshot!(table.join("\n"), @r#"
     403 bad_request
     403 bad_request
+    403 untrusted_gateway
     403 method_not_allowed
     403 uri_too_long
     403 two_credentials www-authenticate: Bearer error="invalid_request"
