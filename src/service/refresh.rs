@@ -27,7 +27,8 @@ impl Service {
             self.parts.events.count(Event::RefreshRefused);
             return Err(AuthError::InvalidRefreshToken);
         };
-        self.parts.limits.refresh(session.key.id)?;
+        // Tabs that refresh at once present one generation, which counts once.
+        self.count_refresh(session.key.id, presented.generation)?;
         let policy = self.parts.settings.rotation;
         self.rotate(session.key, presented.generation, policy, caller)
             .await

@@ -170,6 +170,29 @@ async fn too_many_refreshes_of_one_session_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn tabs_that_refresh_at_once_count_once() {
+    let app = TestApp::with("[limits]\nrefresh = \"2/h\"").await;
+    let ann = app.user("ann").await;
+    let mut tabs = JoinSet::new();
+    for _ in 0..100 {
+        let ann = ann.clone();
+        tabs.spawn(async move { ann.try_refresh().await });
+    }
+    let mut successors = std::collections::BTreeSet::new();
+    for answer in tabs.join_all().await {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        successors.insert(ann.holding(&answer).refresh_token);
+    }
+    assert_eq!(successors.len(), 1);
+    let mut next = ann.holding(&ann.try_refresh().await);
+    next.refresh().await;
+    assert_eq!(
+        next.try_refresh().await.verdict(),
+        (429, "rate_limited".into())
+    );
+}
+
+#[tokio::test]
 async fn a_cookie_refreshes_for_our_own_pages_only() {
     let app = TestApp::with("[[mount]]\nprefix = \"/auth\"\ndelivery = \"cookies\"").await;
     app.account("ann", &["user"]).await;

@@ -63,15 +63,11 @@ impl Service {
         presented: Generation,
         session: Session,
     ) -> Result<SecretText, AuthError> {
-        let (id, now) = (session.key.id, self.now());
-        let of = (id, presented);
-        let is_good = |fresh: &Fresh| {
-            now.plus(LEFT) < fresh.expires_at && self.is_admitted(id, fresh.version)
-        };
-        let renewal = self.parts.renewals.join(of, now, is_good);
+        let of = (session.key.id, presented);
+        let renewal = self.counted_renewal(of)?;
         let outcome = renewal
             .access
-            .get_or_init(|| self.fresh_access(&renewal, session))
+            .get_or_init(|| self.fresh_access(session))
             .await;
         if outcome.is_err() {
             self.parts.renewals.forget(of, &renewal);
@@ -79,10 +75,26 @@ impl Service {
         outcome.clone().map(|fresh| fresh.access)
     }
 
-    async fn fresh_access(&self, renewal: &Renewal, session: Session) -> Result<Fresh, AuthError> {
-        if renewal.is_uncounted() {
-            self.parts.limits.refresh(session.key.id)?;
-        }
+    /// Counts a refresh that presents this generation of a session against the limit, once for all that do.
+    pub(super) fn count_refresh(
+        &self,
+        session: SessionId,
+        presented: Generation,
+    ) -> Result<(), AuthError> {
+        self.counted_renewal((session, presented)).map(drop)
+    }
+
+    /// The renewal that requests of one generation share, counted once against the limit.
+    fn counted_renewal(&self, of: (SessionId, Generation)) -> Result<Arc<Renewal>, AuthError> {
+        let now = self.now();
+        let is_good = |fresh: &Fresh| {
+            now.plus(LEFT) < fresh.expires_at && self.is_admitted(of.0, fresh.version)
+        };
+        let limit = || self.parts.limits.refresh(of.0);
+        Ok(self.parts.renewals.join(of, now, is_good, limit)?)
+    }
+
+    async fn fresh_access(&self, session: Session) -> Result<Fresh, AuthError> {
         let grant = self.fresh_tokens(session).await?;
         Ok(Fresh {
             access: grant.access,

@@ -6,12 +6,13 @@
 //! follows from a token that is good.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use crate::limits::Exceeded;
 use crate::model::session::Generation;
 use crate::model::user::AccountVersion;
 use crate::service::error::AuthError;
@@ -26,6 +27,10 @@ const SHARED_FOR: Duration = Duration::from_secs(60);
 /// How many renewals are shared at once at most. Further ones are made for one request each.
 const MOST: usize = 1_024;
 
+/// How many requests of one generation count as one against the limit: more than any browser sends at
+/// once, and few enough that a refresh token is no leave to ask for ever.
+const COUNTED_AS_ONE: u32 = 1_000;
+
 /// The renewals that are under way or were made a moment ago.
 #[derive(Debug, Default)]
 pub struct Renewals(Mutex<HashMap<Of, Arc<Renewal>>>);
@@ -37,8 +42,8 @@ pub(super) type Of = (SessionId, Generation);
 #[derive(Debug)]
 pub(super) struct Renewal {
     until: Timestamp,
-    /// Whether the limit has counted it.
-    counted: AtomicBool,
+    /// How many requests have shared it.
+    requests: AtomicU32,
     /// What the requests pass with.
     pub(super) access: OnceCell<Result<Fresh, AuthError>>,
     /// What the answers hand over; none when there is nothing to hand over.
@@ -54,35 +59,35 @@ pub(super) struct Fresh {
 }
 
 impl Renewals {
-    /// The renewal of these requests: the one that is there, if `is_good` says so of what came of it,
-    /// or a new one.
+    /// The renewal that one more request shares: the one that is there, if `is_good` says so of what came
+    /// of it, or a new one. The first of [`COUNTED_AS_ONE`] requests is counted by `limit`; when that
+    /// refuses, nobody shares it.
     pub(super) fn join(
         &self,
         of: Of,
         now: Timestamp,
         is_good: impl FnOnce(&Fresh) -> bool,
-    ) -> Arc<Renewal> {
+        limit: impl FnOnce() -> Result<(), Exceeded>,
+    ) -> Result<Arc<Renewal>, Exceeded> {
         let mut table = self.table();
-        if let Some(renewal) = table.get(&of).filter(|renewal| now < renewal.until) {
-            match renewal.access.get() {
-                None => return Arc::clone(renewal),
-                Some(Ok(fresh)) if is_good(fresh) => return Arc::clone(renewal),
-                Some(_) => {}
-            }
+        let renewal = match table.get(&of) {
+            Some(renewal) if renewal.is_shared(now, is_good) => Arc::clone(renewal),
+            Some(_) | None => Arc::new(Renewal::new(now)),
+        };
+        // Counted while the table is locked: nobody joins what the limit is about to refuse.
+        if renewal.requests.fetch_add(1, Ordering::Relaxed) % COUNTED_AS_ONE == 0
+            && let Err(exceeded) = limit()
+        {
+            table.remove(&of);
+            return Err(exceeded);
         }
-        let renewal = Arc::new(Renewal {
-            until: now.plus(SHARED_FOR),
-            counted: AtomicBool::new(false),
-            access: OnceCell::new(),
-            grant: OnceCell::new(),
-        });
         if table.len() >= MOST {
             table.retain(|_, renewal| now < renewal.until);
         }
         if table.len() < MOST || table.contains_key(&of) {
             table.insert(of, Arc::clone(&renewal));
         }
-        renewal
+        Ok(renewal)
     }
 
     /// The renewal of these requests, if it is still shared.
@@ -117,15 +122,31 @@ impl Renewals {
 }
 
 impl Renewal {
-    /// Whether it is to be counted: true once.
-    pub(super) fn is_uncounted(&self) -> bool {
-        !self.counted.swap(true, Ordering::AcqRel)
+    fn new(now: Timestamp) -> Self {
+        Self {
+            until: now.plus(SHARED_FOR),
+            requests: AtomicU32::new(0),
+            access: OnceCell::new(),
+            grant: OnceCell::new(),
+        }
+    }
+
+    fn is_shared(&self, now: Timestamp, is_good: impl FnOnce(&Fresh) -> bool) -> bool {
+        now < self.until
+            && match self.access.get() {
+                None => true,
+                Some(Ok(fresh)) => is_good(fresh),
+                Some(Err(_)) => false,
+            }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
+    use crate::limits::Quota;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000);
 
@@ -142,38 +163,70 @@ mod tests {
         }
     }
 
+    /// Joins, and says whether the request was counted.
+    fn join(renewals: &Renewals, n: u32, now: Timestamp, is_good: bool) -> (Arc<Renewal>, bool) {
+        let mut counted = false;
+        let limit = || {
+            counted = true;
+            Ok(())
+        };
+        let renewal = renewals.join(of(n), now, |_| is_good, limit).unwrap();
+        (renewal, counted)
+    }
+
     #[test]
     fn requests_of_one_generation_share_a_renewal_that_counts_once() {
         let renewals = Renewals::default();
-        let first = renewals.join(of(1), NOW, |_| true);
-        let second = renewals.join(of(1), NOW, |_| true);
-        assert!(Arc::ptr_eq(&first, &second));
-        assert!(first.is_uncounted() && !second.is_uncounted());
-        let other = renewals.join(of(2), NOW, |_| true);
-        assert!(!Arc::ptr_eq(&first, &other) && other.is_uncounted());
+        let (first, counted) = join(&renewals, 1, NOW, true);
+        assert!(counted);
+        let (second, counted) = join(&renewals, 1, NOW, true);
+        assert!(Arc::ptr_eq(&first, &second) && !counted);
+        let (other, counted) = join(&renewals, 2, NOW, true);
+        assert!(!Arc::ptr_eq(&first, &other) && counted);
+        let many = 0..10 * COUNTED_AS_ONE;
+        let counted = many.filter(|_| join(&renewals, 1, NOW, true).1).count();
+        assert_eq!(counted, 10, "it is no leave to ask for ever");
+    }
+
+    #[test]
+    fn nobody_shares_what_the_limit_refuses() {
+        let renewals = Renewals::default();
+        let quota = Quota {
+            count: NonZeroU32::MIN,
+            period: SHARED_FOR,
+        };
+        let exceeded = Exceeded {
+            retry_after: SHARED_FOR,
+            quota,
+        };
+        for _ in 0..3 {
+            let refused = renewals.join(of(1), NOW, |_| true, || Err(exceeded));
+            assert_eq!(refused.map(|_| ()), Err(exceeded));
+        }
+        assert!(join(&renewals, 1, NOW, true).1);
     }
 
     #[test]
     fn what_failed_is_no_longer_good_or_is_old_is_made_anew() {
         let renewals = Renewals::default();
-        let failed = renewals.join(of(1), NOW, |_| true);
+        let (failed, _) = join(&renewals, 1, NOW, true);
         failed.access.set(Err(AuthError::InvalidRefreshToken)).ok();
-        let good = renewals.join(of(1), NOW, |_| true);
+        let (good, _) = join(&renewals, 1, NOW, true);
         assert!(!Arc::ptr_eq(&failed, &good));
         good.access.set(Ok(fresh())).ok();
-        assert!(Arc::ptr_eq(&good, &renewals.join(of(1), NOW, |_| true)));
-        let anew = renewals.join(of(1), NOW, |_| false);
+        assert!(Arc::ptr_eq(&good, &join(&renewals, 1, NOW, true).0));
+        let (anew, _) = join(&renewals, 1, NOW, false);
         assert!(!Arc::ptr_eq(&good, &anew));
         let later = NOW.plus(SHARED_FOR);
         assert!(renewals.of(of(1), later).is_none());
-        assert!(!Arc::ptr_eq(&anew, &renewals.join(of(1), later, |_| true)));
+        assert!(!Arc::ptr_eq(&anew, &join(&renewals, 1, later, true).0));
     }
 
     #[test]
     fn shared_renewals_are_bounded_and_forgotten() {
         let renewals = Renewals::default();
         for n in 0..2 * u32::try_from(MOST).unwrap() {
-            assert!(renewals.join(of(n), NOW, |_| true).is_uncounted());
+            assert!(join(&renewals, n, NOW, true).1);
         }
         assert_eq!(renewals.table().len(), MOST);
         renewals.housekeep(NOW.plus(SHARED_FOR));
