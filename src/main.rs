@@ -1,12 +1,14 @@
 //! The `sidegate` binary: hands the command line to `cli`, and what it starts to `app`.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use sidegate::app::restore::{self, KeysFrom, RestoreError};
 use sidegate::app::{self, Beginning, StartError};
 use sidegate::cli::load::Loader;
+use sidegate::cli::store::{SalvageReport, VerifyReport};
 use sidegate::cli::{
     App, BackupFile, BackupPlan, Failure, FileView, Offline, OfflineError, RestorePlan,
     RestoreView, Start,
@@ -108,6 +110,23 @@ impl App for Parts {
             replaced: done.replaced,
             sha256: done.content.to_string(),
         })
+    }
+
+    fn verify_store(
+        &self,
+        config: &Config,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<VerifyReport, OfflineError> {
+        app::verify_store(config, progress).map_err(told)
+    }
+
+    fn salvage_store(
+        &self,
+        config: &Config,
+        to: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<SalvageReport, OfflineError> {
+        app::salvage_store(config, to, progress).map_err(told)
     }
 
     fn open_offline<'a>(&'a self, config: Config) -> Result<Box<dyn Offline + 'a>, OfflineError> {

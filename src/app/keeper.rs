@@ -43,6 +43,9 @@ use crate::telemetry::metrics::{LostLines, Metrics, Reloads};
 /// How often the store is asked whether it can still commit.
 const STORE_CHECK: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether its files are still there.
+const STORE_LOOK: Duration = Duration::from_millis(250);
+
 /// How long the store may take to commit what it has and release its files.
 const STORE_CLOSE: Duration = Duration::from_secs(10);
 
@@ -259,9 +262,19 @@ async fn end_of_requests(
 async fn check_store(service: Arc<Service>, pulse: Arc<Pulse>, lifecycle: Lifecycle) {
     let mut every = interval(STORE_CHECK);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = interval(STORE_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut well = true;
     loop {
-        every.tick().await;
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = look.tick() => {
+                if service.store().is_lost() {
+                    pulse.lose_store();
+                }
+                continue;
+            }
+        }
         if lifecycle.phase() >= Phase::Closing {
             // The store is closed next; that it cannot commit then is no trouble.
             return;

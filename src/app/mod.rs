@@ -19,6 +19,7 @@ pub mod restore;
 mod running;
 mod serve;
 mod sockets;
+mod stores;
 mod watch;
 mod workers;
 
@@ -28,3 +29,4 @@ pub use self::offline::Offline;
 pub use self::reload::Reread;
 pub use self::running::{Running, start};
 pub use self::serve::serve;
+pub use self::stores::{salvage_store, verify_store};

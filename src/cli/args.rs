@@ -54,6 +54,9 @@ pub(super) enum Command {
     /// Put a backup in the place of the store; the server must not run
     #[command(after_help = RESTORE)]
     Restore(Restore),
+    /// Look into the store, or make a new one from a damaged one
+    #[command(subcommand, after_help = STORE)]
+    Store(Store),
     /// Exit 0 when the running server is ready
     #[command(after_help = HEALTHCHECK)]
     Healthcheck,
@@ -267,6 +270,25 @@ pub(super) struct Restore {
     pub(super) json: Json,
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum Store {
+    /// Read every record and compare it with what was acknowledged; nothing is changed
+    #[command(after_help = STORE_VERIFY)]
+    Verify {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Copy what can still be read of a damaged store into a new one; every session ends
+    #[command(after_help = STORE_SALVAGE)]
+    Salvage {
+        /// Where the new store is made; a directory that does not exist
+        #[arg(value_name = "NEW-DIR")]
+        directory: PathBuf,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
 #[derive(Debug, Clone, Copy, Group)]
 pub(super) struct Json {
     /// Print JSON
@@ -402,6 +424,22 @@ Examples:
 The file is checked as a whole before anything is changed. Keys that are there are kept. Every
 session of the backup is over, since nobody can know which ended after it was made; with
 --keep-sessions they go on, and those come back, too.";
+const STORE: &str = "\
+Examples:
+  sidegate store verify
+  sidegate store salvage ./data-salvaged";
+const STORE_VERIFY: &str = "\
+Examples:
+  sidegate store verify
+  sidegate store verify --json
+
+The server must be stopped. Exits 0 when the store is sound and 1 when it is damaged.";
+const STORE_SALVAGE: &str = "\
+Examples:
+  sidegate store salvage ./data-salvaged
+  sidegate store salvage ./data-salvaged --json
+
+The damaged store is not changed.";
 const HEALTHCHECK: &str = "\
 Example, for an image without a shell:
   HEALTHCHECK CMD [\"/sidegate\", \"healthcheck\"]";

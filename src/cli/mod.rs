@@ -14,6 +14,7 @@ pub mod load;
 mod password;
 mod sessions;
 mod show;
+pub mod store;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ mod users;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -29,6 +31,7 @@ use crate::cli::args::{Args, Command, Serve};
 pub use crate::cli::backup::{BackupFile, BackupPlan, FileView, RestorePlan, RestoreView};
 use crate::cli::execute::Operator;
 use crate::cli::load::Loader;
+use crate::cli::store::{SalvageReport, VerifyReport};
 use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::control::Reply;
@@ -55,6 +58,21 @@ pub trait App {
 
     /// Puts a backup in the place of the store. Called only when no server answers.
     fn restore(&self, config: Config, plan: RestorePlan<'_>) -> Result<RestoreView, OfflineError>;
+
+    /// Reads everything in the store that the configuration names, without changing it.
+    fn verify_store(
+        &self,
+        config: &Config,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<VerifyReport, OfflineError>;
+
+    /// Makes a new store from what can still be read of the one that the configuration names.
+    fn salvage_store(
+        &self,
+        config: &Config,
+        to: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<SalvageReport, OfflineError>;
 
     /// Opens the store that the configuration names, to carry out requests in this process. Called
     /// only when no server answers.
@@ -206,6 +224,12 @@ fn dispatch(
             };
             return Ok(app.serve(config, loader, start)?);
         }
+        Command::Store(_) => {
+            let Command::Store(command) = command else {
+                return Ok(());
+            };
+            return store::run(command, app, &config, surroundings);
+        }
         Command::Check { json } => return check::run(&config, &loader, *json, surroundings),
         _ => {}
     }
@@ -216,7 +240,7 @@ fn dispatch(
         offline: None,
     };
     let outcome = match command {
-        Command::Serve(_) | Command::Demo | Command::Check { .. } => Ok(()),
+        Command::Serve(_) | Command::Demo | Command::Check { .. } | Command::Store(_) => Ok(()),
         Command::Users(users) => operator.users(users),
         Command::Sessions(sessions) => operator.sessions(sessions),
         Command::Keys(keys) => operator.keys(&keys),

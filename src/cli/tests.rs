@@ -10,6 +10,7 @@ use clap::CommandFactory;
 
 use crate::cli::args::Args;
 use crate::cli::load::Loader;
+use crate::cli::store::{SalvageReport, VerifyReport};
 use crate::cli::{
     App, BackupFile, BackupPlan, Failure, Offline, OfflineError, RestorePlan, RestoreView, Start,
     Surroundings, run,
@@ -29,6 +30,7 @@ struct FakeApp {
     opened: RefCell<u32>,
     closed: RefCell<u32>,
     start: RefCell<Start>,
+    verified: RefCell<Option<VerifyReport>>,
 }
 
 impl FakeApp {
@@ -63,6 +65,31 @@ impl App for FakeApp {
 
     fn restore(&self, _: Config, _: RestorePlan<'_>) -> Result<RestoreView, OfflineError> {
         Err(OfflineError::StoreLocked)
+    }
+
+    fn verify_store(
+        &self,
+        _: &Config,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<VerifyReport, OfflineError> {
+        progress(10_000);
+        self.verified
+            .borrow()
+            .clone()
+            .ok_or(OfflineError::StoreLocked)
+    }
+
+    fn salvage_store(
+        &self,
+        _: &Config,
+        to: &Path,
+        _: &mut dyn FnMut(u64),
+    ) -> Result<SalvageReport, OfflineError> {
+        Ok(SalvageReport {
+            directory: to.display().to_string(),
+            users: 7,
+            ..SalvageReport::default()
+        })
     }
 
     fn open_offline<'a>(&'a self, _: Config) -> Result<Box<dyn Offline + 'a>, OfflineError> {
@@ -276,6 +303,53 @@ pages = true
     insta::assert_snapshot!("check", outcome.out.replace(path, "config.toml"));
     let outcome = ran_with(&[], &app, &["check", "--json", "--config", path]);
     insta::assert_snapshot!("check_json", outcome.out);
+}
+
+#[test]
+fn a_look_into_a_store_says_what_is_wrong_and_exits_with_it() {
+    let app = FakeApp::default();
+    let busy = ran(&app, &["store", "verify"]);
+    assert_eq!(busy.code, 1);
+    assert!(
+        busy.err.contains("in use by a running server"),
+        "{}",
+        busy.err
+    );
+    let sound = VerifyReport {
+        sound: true,
+        directory: "./data".to_owned(),
+        commit: Some(12),
+        acknowledged: Some(12),
+        records: 70,
+        ..VerifyReport::default()
+    };
+    *app.verified.borrow_mut() = Some(sound.clone());
+    let outcome = ran(&app, &["store", "verify"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    assert!(outcome.out.contains("last commit   12"), "{}", outcome.out);
+    assert!(
+        outcome.err.contains("read 10000 records"),
+        "{}",
+        outcome.err
+    );
+    *app.verified.borrow_mut() = Some(VerifyReport {
+        sound: false,
+        problems: vec!["3 commits are lost".to_owned()],
+        ..sound
+    });
+    let outcome = ran(&app, &["store", "verify", "--json"]);
+    assert_eq!(outcome.code, 1);
+    let json: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!(json["sound"], false);
+    assert_eq!(json["problems"][0], "3 commits are lost");
+    assert!(
+        outcome.err.contains("sidegate store salvage"),
+        "{}",
+        outcome.err
+    );
+    let outcome = ran(&app, &["store", "salvage", "new"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    assert!(outcome.out.contains("7 accounts"), "{}", outcome.out);
 }
 
 #[test]

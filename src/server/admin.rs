@@ -1,6 +1,7 @@
 //! The admin listener: `/livez`, `/startupz`, `/readyz`, `/metrics`, on a port of its own that no
 //! stranger should reach. A store outage makes `/readyz` say `degraded` and stays 200: if every
-//! replica left at once, an outage of the store would become an outage of everything.
+//! replica left at once, an outage of the store would become an outage of everything. A store whose
+//! files are gone is 503, because only a restart helps.
 
 use std::convert::Infallible;
 use std::io;
@@ -36,6 +37,7 @@ pub struct Pulse {
     ticks: Vec<Arc<AtomicU64>>,
     stuck: AtomicBool,
     store_fails: AtomicBool,
+    store_lost: AtomicBool,
     clock_differs: AtomicBool,
 }
 
@@ -46,6 +48,7 @@ impl Pulse {
             ticks,
             stuck: AtomicBool::new(false),
             store_fails: AtomicBool::new(false),
+            store_lost: AtomicBool::new(false),
             clock_differs: AtomicBool::new(false),
         }
     }
@@ -80,6 +83,16 @@ impl Pulse {
         self.clock_differs.store(!agrees, Ordering::Relaxed);
     }
 
+    /// Notes that the files of the store are gone: only a restart helps.
+    pub fn lose_store(&self) {
+        self.store_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the files of the store are gone.
+    pub fn has_lost_store(&self) -> bool {
+        self.store_lost.load(Ordering::Relaxed)
+    }
+
     /// Whether the process does its work.
     pub fn is_alive(&self) -> bool {
         !self.stuck.load(Ordering::Relaxed)
@@ -87,7 +100,11 @@ impl Pulse {
 
     /// What is not as it should be, in words.
     pub fn troubles(&self) -> Vec<&'static str> {
-        let store = self.store_fails.load(Ordering::Relaxed).then_some("store");
+        let store = if self.has_lost_store() {
+            Some("store lost")
+        } else {
+            self.store_fails.load(Ordering::Relaxed).then_some("store")
+        };
         let workers = (!self.is_alive()).then_some("worker");
         let clock = self
             .clock_differs
@@ -112,7 +129,7 @@ pub struct Admin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Readiness {
-    /// `ready`, `degraded`, `starting` or `draining`.
+    /// `ready`, `degraded`, `lost`, `starting` or `draining`.
     pub status: &'static str,
     /// What is not as it should be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -125,6 +142,7 @@ impl Admin {
         let reasons = self.pulse.troubles();
         let status = match self.lifecycle.phase() {
             Phase::Starting => "starting",
+            Phase::Serving if self.pulse.has_lost_store() => "lost",
             Phase::Serving if reasons.is_empty() => "ready",
             Phase::Serving => "degraded",
             Phase::Draining | Phase::Ending | Phase::Closing | Phase::Stopped => "draining",

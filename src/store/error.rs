@@ -17,6 +17,9 @@ pub enum StoreError {
     /// somebody decides.
     #[error("{0}")]
     Damaged(String),
+    /// The files of the store are gone, or others are in their place; only a restart helps.
+    #[error("{0}")]
+    Lost(String),
     /// A record over [`super::MAX_RECORD`].
     #[error("a record of {0} bytes is too large to store")]
     TooLarge(usize),

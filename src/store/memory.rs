@@ -85,6 +85,10 @@ impl Ledger for Memory {
 
     fn tick(&mut self) {}
 
+    fn is_lost(&self) -> bool {
+        false
+    }
+
     fn close(&mut self) -> Result<(), StoreError> {
         self.map.clear();
         Ok(())

@@ -20,6 +20,7 @@
 pub mod backup;
 pub mod error;
 pub mod identity;
+pub mod salvage;
 pub mod settings;
 
 mod codec;

@@ -306,6 +306,40 @@ async fn s58_keys_that_are_gone_make_old_tokens_worthless() {
 }
 
 #[tokio::test]
+async fn e2_a_store_that_is_removed_while_it_is_used_acknowledges_nothing_any_more() {
+    for act in ["removed", "moved", "replaced"] {
+        let folder = tempfile::tempdir().unwrap();
+        let app = TestApp::on_disk(folder.path(), "").await;
+        let ann = app.user("ann").await;
+        let data = folder.path().join("data");
+        match act {
+            "removed" => std::fs::remove_dir_all(&data).unwrap(),
+            "moved" => std::fs::rename(&data, folder.path().join("elsewhere")).unwrap(),
+            _ => {
+                std::fs::rename(data.join("db"), data.join("db.old")).unwrap();
+                std::fs::copy(data.join("db.old"), data.join("db")).unwrap();
+            }
+        }
+        let refused = ann.try_refresh().await;
+        assert_eq!(refused.status, 503, "{act}: {}", refused.text());
+        let status = app.anon().try_login("ann", PASSWORD).await.status;
+        assert_eq!(status, 503, "{act}: reads do not go on either");
+        let deadline = tokio::time::Instant::now() + crate::client::DEADLINE;
+        loop {
+            let ready = app.admin_get("/readyz").await;
+            if ready.status == 503 && ready.text().contains("store lost") {
+                break;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{act}: {}",
+                ready.text()
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn e2_kept_keys_and_a_lost_store_do_not_start_by_themselves() {
     let folder = tempfile::tempdir().unwrap();
     let app = TestApp::on_disk(folder.path(), "").await;

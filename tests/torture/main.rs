@@ -10,6 +10,8 @@
 //! cargo test --test torture -- --rounds 30 --power-cut --torn
 //! cargo test --test torture -- --rounds 10 --power-cut --no-fsync    must lose something
 //! cargo test --test torture -- --disk-full
+//! cargo test --test torture -- --damage --rounds 1000
+//! cargo test --test torture -- --damage --blind      must find something silent
 //! cargo test --release --test torture -- --measure
 //! ```
 #![expect(
@@ -18,6 +20,7 @@
 )]
 
 mod child;
+mod damage;
 mod expected;
 mod measure;
 mod parent;
@@ -43,7 +46,19 @@ struct Options {
     power: Power,
     torn: bool,
     fsync: bool,
+    watch: Watch,
     act: Act,
+}
+
+/// How damage is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    /// With the detector; what is bad is printed.
+    Quiet,
+    /// With the detector; everything is printed.
+    Aloud,
+    /// Without the detector.
+    Blind,
 }
 
 /// What goes away.
@@ -59,6 +74,7 @@ enum Power {
 enum Act {
     Torture,
     DiskFull,
+    Damage,
     Measure,
     Child(PathBuf),
     /// The test runner asks for something else.
@@ -74,7 +90,15 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match &options.act {
-        Act::Torture => parent::torture(&options),
+        Act::Torture => parent::torture(&options).and_then(|kept| {
+            // A little of it in every run of the tests.
+            let few = Options {
+                rounds: 40,
+                ..options.clone()
+            };
+            Ok(kept && (options.power == Power::Cut || !options.fsync || damage::damage(&few)?))
+        }),
+        Act::Damage => damage::damage(&options),
         Act::DiskFull => parent::fill_the_disk(&options),
         Act::Measure => measure::measure(&options),
         Act::Child(directory) => child::write(&options, directory).map(|()| true),
@@ -98,6 +122,7 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, Box<dyn E
         power: Power::Kept,
         torn: false,
         fsync: true,
+        watch: Watch::Quiet,
         act: Act::Torture,
     };
     let mut rest = arguments.peekable();
@@ -110,13 +135,16 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, Box<dyn E
             "--power-cut" => options.power = Power::Cut,
             "--torn" => options.torn = true,
             "--no-fsync" => options.fsync = false,
+            "--damage" => options.act = Act::Damage,
+            "--blind" => options.watch = Watch::Blind,
+            "--verbose" => options.watch = Watch::Aloud,
             "--disk-full" => options.act = Act::DiskFull,
             "--measure" => options.act = Act::Measure,
             "--child" => options.act = Act::Child(value()?.into()),
             "--help" => {
                 return Err(
                     "--rounds N --seed S --writers N [--power-cut [--torn]] [--no-fsync] \
-                            | --disk-full | --measure"
+                            | --disk-full | --damage [--blind] [--verbose] | --measure"
                         .into(),
                 );
             }
@@ -130,8 +158,29 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, Box<dyn E
 }
 
 fn open(directory: &Path, fsync: bool) -> Result<Embedded, StoreError> {
+    let settings = settings(directory);
+    let clock = Arc::new(SystemClock::default());
+    if fsync {
+        Embedded::open(&settings, clock)
+    } else {
+        Embedded::open_without_fsync(&settings, clock)
+    }
+}
+
+/// Nothing is synced: a process that is not killed loses nothing by it.
+fn open_for_damage(directory: &Path, blind: bool) -> Result<Embedded, StoreError> {
+    let settings = settings(directory);
+    let clock = Arc::new(SystemClock::default());
+    if blind {
+        Embedded::open_unproved(&settings, clock)
+    } else {
+        Embedded::open_without_fsync(&settings, clock)
+    }
+}
+
+fn settings(directory: &Path) -> Settings {
     let hour = Duration::from_secs(3_600);
-    let settings = Settings {
+    Settings {
         engine: Engine::Sled {
             path: directory.to_owned(),
             cache: 16 << 20,
@@ -140,12 +189,6 @@ fn open(directory: &Path, fsync: bool) -> Result<Embedded, StoreError> {
         revocation_life: hour,
         audit_life: hour,
         lock_wait: Duration::ZERO,
-    };
-    let clock = Arc::new(SystemClock::default());
-    if fsync {
-        Embedded::open(&settings, clock)
-    } else {
-        Embedded::open_without_fsync(&settings, clock)
     }
 }
 

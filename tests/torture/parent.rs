@@ -77,6 +77,22 @@ pub(crate) fn fill_the_disk(options: &Options) -> Result<bool, Box<dyn Error>> {
     Ok(began && refused && again && tally.lost == 0 && tally.unopenable == 0)
 }
 
+/// Has a child write to the directory for a moment and kills it.
+pub(crate) fn write_and_kill(
+    options: &Options,
+    directory: &Path,
+    seed: u64,
+    expected: &mut Expected,
+) -> Result<(), Box<dyn Error>> {
+    let mut child = Running::start(&mut child_command(options, directory, seed << 20)?)?;
+    let acknowledged = |line: &str| line.starts_with("e ");
+    if !child.wait(Duration::from_secs(60), acknowledged)? {
+        return Err("the child ends no session".into());
+    }
+    child.wait(Duration::from_millis(200), |_| false)?;
+    child.kill(expected, &mut Tally::default())
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     rounds: u32,

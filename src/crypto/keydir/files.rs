@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
 use crate::crypto::keydir::KeyDirError;
-use crate::crypto::keydir::index::Index;
+use crate::crypto::keydir::index::{Index, checksum};
 use crate::files;
 
 /// The files of one key directory.
@@ -54,7 +54,8 @@ impl Files {
     }
 
     pub(super) fn write_index(&self, index: &Index) -> Result<(), KeyDirError> {
-        let bytes = serde_json::to_vec_pretty(index)
+        let bytes = index
+            .to_bytes()
             .map_err(|error| self.error("write", INDEX, Error::other(error)))?;
         self.write(INDEX, &bytes)
     }
@@ -69,6 +70,19 @@ impl Files {
             Ok(_) => Err(KeyDirError::Damaged(self.path(name))),
             Err(source) => Err(self.error("read", name, source)),
         }
+    }
+
+    /// Reads a key's file and compares it with the checksum that the index holds of it.
+    pub(super) fn read_checked(
+        &self,
+        name: &str,
+        expected: Option<&String>,
+    ) -> Result<Zeroizing<Vec<u8>>, KeyDirError> {
+        let bytes = self.read(name)?;
+        if expected.is_some_and(|expected| *expected != checksum(&bytes)) {
+            return Err(KeyDirError::Damaged(self.path(name)));
+        }
+        Ok(bytes)
     }
 
     /// Replaces a file as a whole: written aside, synced, renamed, the directory synced.

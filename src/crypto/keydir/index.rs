@@ -1,7 +1,9 @@
 //! The index of the key directory, `keys.json`: which key is used from when to when.
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
+use crate::crypto::digest::sha256;
 use crate::crypto::signing::KeyKind;
 use crate::types::time::Timestamp;
 
@@ -45,6 +47,9 @@ impl Validity {
 pub(super) struct Index {
     pub(super) signing: Vec<SigningEntry>,
     pub(super) refresh: Vec<RefreshEntry>,
+    /// Of the index itself, without this; none in one that an earlier version wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +58,9 @@ pub(super) struct SigningEntry {
     pub(super) kind: KeyKind,
     #[serde(flatten)]
     pub(super) validity: Validity,
+    /// Of the key's file; none where an earlier version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) checksum: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +68,9 @@ pub(super) struct RefreshEntry {
     pub(super) number: u8,
     #[serde(flatten)]
     pub(super) validity: Validity,
+    /// Of the key's file; none where an earlier version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) checksum: Option<String>,
 }
 
 impl SigningEntry {
@@ -80,15 +91,38 @@ impl RefreshEntry {
     }
 }
 
+/// What a file is compared with: the first half of its SHA-256.
+pub(super) fn checksum(bytes: &[u8]) -> String {
+    let hash = sha256(&[bytes]);
+    HEXLOWER.encode(hash.get(..16).unwrap_or_default())
+}
+
 impl Index {
-    /// Reads an index; `None` when it is none.
+    /// Reads an index; `None` when it is none, or not the one that was written.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let index: Self = serde_json::from_slice(bytes).ok()?;
-        index
-            .signing
-            .iter()
-            .all(SigningEntry::is_sound)
-            .then_some(index)
+        let mut index: Self = serde_json::from_slice(bytes).ok()?;
+        if !index.signing.iter().all(SigningEntry::is_sound) {
+            return None;
+        }
+        if index.checksum.is_some() && index.to_bytes().ok()? != bytes {
+            return None;
+        }
+        index.checksum = None;
+        Some(index)
+    }
+
+    /// The index as it is written, with its checksum.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut index = self.clone();
+        index.checksum = None;
+        index.checksum = Some(checksum(&serde_json::to_vec(&index)?));
+        serde_json::to_vec_pretty(&index)
+    }
+
+    /// Whether every key's file has a checksum.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.signing.iter().all(|entry| entry.checksum.is_some())
+            && self.refresh.iter().all(|entry| entry.checksum.is_some())
     }
 
     /// Takes out what has retired and returns its file names.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::crypto::keydir::files::Files;
-use crate::crypto::keydir::index::{Index, RefreshEntry, SigningEntry};
+use crate::crypto::keydir::index::{Index, RefreshEntry, SigningEntry, checksum};
 use crate::crypto::refresh::{BadRefreshKeys, RefreshKeys};
 use crate::crypto::signing::{BadKey, KeyKind, SigningKey};
 use crate::types::random::Random;
@@ -82,7 +82,27 @@ impl KeyDirectory {
         for name in retired {
             self.files.remove(&name)?;
         }
-        self.read_all(&index)
+        let loaded = self.read_all(&index)?;
+        self.seal(&mut index)?;
+        Ok(loaded)
+    }
+
+    /// Gives a checksum to the files that an earlier version wrote and that could be read. A directory
+    /// that cannot be written stays as it is.
+    fn seal(&self, index: &mut Index) -> Result<(), KeyDirError> {
+        if index.is_sealed() {
+            return Ok(());
+        }
+        for entry in &mut index.signing {
+            entry.checksum = Some(checksum(&self.files.read(&entry.file_name())?));
+        }
+        for entry in &mut index.refresh {
+            entry.checksum = Some(checksum(&self.files.read(&entry.file_name())?));
+        }
+        if let Err(error) = self.files.write_index(index) {
+            tracing::warn!("{error}; damage to the keys would not be noticed");
+        }
+        Ok(())
     }
 
     /// Makes a signing key that verifies at once and signs from `now + activate_after`. The one it
@@ -138,9 +158,14 @@ impl KeyDirectory {
             kid: key.id(),
             kind,
             validity: Validity::starting(now, signs_from),
+            checksum: None,
         };
-        self.files
-            .write(&entry.file_name(), files::to_pem(&pkcs8).as_bytes())?;
+        let pem = files::to_pem(&pkcs8);
+        let entry = SigningEntry {
+            checksum: Some(checksum(pem.as_bytes())),
+            ..entry
+        };
+        self.files.write(&entry.file_name(), pem.as_bytes())?;
         let kid = entry.kid.clone();
         index.signing.push(entry);
         Ok(kid)
@@ -152,11 +177,12 @@ impl KeyDirectory {
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<u8, KeyDirError> {
+        let secret = Zeroizing::new(random.bytes::<32>());
         let entry = RefreshEntry {
             number: index.free_number().ok_or(KeyDirError::TooMany)?,
             validity: Validity::starting(now, now),
+            checksum: Some(checksum(secret.as_slice())),
         };
-        let secret = Zeroizing::new(random.bytes::<32>());
         self.files.write(&entry.file_name(), secret.as_slice())?;
         let number = entry.number;
         index.refresh.push(entry);
@@ -168,7 +194,8 @@ impl KeyDirectory {
         let mut signing = Vec::new();
         for entry in &index.signing {
             let name = entry.file_name();
-            let der = files::from_pem(&self.files.read(&name)?);
+            let pem = self.files.read_checked(&name, entry.checksum.as_ref())?;
+            let der = files::from_pem(&pem);
             let damaged = || KeyDirError::Damaged(self.files.path(&name));
             let key = der.and_then(|der| SigningKey::from_pkcs8(entry.kind, &der).ok());
             let key = key.ok_or_else(damaged)?;
@@ -187,7 +214,7 @@ impl KeyDirectory {
         let mut refresh = Vec::new();
         for entry in &index.refresh {
             let name = entry.file_name();
-            let secret = self.files.read(&name)?;
+            let secret = self.files.read_checked(&name, entry.checksum.as_ref())?;
             if secret.len() != 32 {
                 return Err(KeyDirError::Damaged(self.files.path(&name)));
             }
@@ -256,7 +283,11 @@ pub enum KeyDirError {
         source: std::io::Error,
     },
     /// A file does not hold what it should.
-    #[error("{0} is damaged or not the key that keys.json names")]
+    #[error(
+        "{0} is damaged, or not the key that keys.json names: put it back from a backup, or move the \
+         key directory away and start once with `sidegate serve --new-keys`; everybody has to log in \
+         again then"
+    )]
     Damaged(PathBuf),
     /// There are keys and no index.
     #[error("the key directory has keys and no keys.json; put it back from a backup")]

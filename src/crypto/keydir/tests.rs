@@ -176,6 +176,52 @@ fn a_key_in_anothers_place_is_noticed() {
 }
 
 #[test]
+fn e9_any_flipped_bit_in_any_key_file_is_noticed() {
+    for kind in [ED, Some(KeyKind::P256)] {
+        let place = Place::new();
+        place.keys().load(kind, at(1), &place.random).unwrap();
+        for name in place.files() {
+            let whole = std::fs::read(place.path().join(&name)).unwrap();
+            for bit in 0..whole.len() * 8 {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                write(&place, &name, &bytes);
+                let refused = place.keys().load(kind, at(2), &place.random);
+                let words = refused.map(drop).unwrap_err().to_string();
+                assert!(words.contains(&name), "{name}, bit {bit}: {words}");
+                assert!(words.contains("--new-keys"), "{words}");
+            }
+            write(&place, &name, &whole);
+        }
+    }
+}
+
+#[test]
+fn e9_keys_of_an_earlier_version_get_checksums_and_a_directory_that_cannot_be_written_works() {
+    let place = Place::new();
+    let before = place.kids(at(1));
+    let text = std::fs::read_to_string(place.path().join("keys.json")).unwrap();
+    let mut index: serde_json::Value = serde_json::from_str(&text).unwrap();
+    index.as_object_mut().unwrap().remove("checksum").unwrap();
+    for list in ["signing", "refresh"] {
+        for entry in index[list].as_array_mut().unwrap() {
+            entry.as_object_mut().unwrap().remove("checksum").unwrap();
+        }
+    }
+    let old = serde_json::to_vec_pretty(&index).unwrap();
+    write(&place, "keys.json", &old);
+    // Where the aside file cannot be made nothing can be written.
+    std::fs::create_dir(place.path().join(".keys.json.tmp")).unwrap();
+    assert_eq!(place.kids(at(2)), before);
+    std::fs::remove_dir(place.path().join(".keys.json.tmp")).unwrap();
+    assert_eq!(place.kids(at(2)), before);
+    let sealed = std::fs::read_to_string(place.path().join("keys.json")).unwrap();
+    assert_eq!(sealed, text);
+    write(&place, "refresh-1.key", &[1; 32]);
+    assert!(matches!(place.load(at(3)), Err(KeyDirError::Damaged(_))));
+}
+
+#[test]
 fn a_crash_while_writing_leaves_the_state_before() {
     let place = Place::new();
     let before = place.kids(at(1));

@@ -108,6 +108,8 @@ pub(crate) struct Committer {
     pub(crate) idle: Duration,
     /// The store as it stood when a backup was begun.
     pub(crate) snapshots: Snapshots,
+    /// When the ledger was last given a moment.
+    pub(crate) ticked: Duration,
 }
 
 impl Committer {
@@ -120,6 +122,9 @@ impl Committer {
                     let (jobs, close) = self.gather(message);
                     self.numbers.taken(jobs.len());
                     self.run_group(jobs);
+                    if self.clock.monotonic().saturating_sub(self.ticked) >= TICK {
+                        self.tick();
+                    }
                     if let Some(caller) = close {
                         let closed = self.close();
                         // With the ledger goes its lock: whoever hears the answer may open again.
@@ -129,7 +134,7 @@ impl Committer {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.ledger.tick();
+                    self.tick();
                     self.idle += TICK;
                     if self.idle >= TOUCH_DELAY {
                         self.idle = Duration::ZERO;
@@ -143,6 +148,14 @@ impl Committer {
                     return;
                 }
             }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticked = self.clock.monotonic();
+        self.ledger.tick();
+        if self.ledger.is_lost() {
+            self.numbers.lose();
         }
     }
 
@@ -262,6 +275,9 @@ impl Committer {
             .commit_ends(self.clock.monotonic(), operations, outcome.is_ok());
         if let Err(error) = &outcome {
             tracing::error!(%error, operations, "a batch could not be made durable");
+            if self.ledger.is_lost() {
+                self.numbers.lose();
+            }
         }
         if let Ok(commit) = &outcome {
             self.numbers.commit(commit.number);

@@ -40,11 +40,16 @@ pub(crate) const CHALLENGE: u8 = b'C';
 pub(crate) const REVOCATION: u8 = b'R';
 /// Table tag of the index of sessions by id.
 pub(crate) const SESSION_INDEX: u8 = b'I';
-const ACCOUNT: u8 = b'A';
-const LOGIN: u8 = b'L';
-const AUDIT: u8 = b'U';
-const AUDIT_INDEX: u8 = b'V';
-const EXPIRY: u8 = b'X';
+/// Table tag of accounts.
+pub(crate) const ACCOUNT: u8 = b'A';
+/// Table tag of login names.
+pub(crate) const LOGIN: u8 = b'L';
+/// Table tag of audit lines.
+pub(crate) const AUDIT: u8 = b'U';
+/// Table tag of the index of audit lines by user.
+pub(crate) const AUDIT_INDEX: u8 = b'V';
+/// Table tag of expiry entries.
+pub(crate) const EXPIRY: u8 = b'X';
 
 /// The number of this layout, checked at every open.
 pub(crate) const META_FORMAT: &[u8] = b"Mformat";

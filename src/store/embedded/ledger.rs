@@ -45,6 +45,9 @@ pub(crate) trait Ledger: Send + 'static {
     /// Called about once a second, however little there is to do.
     fn tick(&mut self);
 
+    /// Whether the files are gone, or others are in their place.
+    fn is_lost(&self) -> bool;
+
     /// Releases the files. Nothing else is called afterwards.
     fn close(&mut self) -> Result<(), StoreError>;
 }

@@ -17,7 +17,7 @@ mod challenges;
 pub(crate) mod commits;
 mod committer;
 pub(crate) mod digest;
-mod founding;
+pub(crate) mod founding;
 #[cfg(test)]
 mod golden;
 pub(crate) mod keys;
@@ -28,6 +28,7 @@ mod numbers;
 mod reached;
 pub(crate) mod records;
 mod revocations;
+pub(crate) mod salvage;
 mod sessions;
 mod snapshot;
 #[cfg(test)]
@@ -61,7 +62,7 @@ use crate::store::embedded::transaction::{Lives, Transaction};
 use crate::store::identity::Ties;
 use crate::store::memory::{Faults, Memory};
 use crate::store::settings::{Engine, Settings};
-use crate::store::sled::{Durability, Sled, holds_a_store};
+use crate::store::sled::{Detector, Durability, Sled, holds_a_store};
 use crate::types::ids::StoreId;
 use crate::types::time::{Clock, Resumed, Timestamp};
 
@@ -106,15 +107,27 @@ impl Embedded {
     ) -> Result<Self, StoreError> {
         match &settings.engine {
             Engine::Memory => Ok(Self::memory_with(settings, clock)?.0),
-            Engine::Sled { path, cache } => {
-                Self::open_sled(settings, path, *cache, Durability::Synced, ties, clock)
-            }
+            Engine::Sled { path, cache } => Self::open_sled(
+                settings,
+                path,
+                *cache,
+                Durability::Synced,
+                Detector::On,
+                ties,
+                clock,
+            ),
         }
     }
 
     /// Which store this is. In memory it means nothing.
     pub const fn id(&self) -> StoreId {
         self.id
+    }
+
+    /// Whether the files of the store are gone, or others are in their place. Noticed within a second;
+    /// only a restart helps.
+    pub fn is_lost(&self) -> bool {
+        self.numbers.is_lost()
     }
 
     /// The number of the last commit that was acknowledged, counted from the founding of the store.
@@ -180,7 +193,29 @@ impl Embedded {
             Engine::Memory => Self::open(settings, clock),
             Engine::Sled { path, cache } => {
                 let ties = Ties::none(derived_id(settings, &*clock));
-                Self::open_sled(settings, path, *cache, Durability::PageCache, &ties, clock)
+                Self::open_sled(
+                    settings,
+                    path,
+                    *cache,
+                    Durability::PageCache,
+                    Detector::On,
+                    &ties,
+                    clock,
+                )
+            }
+        }
+    }
+
+    /// A store on disk that is not compared with what was acknowledged. It exists so that the damage
+    /// test can show that it would notice.
+    #[doc(hidden)]
+    pub fn open_unproved(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        match &settings.engine {
+            Engine::Memory => Self::open(settings, clock),
+            Engine::Sled { path, cache } => {
+                let ties = Ties::none(derived_id(settings, &*clock));
+                let (durability, detector) = (Durability::PageCache, Detector::Off);
+                Self::open_sled(settings, path, *cache, durability, detector, &ties, clock)
             }
         }
     }
@@ -190,11 +225,12 @@ impl Embedded {
         path: &Path,
         cache: u64,
         durability: Durability,
+        detector: Detector,
         ties: &Ties,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         ties.admit(path, holds_a_store(path)?)?;
-        let ledger = Sled::open(path, cache, durability, Arc::clone(&clock))?;
+        let ledger = Sled::open(path, cache, durability, detector, Arc::clone(&clock))?;
         Self::start(settings, Box::new(ledger), ties, Some(path), clock)
     }
 
@@ -234,6 +270,7 @@ impl Embedded {
             reached: None,
             idle: Duration::ZERO,
             snapshots: Snapshots::default(),
+            ticked: Duration::ZERO,
         };
         thread::Builder::new()
             .name("store".to_owned())

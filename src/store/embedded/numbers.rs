@@ -1,7 +1,7 @@
 //! What the committer's thread lets others know: how much is queued, how commits go, what is
 //! stored. Read without asking the thread, so also while it is stuck.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::store::embedded::records::Totals;
@@ -31,6 +31,7 @@ pub(crate) struct Numbers {
     users: AtomicU64,
     disk: AtomicU64,
     commit: AtomicU64,
+    lost: AtomicBool,
 }
 
 impl Numbers {
@@ -102,6 +103,16 @@ impl Numbers {
     /// The last commit, counted from the founding of the store.
     pub(crate) fn commit(&self, number: u64) {
         self.commit.store(number, Ordering::Relaxed);
+    }
+
+    /// The files of the store are gone.
+    pub(crate) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// Whether they are.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     /// The number of the last commit.

@@ -13,7 +13,7 @@ const OLD_MARKER: &str = "A Sidegate store lives here. Do not delete this file b
                           Sidegate from starting with an empty store when the other files are \
                           missing.\n";
 
-fn flip(file: &Path, bit: u64) {
+pub(super) fn flip(file: &Path, bit: u64) {
     let file = fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -26,7 +26,7 @@ fn flip(file: &Path, bit: u64) {
 }
 
 /// The length of what was written, without the zeros that the engine grows its file by.
-fn written(directory: &Path) -> u64 {
+pub(super) fn written(directory: &Path) -> u64 {
     let bytes = fs::read(directory.join("db")).unwrap();
     bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1
 }

@@ -16,6 +16,10 @@
 
 #[cfg(test)]
 mod detector;
+pub(in crate::store) mod inspect;
+#[cfg(test)]
+mod inspected;
+mod log;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -37,7 +41,9 @@ use std::time::Duration;
 pub(crate) use place::hold;
 
 use crate::store::StoreError;
-use crate::store::embedded::commits::{Commit, Proof, prove};
+use crate::store::codec;
+use crate::store::embedded::commits::{Commit, Proof, Records as _, prove};
+use crate::store::embedded::keys::META_COMMIT;
 use crate::store::embedded::ledger::{Batch, Entry, KeyRange, Ledger, Order};
 use crate::store::sled::place::{Marker, Place, explain};
 use crate::store::sled::walk::Walk;
@@ -79,6 +85,15 @@ pub(crate) enum Durability {
     PageCache,
 }
 
+/// Whether what is opened is compared with what was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detector {
+    /// It is.
+    On,
+    /// It is not. Only for showing that damage would be found.
+    Off,
+}
+
 #[derive(Debug)]
 enum State {
     Open(Engine),
@@ -87,8 +102,10 @@ enum State {
         why: String,
         retry_at: Timestamp,
     },
-    /// What is on the disk cannot be known any more without a restart.
+    /// What is on the disk is not what was acknowledged.
     Dead(String),
+    /// Its files are gone, or others are in their place.
+    Lost(String),
     Closed,
 }
 
@@ -105,11 +122,18 @@ impl Sled {
         directory: &Path,
         cache: u64,
         durability: Durability,
+        detector: Detector,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let place = Place::take(directory).map_err(|e| refusal(directory, e))?;
-        let (engine, proof, found) =
-            open_proved(&place, cache).map_err(|e| refusal(directory, e))?;
+        let (engine, proof, found) = match detector {
+            Detector::On => open_proved(&place, cache).map_err(|e| refusal(directory, e))?,
+            Detector::Off => {
+                let engine = start_engine(&place, cache)?;
+                let proof = last_of(&engine)?;
+                (engine, proof, Found::Nothing)
+            }
+        };
         let line = match (found, proof) {
             (Found::Line { line, .. }, Proof::Whole(commit)) => Line { commit, ..line },
             (_, Proof::Whole(commit)) => Line {
@@ -169,6 +193,7 @@ impl Sled {
             State::Broken { why, .. } | State::Dead(why) => {
                 Err(StoreError::Unavailable(why.clone()))
             }
+            State::Lost(why) => Err(StoreError::Lost(why.clone())),
             State::Closed => Err(StoreError::Unavailable("the store is closed".to_owned())),
         }
     }
@@ -180,6 +205,18 @@ impl Sled {
         let directory = self.place.directory().to_owned();
         let engine = self.engine()?;
         read(&engine.database).map_err(|error| told(&directory, &error))
+    }
+
+    /// Gives up the store: nothing that is written any more could be found again.
+    fn give_up(&mut self, why: &str) -> StoreError {
+        let why = format!(
+            "the store in {} is lost: {why}. Put the directory back as it was, or restore a backup, \
+             then restart sidegate",
+            self.place.directory().display()
+        );
+        tracing::error!("{why}");
+        discard(std::mem::replace(&mut self.state, State::Lost(why.clone())));
+        StoreError::Lost(why)
     }
 
     /// Closes the engine after a failure and lets it be opened again later.
@@ -257,6 +294,11 @@ impl Ledger for Sled {
             ));
             return Err(StoreError::Indeterminate);
         }
+        if let State::Open(engine) = &self.state
+            && let Err(why) = self.place.still_holds(&engine.file)
+        {
+            return Err(self.give_up(&why));
+        }
         if let Err(error) = self.witness.note(*commit, self.clock.monotonic()) {
             tracing::error!(%error, "the number of the last commit cannot be noted");
             self.breaks(error.to_string());
@@ -268,7 +310,7 @@ impl Ledger for Sled {
     fn disk_bytes(&self) -> u64 {
         match &self.state {
             State::Open(engine) => engine.file.metadata().map_or(0, |found| found.len()),
-            State::Broken { .. } | State::Dead(_) | State::Closed => 0,
+            State::Broken { .. } | State::Dead(_) | State::Lost(_) | State::Closed => 0,
         }
     }
 
@@ -280,7 +322,17 @@ impl Ledger for Sled {
         self.place.mark(store)
     }
 
+    fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost(_))
+    }
+
     fn tick(&mut self) {
+        if let State::Open(engine) = &self.state
+            && let Err(why) = self.place.still_holds(&engine.file)
+        {
+            // It is in the log; whoever asks next is refused.
+            drop(self.give_up(&why));
+        }
         if matches!(self.state, State::Open(_))
             && let Err(error) = self.witness.sync(self.clock.monotonic())
         {
@@ -293,7 +345,7 @@ impl Ledger for Sled {
         let state = std::mem::replace(&mut self.state, State::Closed);
         let outcome = match &state {
             State::Open(engine) => engine.file.sync_data(),
-            State::Broken { .. } | State::Dead(_) | State::Closed => Ok(()),
+            State::Broken { .. } | State::Dead(_) | State::Lost(_) | State::Closed => Ok(()),
         };
         discard(state);
         outcome.map_err(|e| explain(self.place.directory(), &e))?;
@@ -341,6 +393,9 @@ fn open_proved(place: &Place, cache: u64) -> Result<(Engine, Proof, Found), Stor
     if matches!(found, Found::Line { line, .. } if line.unsynced) {
         write_back(place)?;
     }
+    if is_doubtful(place)? {
+        rehearse(place, cache, found.commit().as_ref())?;
+    }
     let (engine, proof) = start(place, cache, found.commit().as_ref())?;
     match proof {
         // A crash right after the first counted commit leaves no witness; a later one cannot.
@@ -350,6 +405,37 @@ fn open_proved(place: &Place, cache: u64) -> Result<(Engine, Proof, Found), Stor
         }
         _ => Ok((engine, proof, found)),
     }
+}
+
+/// Whether opening the store could destroy something that shows what happened to it: the engine cuts
+/// its log behind the first record that it cannot read.
+fn is_doubtful(place: &Place) -> Result<bool, StoreError> {
+    let snapshot = place.snapshot_position()?;
+    let look = || -> io::Result<bool> {
+        let file = match File::open(place.database()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        let found = log::look(&file)?;
+        let is_small = file.metadata()?.len() <= SMALL;
+        // The rest of a segment that is used again looks like a tail.
+        let is_cut = found.tip < snapshot;
+        Ok(found.holes > 0 || is_cut || (found.has_tail && is_small))
+    };
+    let doubtful = look().map_err(|e| explain(place.directory(), &e))?;
+    Ok(doubtful || !place.has_sound_snapshot()? || !place.has_sound_settings()?)
+}
+
+/// A database up to this size is copied at the least doubt.
+const SMALL: u64 = 64 << 20;
+
+/// Tries the start on a copy, so that a store that is refused stays as it was found.
+fn rehearse(place: &Place, cache: u64, acknowledged: Option<&Commit>) -> Result<(), StoreError> {
+    let copy = place.copy_to(&place.copy_directory())?;
+    let outcome = start(&copy, cache, acknowledged).map(|(engine, _)| discard(State::Open(engine)));
+    await_release(&copy);
+    place.remove_copy()?;
+    outcome
 }
 
 /// Gives all of the log to the disk again, after a sync that failed. The system may have dropped what
@@ -376,6 +462,15 @@ fn write_back(place: &Place) -> Result<(), StoreError> {
     copy().map_err(|e| explain(place.directory(), &e))?;
     tracing::warn!("the log was given to the disk again, and the disk took it");
     Ok(())
+}
+
+/// Believes what the log says.
+fn last_of(engine: &Engine) -> Result<Proof, StoreError> {
+    let found = Walk(&engine.database).value(META_COMMIT)?;
+    Ok(match found {
+        Some(bytes) => Proof::Whole(codec::decode(META_COMMIT, &bytes)?),
+        None => Proof::Empty,
+    })
 }
 
 const NO_WITNESS: &str =
@@ -508,9 +603,8 @@ fn is_damage(error: &::sled::Error) -> bool {
 fn told(directory: &Path, error: &::sled::Error) -> StoreError {
     match error {
         ::sled::Error::Io(error) => explain(directory, error),
-        ::sled::Error::Unsupported(what) => StoreError::Config(format!(
-            "the store directory {} holds something that this version cannot open: {what}",
-            directory.display()
+        ::sled::Error::Unsupported(what) => StoreError::Damaged(format!(
+            "it holds something that this version cannot open: {what}"
         )),
         ::sled::Error::Corruption { .. }
         | ::sled::Error::ReportableBug(_)

@@ -8,10 +8,12 @@
 //! db conf blobs/    the engine's own
 //! snap.*            the engine's shortcut into `db`; can always be made again from it
 //! quarantine/       snapshots that were set aside
+//! rehearsal/        a copy, while a doubtful store is looked at
 //! ```
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ const MARKER: &str = "sidegate-store";
 const MARKER_DRAFT: &str = "sidegate-store.draft";
 const DATABASE: &str = "db";
 const QUARANTINE: &str = "quarantine";
+const REHEARSAL: &str = "rehearsal";
 const MARKER_TEXT: &str = "A Sidegate store lives here. Do not delete this file by itself: it \
 keeps Sidegate from starting with an empty store when the other files are missing.\n";
 
@@ -46,8 +49,8 @@ pub(super) enum Marker {
 pub(crate) struct Place {
     directory: PathBuf,
     marker: Marker,
-    /// Closing it gives the directory up.
-    _lock: File,
+    /// Closing it gives the directory up; a copy that only we know has none.
+    _lock: Option<File>,
 }
 
 impl Place {
@@ -58,16 +61,111 @@ impl Place {
         let place = Self {
             directory: directory.to_owned(),
             marker: read_marker(directory)?,
-            _lock: lock,
+            _lock: Some(lock),
         };
         place.refuse_a_vanished_database()?;
         place.remove_half_snapshots()?;
+        place.remove_copy()?;
         Ok(place)
+    }
+
+    /// Takes the lock of a directory with a store, to look at it. Nothing is put in order.
+    pub(super) fn inspect(directory: &Path) -> Result<Self, StoreError> {
+        if !directory.join(DATABASE).exists() && !holds_a_store(directory)? {
+            return Err(StoreError::Config(format!(
+                "there is no store in {}",
+                directory.display()
+            )));
+        }
+        let lock = take_lock(directory)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            marker: read_marker(directory)?,
+            _lock: Some(lock),
+        })
+    }
+
+    /// Copies what the engine needs to `to`, which is made for it, so that the engine can be let loose
+    /// there: opening a damaged store destroys what follows the damage.
+    pub(super) fn copy_to(&self, to: &Path) -> Result<Self, StoreError> {
+        let copy = || -> io::Result<()> {
+            make_directory(to).map_err(io::Error::other)?;
+            copy_files(&self.directory, to, &|name| {
+                name == DATABASE || name == "conf" || name.starts_with("snap.")
+            })?;
+            let blobs = self.directory.join("blobs");
+            if blobs.exists() {
+                fs::create_dir_all(to.join("blobs"))?;
+                copy_files(&blobs, &to.join("blobs"), &|_| true)?;
+            }
+            Ok(())
+        };
+        copy().map_err(|e| explain(&self.directory, &e))?;
+        let copy = Self {
+            directory: to.to_owned(),
+            marker: self.marker,
+            _lock: None,
+        };
+        copy.remove_half_snapshots()?;
+        Ok(copy)
+    }
+
+    /// Where a copy is made to try the engine on.
+    pub(super) fn copy_directory(&self) -> PathBuf {
+        self.directory.join(REHEARSAL)
+    }
+
+    /// Removes that copy.
+    pub(super) fn remove_copy(&self) -> Result<(), StoreError> {
+        match fs::remove_dir_all(self.copy_directory()) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(explain(&self.directory, &e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the engine's own settings are sound, or not there.
+    pub(super) fn has_sound_settings(&self) -> Result<bool, StoreError> {
+        let bytes = match fs::read(self.directory.join("conf")) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(true),
+            bytes => bytes.map_err(|e| explain(&self.directory, &e))?,
+        };
+        let sum = bytes.last_chunk::<4>().map(|sum| u32::from_le_bytes(*sum));
+        let body = bytes.len().checked_sub(4).and_then(|end| bytes.get(..end));
+        Ok(body.is_some_and(|body| Some(crc32fast::hash(body)) == sum))
+    }
+
+    /// The position in the log that the newest snapshot stands for.
+    pub(super) fn snapshot_position(&self) -> Result<u64, StoreError> {
+        let newest = self.snapshots()?.into_iter().max();
+        let digits = newest.as_deref().and_then(Path::extension);
+        let position = digits.and_then(|digits| u64::from_str_radix(digits.to_str()?, 16).ok());
+        Ok(position.unwrap_or_default())
+    }
+
+    /// Whether the newest snapshot, which the engine would use, is sound.
+    pub(super) fn has_sound_snapshot(&self) -> Result<bool, StoreError> {
+        let Some(newest) = self.snapshots()?.into_iter().max() else {
+            return Ok(true);
+        };
+        let bytes = fs::read(newest).map_err(|e| explain(&self.directory, &e))?;
+        let sum = bytes.last_chunk::<4>().map(|sum| u32::from_le_bytes(*sum));
+        let body = bytes.len().checked_sub(12).and_then(|end| bytes.get(..end));
+        Ok(body.is_some_and(|body| Some(crc32fast::hash(body)) == sum))
     }
 
     /// The directory.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Checks that an open file is still the database of this directory.
+    pub(super) fn still_holds(&self, file: &File) -> Result<(), String> {
+        let held = file.metadata().map_err(|e| e.to_string())?;
+        match fs::metadata(self.database()) {
+            Ok(found) if (found.dev(), found.ino()) == (held.dev(), held.ino()) => Ok(()),
+            Ok(_) => Err(format!("another file is in the place of its `{DATABASE}`")),
+            Err(error) => Err(format!("its `{DATABASE}` is gone ({error})")),
+        }
     }
 
     /// The engine's file.
@@ -227,6 +325,16 @@ fn marker_text(store: StoreId) -> String {
 pub(crate) fn hold(directory: &Path) -> Result<File, StoreError> {
     make_directory(directory)?;
     take_lock(directory)
+}
+
+fn copy_files(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.metadata()?.is_file() && wanted(&entry.file_name().to_string_lossy()) {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 fn make_directory(directory: &Path) -> Result<(), StoreError> {

@@ -48,6 +48,26 @@ pub(super) fn session(n: u64) -> Session {
     sample(NOW.plus(Duration::from_millis(n)))
 }
 
+/// A numbered account that is the same in every run.
+pub(super) fn user(n: u8) -> User {
+    User {
+        key: UserKey {
+            tenant: TenantId::default(),
+            user: UserId::from_bytes([n; 16]),
+        },
+        username: Some(LoginName::username(&format!("ann{n}")).unwrap()),
+        email: None,
+        mobile: None,
+        name: None,
+        roles: Roles::default(),
+        password: PasswordHash::new("$argon2id$"),
+        status: UserStatus::Enabled,
+        created_at: NOW,
+        updated_at: NOW,
+        version: 3,
+    }
+}
+
 pub(super) async fn store_one(store: &Embedded, n: u64) {
     let cap = Cap {
         max: 5,
@@ -96,22 +116,7 @@ pub(super) fn snapshots(directory: &Path) -> Vec<std::path::PathBuf> {
 #[test]
 fn a_restart_keeps_everything() {
     let directory = used();
-    let user = User {
-        key: UserKey {
-            tenant: TenantId::default(),
-            user: UserId::from_bytes([1; 16]),
-        },
-        username: Some(LoginName::username("ann").unwrap()),
-        email: None,
-        mobile: None,
-        name: None,
-        roles: Roles::default(),
-        password: PasswordHash::new("$argon2id$"),
-        status: UserStatus::Enabled,
-        created_at: NOW,
-        updated_at: NOW,
-        version: 3,
-    };
+    let user = user(1);
     block_on(async {
         let store = open(directory.path()).unwrap();
         holds_all(&store).await;
