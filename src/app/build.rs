@@ -159,6 +159,7 @@ pub(super) fn shared(config: Config, surroundings: Surroundings) -> Result<Share
         clock: Arc::clone(clock),
         random: Arc::clone(random),
         passwords: Arc::new(passwords),
+        decoy_key: Arc::default(),
         issuer: Arc::new(issuer),
         keys: Arc::clone(&keys),
         liveness,

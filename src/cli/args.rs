@@ -148,6 +148,9 @@ pub(super) enum Users {
     /// Forget failed log-ins
     #[command(after_help = "Example:\n  sidegate users unlock ann@example.org")]
     Unlock(Who),
+    /// Confirm that an account's e-mail address and mobile number belong to the person
+    #[command(after_help = "Example:\n  sidegate users verify ann")]
+    Verify(Who),
     /// Delete an account and end its sessions
     #[command(after_help = "Example:\n  sidegate users delete ann")]
     Delete(Who),

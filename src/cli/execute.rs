@@ -70,6 +70,7 @@ impl Operator<'_, '_> {
             Users::Enable(who) => self.order(Request::UsersEnable { user: who.user }),
             Users::Disable(who) => self.order(Request::UsersDisable { user: who.user }),
             Users::Unlock(who) => self.order(Request::UsersUnlock { user: who.user }),
+            Users::Verify(who) => self.order(Request::UsersVerify { user: who.user }),
             Users::Delete(who) => self.order(Request::UsersDelete { user: who.user }),
         }
     }

@@ -16,8 +16,11 @@ pub(super) fn user(user: &UserView) -> String {
     let mut pairs = vec![
         ("id", user.id.clone()),
         ("username", or_dash(user.username.as_ref())),
-        ("email", or_dash(user.email.as_ref())),
-        ("mobile", or_dash(user.mobile.as_ref())),
+        ("email", address(user.email.as_ref(), user.email_verified)),
+        (
+            "mobile",
+            address(user.mobile.as_ref(), user.mobile_verified),
+        ),
         ("name", or_dash(user.name.as_ref())),
         ("roles", roles(user)),
         ("status", status(user)),
@@ -144,6 +147,16 @@ pub(super) fn audit_files(files: &AuditFiles) -> String {
 fn or_dash(text: Option<&String>) -> String {
     text.filter(|t| !t.is_empty())
         .map_or_else(|| "-".to_owned(), Clone::clone)
+}
+
+/// An address, and whether it is only claimed.
+fn address(text: Option<&String>, is_verified: bool) -> String {
+    let shown = or_dash(text);
+    if is_verified || shown == "-" {
+        shown
+    } else {
+        format!("{shown} (not verified)")
+    }
 }
 
 fn roles(user: &UserView) -> String {

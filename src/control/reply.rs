@@ -75,8 +75,14 @@ pub struct UserView {
     pub username: Option<String>,
     /// E-mail address.
     pub email: Option<String>,
+    /// Whether it was verified or entered by an operator.
+    #[serde(default)]
+    pub email_verified: bool,
     /// Mobile number.
     pub mobile: Option<String>,
+    /// Whether it was verified or entered by an operator.
+    #[serde(default)]
+    pub mobile_verified: bool,
     /// The person's name.
     pub name: Option<String>,
     /// Roles, first one first.

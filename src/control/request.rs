@@ -89,6 +89,11 @@ pub enum Request {
         /// Which account.
         user: Named,
     },
+    /// Marks the addresses as verified. Answer: the user.
+    UsersVerify {
+        /// Which account.
+        user: Named,
+    },
     /// Deletes the account and ends its sessions. Answer: done.
     UsersDelete {
         /// Which account.

@@ -17,4 +17,5 @@ pub use identity::Identity;
 pub use judge::{Guard, Verdict};
 pub use notice::Notice;
 pub use permit::Permit;
+pub use presets::DEVICE_TOKEN;
 pub use unseen::Unseen;

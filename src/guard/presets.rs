@@ -144,6 +144,9 @@ pub(super) const PRESETS: &[PresetTable] = &[
     },
 ];
 
-/// Ours whatever the preset: the signed assertion, and `Proxy`, which CGI programs take for a
-/// setting of their own.
-pub(super) const ALWAYS: &[&str] = &["x-sidegate-assertion", "proxy"];
+/// Where a client without cookies shows its device: a credential, which no application gets to see.
+pub const DEVICE_TOKEN: &str = "x-device-token";
+
+/// Ours whatever the preset: the signed assertion, the device token, and `Proxy`, which CGI programs
+/// take for a setting of their own.
+pub(super) const ALWAYS: &[&str] = &["x-sidegate-assertion", DEVICE_TOKEN, "proxy"];

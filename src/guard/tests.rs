@@ -6,7 +6,7 @@ use super::*;
 use crate::guard::settings::Preset;
 use crate::model::revocation::Revocation;
 use crate::model::session::{EndReason, Session};
-use crate::model::user::{AccountVersion, PasswordHash, User, UserStatus};
+use crate::model::user::{AccountVersion, PasswordHash, User, UserStatus, VerifiedAddresses};
 use crate::policy::settings::{Rule, Settings as Policy, Storage};
 use crate::rules::session::sample;
 use crate::store::{
@@ -154,6 +154,7 @@ fn user_of(session: &Session, username: &str) -> User {
         username: Some(LoginName::username(username).unwrap()),
         email: None,
         mobile: None,
+        verified: VerifiedAddresses::ALL,
         name: None,
         roles: Roles::new(["user".parse().unwrap()]).unwrap(),
         password: PasswordHash::new("x"),

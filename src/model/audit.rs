@@ -64,6 +64,7 @@ pub enum AuditAction {
     AccountDisable,
     AccountDelete,
     KeyRotate,
+    AddressesVerify,
 }
 
 impl Actor {
@@ -79,7 +80,7 @@ impl Actor {
 
 impl AuditAction {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SignUp,
         Self::Login,
         Self::Refresh,
@@ -93,6 +94,7 @@ impl AuditAction {
         Self::AccountDisable,
         Self::AccountDelete,
         Self::KeyRotate,
+        Self::AddressesVerify,
     ];
 
     /// The word used in the log.
@@ -111,6 +113,7 @@ impl AuditAction {
             Self::AccountDisable => "account_disable",
             Self::AccountDelete => "account_delete",
             Self::KeyRotate => "key_rotate",
+            Self::AddressesVerify => "addresses_verify",
         }
     }
 }

@@ -24,7 +24,9 @@ pub struct UserKey {
 pub struct AccountVersion(pub u32);
 
 /// One account. At least one of `username`, `email`, `mobile` is present.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Not serializable by itself: the store owns the form on disk and its versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Tenant and id.
     pub key: UserKey,
@@ -34,6 +36,8 @@ pub struct User {
     pub email: Option<LoginName>,
     /// Mobile number.
     pub mobile: Option<LoginName>,
+    /// Which of the addresses are known to belong to the person.
+    pub verified: VerifiedAddresses,
     /// The person's name, as it should be shown.
     pub name: Option<String>,
     /// Roles, first one first.
@@ -63,11 +67,49 @@ impl User {
             .flatten()
     }
 
-    /// What the claim `username` and the header `X-User-Name` carry: the username, else the e-mail
-    /// address, else the mobile number.
-    pub fn handle(&self) -> &str {
-        self.logins().next().map_or("", LoginName::as_str)
+    /// The e-mail address, if it was verified or entered by an operator. Only this one may be passed
+    /// on as an identity.
+    pub fn verified_email(&self) -> Option<&LoginName> {
+        self.email.as_ref().filter(|_| self.verified.email)
     }
+
+    /// The mobile number, if it was verified or entered by an operator.
+    pub fn verified_mobile(&self) -> Option<&LoginName> {
+        self.mobile.as_ref().filter(|_| self.verified.mobile)
+    }
+
+    /// What the claim `username` and the header `X-User-Name` carry: the username, else the verified
+    /// e-mail address, else the verified mobile number.
+    pub fn handle(&self) -> &str {
+        self.username
+            .as_ref()
+            .or_else(|| self.verified_email())
+            .or_else(|| self.verified_mobile())
+            .map_or("", LoginName::as_str)
+    }
+}
+
+/// Which addresses of an account are known to belong to the person: confirmed by them, or entered by
+/// an operator. An address that was only claimed at sign-up is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VerifiedAddresses {
+    /// The e-mail address.
+    pub email: bool,
+    /// The mobile number.
+    pub mobile: bool,
+}
+
+impl VerifiedAddresses {
+    /// Both addresses; for what an operator enters.
+    pub const ALL: Self = Self {
+        email: true,
+        mobile: true,
+    };
+    /// None of them; for what is claimed at sign-up.
+    pub const NONE: Self = Self {
+        email: false,
+        mobile: false,
+    };
 }
 
 /// Whether an account may be used.
@@ -93,10 +135,132 @@ impl PasswordHash {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// The parameter set: the PHC string up to the salt. Names the algorithm and its cost and nothing
+    /// of the password.
+    pub fn cost(&self) -> HashCost {
+        let mut parts = self.0.rsplitn(3, '$');
+        let cost = (parts.next(), parts.next(), parts.next());
+        match cost {
+            (Some(_), Some(_), Some(cost)) => HashCost(cost.to_owned()),
+            _ => HashCost(String::new()),
+        }
+    }
 }
+
+/// The parameter set of a password hash, such as `$argon2id$v=19$m=19456,t=2,p=1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HashCost(String);
+
+impl HashCost {
+    /// The text of the set.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How many accounts use each parameter set, the oldest set first.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HashCosts(Vec<(HashCost, u64)>);
+
+impl HashCosts {
+    /// The most sets that are told apart; further ones are not counted.
+    pub const MAX_SETS: usize = 32;
+
+    /// One more account with this hash.
+    pub fn add(&mut self, cost: HashCost) {
+        if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| *known == cost) {
+            *count = count.saturating_add(1);
+        } else if self.0.len() < Self::MAX_SETS && (1..=MAX_COST).contains(&cost.0.len()) {
+            self.0.push((cost, 1));
+        }
+    }
+
+    /// One account less with this hash.
+    pub fn remove(&mut self, cost: &HashCost) {
+        if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| known == cost) {
+            *count = count.saturating_sub(1);
+        }
+        self.0.retain(|(_, count)| *count > 0);
+    }
+
+    /// Picks a set, each as often as accounts use it, when `number` is evenly distributed. The order
+    /// is fixed, so that a number moves to another set at most once while accounts move from an older
+    /// set to a newer one. `None` while there is no account.
+    pub fn pick(&self, number: u64) -> Option<&HashCost> {
+        let all: u128 = self.0.iter().map(|(_, count)| u128::from(*count)).sum();
+        // The newest set grows from below, as the older ones shrink.
+        let mut at = (u128::from(number) * all) >> 64;
+        self.0.iter().rev().find_map(|(cost, count)| {
+            let count = u128::from(*count);
+            if at < count {
+                return Some(cost);
+            }
+            at -= count;
+            None
+        })
+    }
+}
+
+/// The longest text of a set that is counted.
+const MAX_COST: usize = 100;
 
 impl std::fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PasswordHash(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(cost: u32) -> PasswordHash {
+        PasswordHash::new(format!("$argon2id$v=19$m={cost},t=2,p=1$c2FsdA$aGFzaA"))
+    }
+
+    #[test]
+    fn the_parameter_set_is_the_hash_without_salt_and_digest() {
+        assert_eq!(hash(64).cost().as_str(), "$argon2id$v=19$m=64,t=2,p=1");
+        assert_eq!(PasswordHash::new("x").cost().as_str(), "");
+    }
+
+    #[test]
+    fn sets_are_picked_as_often_as_they_are_used_and_a_number_moves_once() {
+        let mut costs = HashCosts::default();
+        assert_eq!(costs.pick(7), None);
+        for _ in 0..30 {
+            costs.add(hash(1).cost());
+        }
+        for _ in 0..10 {
+            costs.add(hash(2).cost());
+        }
+        let numbers: Vec<u64> = (0..4_000).map(|n| (u64::MAX / 4_000) * n).collect();
+        let picked = |costs: &HashCosts| -> Vec<HashCost> {
+            let pick = |n: &u64| costs.pick(*n).unwrap().clone();
+            numbers.iter().map(pick).collect()
+        };
+        let mut before = picked(&costs);
+        let old = before.iter().filter(|cost| **cost == hash(1).cost());
+        assert!((2_990..=3_010).contains(&old.count()));
+        for _ in 0..30 {
+            costs.remove(&hash(1).cost());
+            costs.add(hash(2).cost());
+            let after = picked(&costs);
+            for (was, is) in before.iter().zip(&after) {
+                assert!(*was == hash(1).cost() || was == is, "back to an older set");
+            }
+            before = after;
+        }
+        assert!(before.iter().all(|cost| *cost == hash(2).cost()));
+    }
+
+    #[test]
+    fn the_number_of_sets_is_bounded() {
+        let mut costs = HashCosts::default();
+        for n in 0..1_000 {
+            costs.add(hash(n).cost());
+        }
+        assert_eq!(costs.0.len(), HashCosts::MAX_SETS);
     }
 }

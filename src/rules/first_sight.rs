@@ -66,7 +66,7 @@ pub fn compare(stated: Stated<'_>, held: Option<(&Session, &User)>, max_ahead: u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::user::PasswordHash;
+    use crate::model::user::{PasswordHash, VerifiedAddresses};
     use crate::rules::session::sample;
     use crate::types::ids::{SessionId, TenantId, UserId};
     use crate::types::login::LoginName;
@@ -86,6 +86,7 @@ mod tests {
             username: Some(LoginName::username("ann").unwrap()),
             email: None,
             mobile: None,
+            verified: VerifiedAddresses::ALL,
             name: None,
             roles: roles(&["user"]),
             password: PasswordHash::new("x"),

@@ -1,4 +1,4 @@
-//! When failed log-ins close an account name, and for how long.
+//! When failed attempts close an account or a name, and for how long.
 //!
 //! Failures are forgotten `lock_for` after the last one. The lock is timed: it opens by itself, by
 //! an operator, or with a success that was already on its way before it closed.

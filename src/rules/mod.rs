@@ -3,6 +3,7 @@
 
 pub mod first_sight;
 pub mod lockout;
+pub mod names;
 pub mod password;
 pub mod rotation;
 pub mod session;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::guard::{Identity, extract};
+use crate::guard::{DEVICE_TOKEN, Identity, extract};
 use crate::proxy::Via;
 use crate::server::context::Context;
 use crate::server::pipeline::{Arrival, Pipeline};
 use crate::server::record::Record;
 use crate::service::{Caller, activity};
 use crate::types::device::MAX_USER_AGENT;
+use crate::types::ids::DeviceId;
 use crate::types::net::Scheme;
 
 impl Pipeline {
@@ -49,7 +50,8 @@ impl Pipeline {
             .unwrap_or_default();
         let devices = extract::copies(headers, &self.api.settings().cookies.device);
         let devices = devices.unwrap_or_default().texts();
-        let mut devices = devices.iter().filter_map(|id| id.expose().parse().ok());
+        let kept = devices.iter().filter_map(|id| id.expose().parse().ok());
+        let mut devices = device_token(headers).into_iter().chain(kept);
         Caller {
             address: Some(context.client),
             agent: String::from_utf8_lossy(agent).into_owned(),
@@ -62,5 +64,14 @@ impl Pipeline {
     /// What the client speaks: the configured public address knows best.
     pub(super) fn scheme(&self, context: &Context) -> Scheme {
         self.public_scheme.unwrap_or(context.scheme)
+    }
+}
+
+/// The device token of a client without cookies, if it is sent exactly once.
+fn device_token(headers: &HeaderMap) -> Option<DeviceId> {
+    let mut lines = headers.get_all(DEVICE_TOKEN).iter();
+    match (lines.next(), lines.next()) {
+        (Some(only), None) => only.to_str().ok()?.parse().ok(),
+        _ => None,
     }
 }

@@ -5,18 +5,22 @@ use std::time::Duration;
 
 use crate::audit::Query;
 use crate::crypto::password::Verified;
+use crate::limits::{Attempt, Name};
 use crate::model::audit::{AuditAction, AuditRecord};
 use crate::model::session::{EndReason, Session, SessionKey};
-use crate::model::user::{User, UserKey, UserStatus};
+use crate::model::user::{User, UserKey, UserStatus, VerifiedAddresses};
 use crate::service::Service;
 use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
+use crate::service::grant::device_name;
+use crate::service::login::settle;
 use crate::service::logout::By;
+use crate::service::password::{Class, Share};
 use crate::service::signup::SignupRequest;
 use crate::store::{
     AccountStore as _, BulkStore as _, Effect, EndAll, LockoutStore as _, LoginKey, Scope,
-    SessionStore as _, UserUpdated,
+    SessionStore as _, Target, UserUpdated,
 };
 use crate::telemetry::metrics::Event;
 use crate::types::ids::{SessionId, TenantId, UserId};
@@ -46,23 +50,48 @@ impl Service {
         new: Password,
         caller: &Caller,
     ) -> Result<(), AuthError> {
-        self.parts
-            .limits
-            .login(caller.address, &session.owner.user.to_string())?;
+        let limits = &self.parts.limits;
+        let mut attempt = limits.attempt_from(caller.address).await?;
+        let outcome = self
+            .attempt_change(&mut attempt, session, (current, new), caller)
+            .await;
+        settle(attempt, &outcome);
+        outcome
+    }
+
+    async fn attempt_change(
+        &self,
+        attempt: &mut Attempt,
+        session: &SessionKey,
+        (current, new): (Password, Password),
+        caller: &Caller,
+    ) -> Result<(), AuthError> {
+        let limits = &self.parts.limits;
+        let name = Name::OfAccount(session.owner.user, "");
+        limits.attempt_at(attempt, caller.address, name).await?;
         let (user, _) = self.me(session).await?;
         self.judge_new_password(&new, user.logins())?;
-        let verified = self
-            .parts
-            .passwords
-            .verify(current, Some(user.password.clone()))
-            .await?;
-        if verified == Verified::Mismatch {
-            let action = AuditAction::PasswordChange;
-            let entry = Entry::by_caller(self.now(), action, "wrong_password", caller);
+        let share = Share::new(caller.address, Class::Proven);
+        let stored = user.password.clone();
+        let verified = self.parts.passwords.verify(current, stored, share).await?;
+        // A way to guess like any other: the failures count for the account, and a lock refuses here,
+        // too. The session itself goes on.
+        let target = Target::Account(user.key.clone());
+        let device = caller.device.map(device_name);
+        let standing = self.parts.store.standing(&target, device).await?;
+        let refusal = match verified {
+            Verified::Mismatch => Some("wrong_password"),
+            Verified::Match | Verified::MatchButOutdated => {
+                standing.refuses(self.now()).then_some("locked")
+            }
+        };
+        if let Some(reason) = refusal {
+            self.count_failure(&target, Some(&user), caller).await?;
+            let entry = Entry::by_caller(self.now(), AuditAction::PasswordChange, reason, caller);
             self.parts.audit.record(entry.of(session).done());
             return Err(AuthError::InvalidCredentials);
         }
-        let hash = self.parts.passwords.hash(new).await?;
+        let hash = self.parts.passwords.hash(new, share).await?;
         let effect = Effect::EndOthers(session.id, EndReason::PasswordChanged);
         // The version that was verified is the one replaced: a change in between is not overwritten.
         let changed = User {
@@ -78,6 +107,9 @@ impl Service {
             UserUpdated::Stale | UserUpdated::Gone => return Err(AuthError::InvalidCredentials),
             UserUpdated::LoginTaken(kind) => return Err(AuthError::LoginTaken(kind)),
         }
+        if let Err(error) = self.parts.store.unlock(&target).await {
+            tracing::warn!(%error, "failures before a password change are still counted");
+        }
         self.parts.events.count(Event::PasswordChanged);
         let entry = Entry::by_caller(self.now(), AuditAction::PasswordChange, "changed", caller);
         self.parts.audit.record(entry.of(session).done());
@@ -90,7 +122,8 @@ impl Service {
         request: SignupRequest,
         roles: Roles,
     ) -> Result<User, AuthError> {
-        let user = self.add_user(request, roles).await?;
+        let (verified, share) = (VerifiedAddresses::ALL, Share::OPERATOR);
+        let user = self.add_user(request, roles, verified, share).await?;
         self.note(AuditAction::SignUp, "created", &user.key);
         Ok(user)
     }
@@ -141,7 +174,7 @@ impl Service {
             return Ok(None);
         };
         self.judge_new_password(&password, user.logins())?;
-        let hash = self.parts.passwords.hash(password).await?;
+        let hash = self.parts.passwords.hash(password, Share::OPERATOR).await?;
         let effect = Effect::EndAll(EndReason::PasswordChanged);
         let change = |user: User| User {
             password: hash.clone(),
@@ -211,33 +244,31 @@ impl Service {
         let Some(user) = self.operator_find(named).await? else {
             return Ok(None);
         };
-        let mut any = false;
-        for login in user.logins() {
-            let key = LoginKey {
-                tenant: user.key.tenant.clone(),
-                login: login.clone(),
-            };
-            any |= self.parts.store.unlock(&key).await?;
-        }
+        let target = Target::Account(user.key.clone());
+        let any = self.parts.store.unlock(&target).await?;
         self.note(AuditAction::Unlock, "unlocked", &user.key);
         Ok(Some(any))
     }
 
     /// Until when the account is locked, if it is.
     pub async fn operator_locked_until(&self, user: &User) -> Result<Option<Timestamp>, AuthError> {
-        let now = self.now();
-        let mut until = None;
-        for login in user.logins() {
-            let key = LoginKey {
-                tenant: user.key.tenant.clone(),
-                login: login.clone(),
-            };
-            let lockout = self.parts.store.lockout(&key).await?;
-            if lockout.is_locked(now) {
-                until = until.max(Some(lockout.locked_until));
-            }
-        }
-        Ok(until)
+        let target = Target::Account(user.key.clone());
+        let standing = self.parts.store.standing(&target, None).await?;
+        let lockout = standing.account;
+        Ok(lockout
+            .is_locked(self.now())
+            .then_some(lockout.locked_until))
+    }
+
+    /// Marks the addresses of an account as verified: the operator knows that they belong to the
+    /// person. The next access tokens carry the e-mail address.
+    pub async fn operator_verify(&self, named: &Named) -> Result<Option<User>, AuthError> {
+        let change = |user: User| User {
+            verified: VerifiedAddresses::ALL,
+            ..user
+        };
+        let (effect, action) = (Effect::StaleClaims, AuditAction::AddressesVerify);
+        self.change(named, change, effect, action, "verified").await
     }
 
     /// Makes a new signing key, which signs at once; the old one verifies until its last token has

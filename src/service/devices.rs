@@ -5,13 +5,13 @@ use crate::service::Service;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
 use crate::service::grant::device_name;
-use crate::store::{AccountStore as _, LoginKey, SessionStore as _};
+use crate::store::{LockoutStore as _, LoginKey, Target};
 use crate::types::ids::{DeviceId, TenantId};
 use crate::types::login::LoginName;
 
 impl Service {
-    /// The device that a log-in to this account comes from: of several that a browser shows the one that
-    /// a session of the account knows, else the first. A neighbouring host that plants a cookie must not
+    /// The device that a log-in to this account comes from: of several that are shown the one that the
+    /// account knows, else the first. A neighbouring host that plants a cookie must not
     /// take the owner's proof away.
     pub async fn choose_device(
         &self,
@@ -28,17 +28,18 @@ impl Service {
             tenant: TenantId::default(),
             login,
         };
-        let store = &self.parts.store;
-        let Some(user) = store.user_by_login(&key).await? else {
-            return Ok(caller.device);
-        };
-        let sessions = store.sessions(&user.key).await?;
-        let is_known = |device: &DeviceId| {
-            let name = Some(device_name(*device));
-            sessions.iter().any(|session| session.device_id == name)
-        };
+        let target = Target::Login(key);
         let shown = caller.device.iter().chain(&caller.other_devices);
-        let known = shown.copied().find(is_known);
-        Ok(known.or(caller.device))
+        for device in shown.take(MAX_SHOWN) {
+            let name = Some(device_name(*device));
+            let standing = self.parts.store.standing(&target, name).await?;
+            if standing.device.is_some() {
+                return Ok(Some(*device));
+            }
+        }
+        Ok(caller.device)
     }
 }
+
+/// The most devices that are looked up for one log-in.
+const MAX_SHOWN: usize = 8;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::limits::Exceeded;
+use crate::limits::{Exceeded, Refused};
+use crate::rules::names::BadName;
 use crate::rules::password::Weakness;
 use crate::service::password::{Busy, PasswordError};
 use crate::store::StoreError;
@@ -24,6 +25,9 @@ pub enum AuthError {
     /// A login name of a new account is in use.
     #[error("the {0} is taken")]
     LoginTaken(LoginKind),
+    /// A new account cannot have this username.
+    #[error(transparent)]
+    BadName(#[from] BadName),
     /// A new password is not good enough.
     #[error(transparent)]
     WeakPassword(#[from] Weakness),
@@ -56,6 +60,15 @@ pub enum AuthError {
 impl From<Exceeded> for AuthError {
     fn from(exceeded: Exceeded) -> Self {
         Self::RateLimited(exceeded)
+    }
+}
+
+impl From<Refused> for AuthError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Exceeded(exceeded) => Self::RateLimited(exceeded),
+            Refused::Busy => Busy.into(),
+        }
     }
 }
 

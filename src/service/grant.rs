@@ -8,7 +8,7 @@ use crate::service::Service;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
 use crate::service::logout::By;
-use crate::store::{Created, LoginKey, LoginProof, Route, SessionStore as _};
+use crate::store::{Created, LoginProof, Route, SessionStore as _};
 use crate::types::device::Device;
 use crate::types::ids::{DeviceId, SessionId};
 use crate::types::secret::SecretText;
@@ -17,7 +17,8 @@ use crate::types::time::Timestamp;
 /// How often a log-in gets another id when all sessions are ended while it is under way.
 const ATTEMPTS: usize = 3;
 
-/// The id a device is remembered and listed by. The cookie's own id lets a known device through a
+/// The id a device is remembered and listed by. The id that the client holds lets a known device
+/// through a
 /// lock, so it is a credential and nothing shows it: this one is derived from it.
 pub(super) fn device_name(cookie: DeviceId) -> DeviceId {
     let hash = digest::sha256(&[b"sg-device", cookie.as_bytes()]);
@@ -53,8 +54,6 @@ pub(super) struct Opening<'a> {
     pub(super) device_label: Option<String>,
     /// The client.
     pub(super) caller: &'a Caller,
-    /// The login whose password was shown; this success forgets its failures.
-    pub(super) login: LoginKey,
 }
 
 impl Service {
@@ -92,12 +91,11 @@ impl Service {
             last_address: opening.caller.address,
         };
         let proof = LoginProof {
-            login: opening.login,
             version: user.version,
         };
         let cap = self.parts.settings.cap;
         for _ in 0..ATTEMPTS {
-            let (draft, proof) = (session.clone(), Some(proof.clone()));
+            let (draft, proof) = (session.clone(), Some(proof));
             match self.parts.store.create(draft, cap, proof).await? {
                 Created::Stored { evicted } => {
                     let by = By::Caller(opening.caller);

@@ -4,7 +4,9 @@
 //! password, locked and disabled read alike, take the same work (one hash, one counter write) and
 //! are told apart in the audit log only.
 
+use crate::crypto::digest;
 use crate::crypto::password::Verified;
+use crate::limits::{Attempt, Name};
 use crate::model::audit::AuditAction;
 use crate::model::session::Proof;
 use crate::model::user::{User, UserStatus};
@@ -13,9 +15,8 @@ use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
 use crate::service::grant::{Grant, Opening, device_name};
-use crate::store::{
-    AccountStore as _, Effect, LockoutStore as _, LoginKey, SessionStore as _, UserUpdated,
-};
+use crate::service::password::{Class, PasswordError, Share};
+use crate::store::{AccountStore as _, Effect, LockoutStore as _, LoginKey, Target, UserUpdated};
 use crate::telemetry::metrics::Event;
 use crate::types::ids::TenantId;
 use crate::types::login::LoginName;
@@ -34,33 +35,73 @@ pub struct LoginRequest {
     pub remember: bool,
 }
 
+/// Settles the tokens of an attempt at a password: it counts when the password was refused. A success
+/// uses up nothing, or the neighbours behind one address could lock each other out; and neither does an
+/// attempt that nothing was learnt from. A right password that is refused because the account is locked
+/// or disabled counts like a wrong one, or the limit would tell them apart.
+pub(super) fn settle<T>(attempt: Attempt, outcome: &Result<T, AuthError>) {
+    if !matches!(outcome, Err(AuthError::InvalidCredentials)) {
+        attempt.give_back();
+    }
+}
+
 /// How often a log-in is tried when the account changes under it.
 const TRIES: usize = 3;
 
 impl Service {
     /// Logs in: one new session, with a fresh id.
     pub async fn login(&self, request: LoginRequest, caller: &Caller) -> Result<Grant, AuthError> {
-        let tenant = TenantId::default();
+        let outcome = match self.parts.limits.attempt_from(caller.address).await {
+            Ok(mut attempt) => {
+                let outcome = self.attempt_login(&mut attempt, &request, caller).await;
+                settle(attempt, &outcome);
+                outcome
+            }
+            Err(refused) => Err(refused.into()),
+        };
+        if matches!(outcome, Err(AuthError::RateLimited(_))) {
+            self.parts.events.count(Event::LoginLimited);
+        }
+        outcome
+    }
+
+    async fn attempt_login(
+        &self,
+        attempt: &mut Attempt,
+        request: &LoginRequest,
+        caller: &Caller,
+    ) -> Result<Grant, AuthError> {
+        let limits = &self.parts.limits;
         let login = LoginName::guess(&request.identifier)
             .ok()
             .filter(|login| self.parts.settings.identifiers.contains(&login.kind()));
-        let account = login
-            .as_ref()
-            .map_or(request.identifier.trim(), LoginName::as_str);
-        if let Err(exceeded) = self.parts.limits.login(caller.address, account) {
-            self.parts.events.count(Event::LoginLimited);
-            return Err(exceeded.into());
-        }
         let Some(login) = login else {
             // Nobody can be called this; the work is done all the same.
-            let _mismatch = self.parts.passwords.verify(request.password, None).await?;
+            let name = request.identifier.trim();
+            let of_nobody = Name::OfNobody(name);
+            limits
+                .attempt_at(attempt, caller.address, of_nobody)
+                .await?;
+            let share = Share::new(caller.address, Class::Unproven);
+            self.compare_with_nobody(name, request.password.clone(), share)
+                .await?;
             return Err(self.refuse_login("no_such_name", None, caller));
         };
-        let key = LoginKey { tenant, login };
+        let key = LoginKey {
+            tenant: TenantId::default(),
+            login,
+        };
+        let mut user = self.parts.store.user_by_login(&key).await?;
+        let name = match &user {
+            Some(user) => Name::OfAccount(user.key.user, key.login.as_str()),
+            None => Name::OfNobody(key.login.as_str()),
+        };
+        limits.attempt_at(attempt, caller.address, name).await?;
         for _ in 0..TRIES {
-            if let Some(grant) = self.try_login(&key, &request, caller).await? {
+            if let Some(grant) = self.try_login(&key, user, request, caller).await? {
                 return Ok(grant);
             }
+            user = self.parts.store.user_by_login(&key).await?;
         }
         Err(self.refuse_login("account_changed", None, caller))
     }
@@ -69,36 +110,34 @@ impl Service {
     async fn try_login(
         &self,
         key: &LoginKey,
+        user: Option<User>,
         request: &LoginRequest,
         caller: &Caller,
     ) -> Result<Option<Grant>, AuthError> {
-        let user = self.parts.store.user_by_login(key).await?;
-        let hash = user.as_ref().map(|user| user.password.clone());
+        let target = Target::Login(key.clone());
+        let share = self.share(&target, caller).await?;
+        let password = request.password.clone();
         let verified = self
-            .parts
-            .passwords
-            .verify(request.password.clone(), hash)
+            .compare(key.login.as_str(), user.as_ref(), password, share)
             .await?;
         // Read after the hash, so that guesses that waited together are judged by what came of
         // the first of them.
-        let lockout = self.parts.store.lockout(key).await?;
+        let device = caller.device.map(device_name);
+        let standing = self.parts.store.standing(&target, device).await?;
         let refusal = match (&user, verified) {
             (None, _) => Some("unknown_account"),
-            (Some(_), Verified::Mismatch) => Some("wrong_password"),
+            (Some(_), None) => Some("unusable_hash"),
+            (Some(_), Some(Verified::Mismatch)) => Some("wrong_password"),
             (Some(user), _) if user.status == UserStatus::Disabled => Some("disabled"),
-            (Some(user), _) if lockout.is_locked(self.now()) => {
-                (!self.knows_device(user, caller).await?).then_some("locked")
-            }
-            (Some(_), _) => None,
+            (Some(_), _) => standing.refuses(self.now()).then_some("locked"),
         };
         let (Some(user), None) = (user.clone(), refusal) else {
             let reason = refusal.unwrap_or("unknown_account");
-            return Err(self
-                .count_failure(key, user.as_ref(), reason, caller)
-                .await?);
+            self.count_failure(&target, user.as_ref(), caller).await?;
+            return Err(self.refuse_login(reason, user.as_ref(), caller));
         };
-        let user = if verified == Verified::MatchButOutdated {
-            self.rehash(user, request.password.clone()).await?
+        let user = if verified == Some(Verified::MatchButOutdated) {
+            self.rehash(user, request.password.clone(), caller).await?
         } else {
             user
         };
@@ -107,7 +146,6 @@ impl Service {
             remember: request.remember,
             device_label: request.device_name.clone(),
             caller,
-            login: key.clone(),
         };
         let Some(grant) = self.open_session(user, opening).await? else {
             return Ok(None);
@@ -127,29 +165,100 @@ impl Service {
         Ok(Some(grant))
     }
 
-    /// Counts a failed log-in, whether or not the account exists.
-    async fn count_failure(
+    /// Compares a password with that of the account, or does the same work. `None` when the stored
+    /// hash cannot be used, which must not tell that the account exists.
+    async fn compare(
         &self,
-        key: &LoginKey,
+        name: &str,
         user: Option<&User>,
-        reason: &str,
+        password: Password,
+        share: Share,
+    ) -> Result<Option<Verified>, AuthError> {
+        let Some(user) = user else {
+            self.compare_with_nobody(name, password, share).await?;
+            return Ok(Some(Verified::Mismatch));
+        };
+        let stored = user.password.clone();
+        let passwords = &self.parts.passwords;
+        match passwords.verify(password.clone(), stored, share).await {
+            Ok(verified) => Ok(Some(verified)),
+            Err(PasswordError::Busy(busy)) => Err(busy.into()),
+            Err(PasswordError::Stored(error)) => {
+                tracing::error!(user = %user.key.user, %error, "nobody can log in to this account");
+                self.compare_with_nobody(name, password, share).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Does the work of a comparison at a cost that accounts have: always the same for one name, and
+    /// over all names each cost as often as accounts have it. Otherwise the time would tell, after a
+    /// change of the configured cost, which names are those of accounts.
+    async fn compare_with_nobody(
+        &self,
+        name: &str,
+        password: Password,
+        share: Share,
+    ) -> Result<(), AuthError> {
+        let key = self.decoy_key().await?;
+        let hash = digest::sha256(&[b"sg-decoy", &key, name.as_bytes()]);
+        let number = hash.first_chunk().copied().map_or(0, u64::from_be_bytes);
+        let cost = self.parts.store.hash_costs().pick(number).cloned();
+        Ok(self
+            .parts
+            .passwords
+            .verify_nobody(password, cost, share)
+            .await?)
+    }
+
+    /// The secret under which names choose their cost. Asked for at start and then remembered.
+    pub(super) async fn decoy_key(&self) -> Result<[u8; 32], AuthError> {
+        if let Some(key) = self.parts.decoy_key.get() {
+            return Ok(*key);
+        }
+        let fresh = self.parts.random.bytes();
+        let key = self.parts.store.decoy_key(fresh).await?;
+        Ok(*self.parts.decoy_key.get_or_init(|| key))
+    }
+
+    /// The share of the hashing queue: those who show a known device do not wait behind strangers.
+    async fn share(&self, target: &Target, caller: &Caller) -> Result<Share, AuthError> {
+        let class = match caller.device.map(device_name) {
+            None => Class::Unproven,
+            device @ Some(_) => {
+                let standing = self.parts.store.standing(target, device).await?;
+                match standing.device {
+                    Some(device) if !device.is_locked(self.now()) => Class::Proven,
+                    _ => Class::Unproven,
+                }
+            }
+        };
+        Ok(Share::new(caller.address, class))
+    }
+
+    /// Counts a failed attempt at a password, whether or not the account exists.
+    pub(super) async fn count_failure(
+        &self,
+        target: &Target,
+        user: Option<&User>,
         caller: &Caller,
-    ) -> Result<AuthError, AuthError> {
-        let before = self.parts.store.lockout(key).await?;
-        let after = self
+    ) -> Result<(), AuthError> {
+        let device = caller.device.map(device_name);
+        let policy = self.parts.settings.lock;
+        let failed = self
             .parts
             .store
-            .fail_login(key, self.parts.settings.lock)
+            .count_failure(target, device, policy)
             .await?;
         let now = self.now();
-        if after.is_locked(now) && !before.is_locked(now) {
+        if failed.after.is_locked(now) && !failed.before.is_locked(now) {
             let mut entry = Entry::by_caller(now, AuditAction::Lock, "too_many_failures", caller);
             if let Some(user) = user {
                 entry = entry.about(&user.key);
             }
             self.parts.audit.record(entry.done());
         }
-        Ok(self.refuse_login(reason, user, caller))
+        Ok(())
     }
 
     fn refuse_login(&self, reason: &str, user: Option<&User>, caller: &Caller) -> AuthError {
@@ -162,22 +271,16 @@ impl Service {
         AuthError::InvalidCredentials
     }
 
-    /// Whether the caller shows the device cookie of one of the user's live sessions. A lock keeps
-    /// strangers out; it must not be a weapon against the owner.
-    async fn knows_device(&self, user: &User, caller: &Caller) -> Result<bool, AuthError> {
-        let Some(device) = caller.device else {
-            return Ok(false);
-        };
-        let sessions = self.parts.store.sessions(&user.key).await?;
-        Ok(sessions
-            .iter()
-            .any(|session| session.device_id == Some(device_name(device))))
-    }
-
     /// Stores the password under today's parameters. Losing a race is fine: the next log-in tries
     /// again.
-    async fn rehash(&self, mut user: User, password: Password) -> Result<User, AuthError> {
-        user.password = self.parts.passwords.hash(password).await?;
+    async fn rehash(
+        &self,
+        mut user: User,
+        password: Password,
+        caller: &Caller,
+    ) -> Result<User, AuthError> {
+        let share = Share::new(caller.address, Class::Proven);
+        user.password = self.parts.passwords.hash(password, share).await?;
         user.updated_at = self.now();
         match self
             .parts

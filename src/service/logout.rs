@@ -41,7 +41,7 @@ impl Service {
         id: SessionId,
         caller: &Caller,
     ) -> Result<(), AuthError> {
-        self.parts.limits.lists(user.user)?;
+        let _counts = self.parts.limits.lists(user.user)?;
         let key = SessionKey {
             owner: user.clone(),
             id,
@@ -61,7 +61,7 @@ impl Service {
         include_current: IncludeCurrent,
         caller: &Caller,
     ) -> Result<usize, AuthError> {
-        self.parts.limits.lists(current.owner.user)?;
+        let _counts = self.parts.limits.lists(current.owner.user)?;
         let scope = match include_current {
             IncludeCurrent::Yes => Scope::AllOf(current.owner.clone()),
             IncludeCurrent::No => Scope::AllExcept(current.owner.clone(), current.id),

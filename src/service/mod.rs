@@ -26,7 +26,7 @@ mod signup;
 pub mod streams;
 pub mod upkeep;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
@@ -71,6 +71,9 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// Password hashing, bounded.
     pub passwords: Arc<PasswordPool>,
+    /// The secret under which names without an account choose the cost of their comparison; empty
+    /// until it was asked for.
+    pub decoy_key: Arc<OnceLock<[u8; 32]>>,
     /// Access tokens.
     pub issuer: Arc<Issuer>,
     /// Signing and refresh keys.
@@ -135,7 +138,7 @@ impl Service {
         &self.parts.passwords
     }
 
-    /// A fresh device id, for a browser that shows none.
+    /// A fresh device id, for a client that shows none.
     pub fn fresh_device(&self) -> DeviceId {
         DeviceId::generate(self.now(), &*self.parts.random)
     }

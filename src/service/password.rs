@@ -4,7 +4,8 @@
 //! dropped future leaves its job in the queue, where it is skipped when its turn comes; a job that
 //! already runs keeps its thread until it is done.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -13,12 +14,17 @@ use tokio::time::timeout;
 use crate::crypto::password::{BadCost, HashError, Hasher, Memory, Verified};
 use crate::crypto::pool::Pool;
 use crate::crypto::settings::Settings;
-use crate::model::user::PasswordHash;
+use crate::model::user::{HashCost, PasswordHash};
 use crate::types::random::Random;
 use crate::types::secret::Password;
 
+pub use crate::crypto::pool::{Class, Share};
+
 /// How long a job may wait for its turn.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The most parameter sets whose comparisons are counted.
+const MAX_NOTED: usize = 64;
 
 /// How long a job that has begun may take.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -30,6 +36,8 @@ pub struct PasswordPool {
     hasher: Arc<Hasher>,
     random: Arc<dyn Random>,
     patience: Duration,
+    /// Comparisons that were made, by parameter set.
+    compared: Mutex<BTreeMap<HashCost, u64>>,
 }
 
 impl PasswordPool {
@@ -40,35 +48,60 @@ impl PasswordPool {
             pool: Pool::start(settings.max_concurrent)?,
             random,
             patience: PATIENCE,
+            compared: Mutex::default(),
         })
     }
 
     /// Hashes a password for storage, with a fresh salt.
-    pub async fn hash(&self, password: Password) -> Result<PasswordHash, Busy> {
+    pub async fn hash(&self, password: Password, share: Share) -> Result<PasswordHash, Busy> {
         let salt = self.random.bytes();
         let hasher = Arc::clone(&self.hasher);
         let hash = self
-            .run(move |memory| hasher.hash(&password, salt, memory))
+            .run(share, move |memory| hasher.hash(&password, salt, memory))
             .await?;
         // With parameters that were checked at start only memory can be missing.
         hash.map_err(|_| Busy)
     }
 
-    /// Compares a password with a stored hash. `None` stands for a user who does not exist: the
-    /// same work, always a mismatch.
+    /// Compares a password with a stored hash.
     pub async fn verify(
         &self,
         password: Password,
-        stored: Option<PasswordHash>,
+        stored: PasswordHash,
+        share: Share,
     ) -> Result<Verified, PasswordError> {
+        self.note(stored.cost());
         let hasher = Arc::clone(&self.hasher);
         let verified = self
-            .run(move |memory| match stored {
-                Some(stored) => hasher.verify(&password, &stored, memory),
-                None => hasher.verify_nobody(&password, memory),
+            .run(share, move |memory| {
+                hasher.verify(&password, &stored, memory)
             })
             .await?;
         verified.map_err(PasswordError::from)
+    }
+
+    /// The same work for a user who does not exist, with the parameter set of some account; without
+    /// one, with the configured set.
+    pub async fn verify_nobody(
+        &self,
+        password: Password,
+        cost: Option<HashCost>,
+        share: Share,
+    ) -> Result<(), PasswordError> {
+        self.note(cost.clone().unwrap_or_else(|| self.hasher.cost()));
+        let hasher = Arc::clone(&self.hasher);
+        let verified = self
+            .run(share, move |memory| {
+                hasher.verify_nobody(&password, cost.as_ref(), memory)
+            })
+            .await?;
+        let _mismatch = verified.map_err(PasswordError::from)?;
+        Ok(())
+    }
+
+    /// How many comparisons were asked for with each parameter set, whether or not the account exists.
+    pub fn compared(&self) -> BTreeMap<HashCost, u64> {
+        self.lock().clone()
     }
 
     /// Jobs that wait for a thread.
@@ -76,8 +109,22 @@ impl PasswordPool {
         self.pool.waiting()
     }
 
+    fn note(&self, cost: HashCost) {
+        let mut compared = self.lock();
+        if compared.len() < MAX_NOTED || compared.contains_key(&cost) {
+            let count = compared.entry(cost).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Each count is whole at any moment, so a poisoned lock still guards sound numbers.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<HashCost, u64>> {
+        self.compared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn run<T: Send + 'static>(
         &self,
+        share: Share,
         work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Busy> {
         let (started, begun) = oneshot::channel();
@@ -88,7 +135,7 @@ impl PasswordPool {
                 drop(reply.send(work(memory)));
             }
         };
-        self.pool.submit(Box::new(job)).map_err(|_| Busy)?;
+        self.pool.submit(share, Box::new(job)).map_err(|_| Busy)?;
         within(self.patience, begun).await?;
         within(LONGEST, answer).await
     }
@@ -145,6 +192,8 @@ mod tests {
     use crate::crypto::pool::QUEUE_LENGTH;
     use crate::types::random::SeededRandom;
 
+    const ANYBODY: Share = Share::OPERATOR;
+
     fn pool() -> PasswordPool {
         let settings = Settings {
             memory_kib: 64,
@@ -171,16 +220,16 @@ mod tests {
     fn a_password_is_hashed_and_recognised() {
         let pool = pool();
         block_on(async {
-            let hash = pool.hash(password("secret")).await.unwrap();
-            let verdict = pool.verify(password("secret"), Some(hash.clone())).await;
+            let hash = pool.hash(password("secret"), ANYBODY).await.unwrap();
+            let verdict = pool.verify(password("secret"), hash.clone(), ANYBODY).await;
             assert_eq!(verdict, Ok(Verified::Match));
-            let verdict = pool.verify(password("other"), Some(hash)).await;
+            let verdict = pool.verify(password("other"), hash, ANYBODY).await;
             assert_eq!(verdict, Ok(Verified::Mismatch));
-            let verdict = pool.verify(password("secret"), None).await;
-            assert_eq!(verdict, Ok(Verified::Mismatch));
-            let broken = Some(PasswordHash::new("x"));
+            let nobody = pool.verify_nobody(password("secret"), None, ANYBODY).await;
+            assert_eq!(nobody, Ok(()));
+            let broken = PasswordHash::new("x");
             assert_eq!(
-                pool.verify(password("secret"), broken).await,
+                pool.verify(password("secret"), broken, ANYBODY).await,
                 Err(PasswordError::Stored(HashError::Corrupt))
             );
         });
@@ -194,7 +243,7 @@ mod tests {
             started.send(()).unwrap();
             let _ = wait.recv();
         };
-        pool.pool.submit(Box::new(job)).unwrap();
+        pool.pool.submit(ANYBODY, Box::new(job)).unwrap();
         begun.recv().unwrap();
         release
     }
@@ -204,11 +253,11 @@ mod tests {
         let pool = pool();
         let _hold = occupy(&pool);
         for _ in 0..QUEUE_LENGTH {
-            pool.pool.submit(Box::new(|_| ())).unwrap();
+            pool.pool.submit(ANYBODY, Box::new(|_| ())).unwrap();
         }
         block_on(async {
-            assert_eq!(pool.hash(password("x")).await.unwrap_err(), Busy);
-            let verdict = pool.verify(password("x"), None).await;
+            assert_eq!(pool.hash(password("x"), ANYBODY).await.unwrap_err(), Busy);
+            let verdict = pool.verify_nobody(password("x"), None, ANYBODY).await;
             assert_eq!(verdict, Err(PasswordError::Busy(Busy)));
         });
     }
@@ -219,7 +268,7 @@ mod tests {
         pool.patience = Duration::from_millis(1);
         let hold = occupy(&pool);
         // The thread stays taken until the answer is in, however slow this machine is.
-        let refused = block_on(pool.hash(password("x")));
+        let refused = block_on(pool.hash(password("x"), ANYBODY));
         assert_eq!(refused.unwrap_err(), Busy);
         drop(hold);
     }
@@ -230,11 +279,11 @@ mod tests {
         let hold = occupy(&pool);
         let (ran, has_run) = mpsc::channel();
         block_on(async {
-            let waiting = pool.run(move |_| ran.send(()).unwrap());
+            let waiting = pool.run(ANYBODY, move |_| ran.send(()).unwrap());
             // Polled once, then dropped: the asker went away.
             assert!(timeout(Duration::ZERO, waiting).await.is_err());
             drop(hold);
-            let after = pool.run(|_| ()).await;
+            let after = pool.run(ANYBODY, |_| ()).await;
             assert_eq!(after, Ok(()));
         });
         assert_eq!(has_run.try_recv(), Err(mpsc::TryRecvError::Disconnected));

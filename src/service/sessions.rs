@@ -9,7 +9,7 @@ use crate::store::{AccountStore as _, SessionStore as _};
 impl Service {
     /// The user's live sessions: the asking one first, then newest first.
     pub async fn sessions(&self, current: &SessionKey) -> Result<Vec<Session>, AuthError> {
-        self.parts.limits.lists(current.owner.user)?;
+        let _counts = self.parts.limits.lists(current.owner.user)?;
         let mut sessions = self.parts.store.sessions(&current.owner).await?;
         sessions.sort_by_key(|session| {
             (

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::rules::names::Reserved;
 use crate::rules::session::Limits as SessionLimits;
 use crate::store::{Cap, LockPolicy, RotatePolicy};
 use crate::types::login::LoginKind;
@@ -14,6 +15,8 @@ pub struct Settings {
     pub signup: SignupMode,
     /// Roles of who signs up.
     pub signup_roles: Roles,
+    /// Names that nobody may choose for themselves.
+    pub reserved: Reserved,
     /// The least characters of a new password.
     pub password_min_chars: usize,
     /// What the log-in field may hold.

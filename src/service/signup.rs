@@ -1,12 +1,14 @@
 //! New accounts: by the person themselves where sign-up is open, by an operator anywhere.
 
 use crate::model::audit::AuditAction;
-use crate::model::user::{User, UserKey, UserStatus};
+use crate::model::user::{User, UserKey, UserStatus, VerifiedAddresses};
+use crate::rules::names::{check_chosen, check_safe};
 use crate::rules::password as password_rules;
 use crate::service::Service;
 use crate::service::audit::Entry;
 use crate::service::caller::Caller;
 use crate::service::error::AuthError;
+use crate::service::password::{Class, Share};
 use crate::service::settings::SignupMode;
 use crate::store::{AccountStore as _, UserCreated};
 use crate::telemetry::metrics::Event;
@@ -37,14 +39,27 @@ impl Service {
             SignupMode::Closed => return Err(AuthError::SignupClosed),
             SignupMode::Open => {}
         }
-        self.parts.limits.signup(caller.address)?;
-        let user = self
-            .add_user(request, self.parts.settings.signup_roles.clone())
-            .await?;
+        let attempt = self.parts.limits.signup(caller.address).await?;
+        let created = self.try_signup(request, caller).await;
+        // A new account counts, and so does a question whether a name is taken. What was refused
+        // before anything was looked up does not, nor what could not be done.
+        if !matches!(created, Ok(_) | Err(AuthError::LoginTaken(_))) {
+            attempt.give_back();
+        }
+        let user = created?;
         let entry = Entry::by_caller(self.now(), AuditAction::SignUp, "created", caller);
         self.parts.events.count(Event::Signup);
         self.parts.audit.record(entry.about(&user.key).done());
         Ok(user)
+    }
+
+    async fn try_signup(&self, request: SignupRequest, caller: &Caller) -> Result<User, AuthError> {
+        check_chosen(&request.username, &self.parts.settings.reserved)?;
+        let roles = self.parts.settings.signup_roles.clone();
+        let share = Share::new(caller.address, Class::Unproven);
+        // Nothing shows yet that the addresses belong to whoever signs up.
+        self.add_user(request, roles, VerifiedAddresses::NONE, share)
+            .await
     }
 
     /// Makes an account with the given roles.
@@ -52,14 +67,17 @@ impl Service {
         &self,
         request: SignupRequest,
         roles: Roles,
+        verified: VerifiedAddresses,
+        share: Share,
     ) -> Result<User, AuthError> {
+        check_safe(&request.username)?;
         let logins = [
             Some(&request.username),
             request.email.as_ref(),
             request.mobile.as_ref(),
         ];
         self.judge_new_password(&request.password, logins.into_iter().flatten())?;
-        let password = self.parts.passwords.hash(request.password).await?;
+        let password = self.parts.passwords.hash(request.password, share).await?;
         let now = self.now();
         let user = User {
             key: UserKey {
@@ -69,6 +87,7 @@ impl Service {
             username: Some(request.username),
             email: request.email,
             mobile: request.mobile,
+            verified,
             name: request.name,
             roles,
             password,

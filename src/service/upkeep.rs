@@ -49,13 +49,16 @@ pub async fn work(current: &Current, queues: &mut Queues, upkeep: &Upkeep) {
 }
 
 impl Service {
-    /// Loads the revocations that still matter. Nothing may be judged before this succeeded.
+    /// Loads the revocations that still matter, and what log-ins need. Nothing may be judged before
+    /// this succeeded.
     pub async fn load_revocations(&self) -> Result<usize, AuthError> {
         let revocations = self.parts.store.revocations().await?;
         if let Some(moment) = self.parts.store.ended_through().await? {
             self.parts.liveness.end_through(moment);
         }
         self.parts.liveness.load(&revocations);
+        // The first log-in must not take longer than the others.
+        self.decoy_key().await?;
         Ok(revocations.len())
     }
 

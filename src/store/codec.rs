@@ -5,28 +5,63 @@
 //! 0        1                5
 //! ┌────────┬────────────────┬──────────────────────────┐
 //! │ format │ CRC-32 (BE) of │ postcard                 │
-//! │   1    │ key ‖ payload  │                          │
+//! │ 1 or 2 │ key ‖ payload  │                          │
 //! └────────┴────────────────┴──────────────────────────┘
 //! ```
 //!
 //! The checksum covers the key, so a value that turns up under another key is as damaged as a
 //! value with a flipped bit. What does not decode is [`StoreError::Corrupt`], never "absent". A
-//! change of a record's shape needs another format number and a reader for the one before.
+//! change of a record's shape needs another format number and a reader for the one before: such a
+//! record is a [`Versioned`] one.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::store::{MAX_RECORD, StoreError};
 
-/// The format this build writes.
+/// The format of a record whose shape has never changed.
 const FORMAT: u8 = 1;
+
+/// The format of a record whose shape has changed once.
+const SECOND: u8 = 2;
+
+/// A record whose shape has changed: written in the present shape, read in either.
+pub(crate) trait Versioned: Sized {
+    /// The shape of format 1.
+    type First: DeserializeOwned + Into<Self>;
+    /// The shape of format 2.
+    type Second: Serialize + DeserializeOwned + Into<Self> + for<'a> From<&'a Self>;
+}
+
+/// Writes a versioned record in its present format.
+pub(crate) fn encode_versioned<T: Versioned>(
+    key: &[u8],
+    record: &T,
+) -> Result<Vec<u8>, StoreError> {
+    write(SECOND, key, &T::Second::from(record))
+}
+
+/// Reads a versioned record in either format; says whether it was the present one.
+pub(crate) fn decode_versioned<T: Versioned>(
+    key: &[u8],
+    bytes: &[u8],
+) -> Result<(T, bool), StoreError> {
+    match bytes.first() {
+        Some(&SECOND) => Ok((read::<T::Second>(SECOND, key, bytes)?.into(), true)),
+        _ => Ok((read::<T::First>(FORMAT, key, bytes)?.into(), false)),
+    }
+}
 
 /// Bytes before the payload.
 const HEADER: usize = 5;
 
 /// Writes a record for its key. Fails with [`StoreError::TooLarge`] over [`MAX_RECORD`] bytes.
 pub(crate) fn encode<T: Serialize>(key: &[u8], record: &T) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = vec![FORMAT, 0, 0, 0, 0];
+    write(FORMAT, key, record)
+}
+
+fn write<T: Serialize>(format: u8, key: &[u8], record: &T) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![format, 0, 0, 0, 0];
     bytes = postcard::to_extend(record, bytes)
         .map_err(|e| StoreError::Corrupt(format!("a record cannot be written: {e}")))?;
     if bytes.len() > MAX_RECORD {
@@ -42,7 +77,19 @@ pub(crate) fn encode<T: Serialize>(key: &[u8], record: &T) -> Result<Vec<u8>, St
 /// Reads the record stored under a key. Whatever the bytes are, the answer is a record or
 /// [`StoreError::Corrupt`].
 pub(crate) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
-    let payload = check(key, bytes)?;
+    read(FORMAT, key, bytes)
+}
+
+/// The payload of the record stored under a key, if the format is a known one and the checksum right.
+pub(crate) fn check<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
+    split(key, bytes).map(|(_, payload)| payload)
+}
+
+fn read<T: DeserializeOwned>(expected: u8, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    let (format, payload) = split(key, bytes)?;
+    if format != expected {
+        return Err(damaged(key, "its format is not known to this version"));
+    }
     match postcard::take_from_bytes(payload) {
         Ok((record, [])) => Ok(record),
         Ok(_) => Err(damaged(key, "it is longer than its content")),
@@ -50,18 +97,17 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T,
     }
 }
 
-/// The payload of the record stored under a key, if format and checksum are right.
-pub(crate) fn check<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
+fn split<'a>(key: &[u8], bytes: &'a [u8]) -> Result<(u8, &'a [u8]), StoreError> {
     let [format, a, b, c, d, payload @ ..] = bytes else {
         return Err(damaged(key, "it is too short"));
     };
-    if *format != FORMAT {
+    if !matches!(*format, FORMAT | SECOND) {
         return Err(damaged(key, "its format is not known to this version"));
     }
     if u32::from_be_bytes([*a, *b, *c, *d]) != checksum(key, payload) {
         return Err(damaged(key, "its checksum is wrong"));
     }
-    Ok(payload)
+    Ok((*format, payload))
 }
 
 fn checksum(key: &[u8], payload: &[u8]) -> u32 {

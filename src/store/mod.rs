@@ -35,15 +35,16 @@ mod naive;
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::digest::sha256;
 use crate::model::audit::AuditRecord;
-use crate::model::lockout::Lockout;
+use crate::model::lockout::{Lockout, Standing};
 use crate::model::revocation::Revocation;
 use crate::model::session::{EndReason, Generation, Session, SessionKey};
-use crate::model::user::{User, UserKey};
-use crate::types::ids::{SessionId, StoreId, TenantId, UserId};
+use crate::model::user::{HashCosts, User, UserKey};
+use crate::types::ids::{DeviceId, SessionId, StoreId, TenantId, UserId};
 use crate::types::login::{LoginKind, LoginName};
 use crate::types::time::Timestamp;
 
@@ -57,10 +58,16 @@ pub(crate) use self::sled::is_ours as is_store_file;
 /// own that it never syncs).
 pub const MAX_RECORD: usize = 4096;
 
+/// How long a device is known after the last log-in from it.
+pub const DEVICE_LIFE: Duration = Duration::from_secs(400 * 86_400);
+
+/// The most devices that are known of one account; those that were never shown again go first.
+pub const MAX_DEVICES: usize = 64;
+
 /// Sessions: made, rotated, listed, ended.
 pub trait SessionStore: Send + Sync + 'static {
-    /// Stores a new session, makes room under the cap and forgets the login's failures, in one
-    /// step; refused when the account is no longer the one that `proof` was checked against, so
+    /// Stores a new session, makes room under the cap, forgets the account's failures and remembers
+    /// the session's device, in one step; refused when the account is no longer the one that `proof` was checked against, so
     /// that a password change or a closed account cannot be overtaken by a log-in under way. The
     /// same session id again gives the same answer and changes nothing.
     fn create(
@@ -255,6 +262,17 @@ pub trait AccountStore: Send + Sync + 'static {
         key: &UserKey,
     ) -> impl Future<Output = Result<Option<Vec<Revocation>>, StoreError>> + Send;
 
+    /// How many accounts there are with each parameter set of password hashes, as far as it is
+    /// durable. Waits for nothing.
+    fn hash_costs(&self) -> Arc<HashCosts>;
+
+    /// The secret under which names without an account choose a parameter set. The first call founds
+    /// it with `fresh`; every later one gets the same.
+    fn decoy_key(
+        &self,
+        fresh: [u8; 32],
+    ) -> impl Future<Output = Result<[u8; 32], StoreError>> + Send;
+
     /// Up to `limit` accounts of a tenant after `after`, by id; for the operator.
     fn users(
         &self,
@@ -264,21 +282,31 @@ pub trait AccountStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<User>, StoreError>> + Send;
 }
 
-/// Failed log-ins, counted per canonical login name whether or not an account has it.
+/// Failed attempts at a password: one counter an account over all of its names and every way in, and
+/// one a canonical name that no account has. Which of the two a name means is decided in the same
+/// atomic step.
+///
+/// A device that an account was logged in from is known for [`DEVICE_LIFE`]; its failures are counted
+/// for the account and for the device.
 pub trait LockoutStore: Send + Sync + 'static {
-    /// The counter of a login; the default when there is none.
-    fn lockout(&self, login: &LoginKey)
-    -> impl Future<Output = Result<Lockout, StoreError>> + Send;
-
-    /// Counts one failure (`rules::lockout` decides what it leads to) and returns the new state.
-    fn fail_login(
+    /// What stands against one more try.
+    fn standing(
         &self,
-        login: &LoginKey,
-        policy: LockPolicy,
-    ) -> impl Future<Output = Result<Lockout, StoreError>> + Send;
+        target: &Target,
+        device: Option<DeviceId>,
+    ) -> impl Future<Output = Result<Standing, StoreError>> + Send;
 
-    /// Forgets the failures. `true` when there were any.
-    fn unlock(&self, login: &LoginKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Counts one failure (`rules::lockout` decides what it leads to) and returns the state before
+    /// and after it.
+    fn count_failure(
+        &self,
+        target: &Target,
+        device: Option<DeviceId>,
+        policy: LockPolicy,
+    ) -> impl Future<Output = Result<Failed, StoreError>> + Send;
+
+    /// Forgets all failures. `true` when there were any.
+    fn unlock(&self, target: &Target) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Short-lived questions with a secret answer: one-time codes, unlock links.
@@ -352,6 +380,24 @@ pub struct LoginKey {
     pub login: LoginName,
 }
 
+/// Whose password was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// That of whichever account has this name, if any.
+    Login(LoginKey),
+    /// That of this account.
+    Account(UserKey),
+}
+
+/// A counted failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// The counter of the account or name before it.
+    pub before: Lockout,
+    /// The same counter after it.
+    pub after: Lockout,
+}
+
 /// The first 16 bytes of SHA-256 over tenant and user: finds a user's sessions without naming the
 /// user in the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -388,10 +434,8 @@ pub enum WhenFull {
 }
 
 /// What a log-in was checked against.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginProof {
-    /// The login that was used; its failures are forgotten.
-    pub login: LoginKey,
     /// The account's version whose password was shown.
     pub version: u32,
 }

@@ -24,7 +24,7 @@ pub struct AccessClaims {
     pub id: TokenId,
     /// The name the user goes by.
     pub username: String,
-    /// The e-mail address, when there is one.
+    /// The e-mail address, when there is one that was verified.
     pub email: Option<String>,
     /// The roles.
     pub roles: Roles,
@@ -139,7 +139,7 @@ impl<'a> Wire<'a> {
             generation: session.generation.0,
             version: Some(user.version),
             aud: Audience::from_settings(&settings.audience),
-            email: user.email.as_ref().map(|email| email.as_str().to_owned()),
+            email: user.verified_email().map(ToString::to_string),
         }
     }
 

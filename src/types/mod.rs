@@ -15,5 +15,6 @@ pub mod random;
 pub mod role;
 pub mod secret;
 pub mod share;
+pub mod shown;
 pub mod text;
 pub mod time;

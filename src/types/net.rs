@@ -36,6 +36,41 @@ pub fn limit_key(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The networks around an address that shares are counted by, the widest first: IPv6 by /48, /56 and
+/// /64, IPv4 by /24 and the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Networks([IpAddr; Networks::LEVELS]);
+
+impl Networks {
+    /// How many there are of one address.
+    pub const LEVELS: usize = 3;
+
+    /// The networks around this address.
+    pub fn of(address: IpAddr) -> Self {
+        Self(match canonical(address) {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                let net = IpAddr::V4(Ipv4Addr::new(a, b, c, 0));
+                [net, IpAddr::V4(v4), IpAddr::V4(v4)]
+            }
+            IpAddr::V6(v6) => {
+                let first = |bits: u32| v6.to_bits() & (u128::MAX << (128 - bits));
+                [48, 56, 64].map(|bits| IpAddr::V6(Ipv6Addr::from_bits(first(bits))))
+            }
+        })
+    }
+
+    /// The network of a level; level 0 is the widest, and the last one is [`limit_key`].
+    pub fn level(&self, level: usize) -> IpAddr {
+        let [widest, middle, closest] = self.0;
+        match level {
+            0 => widest,
+            1 => middle,
+            _ => closest,
+        }
+    }
+}
+
 /// What the client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
@@ -266,6 +301,21 @@ mod tests {
         client_address(peer.parse().unwrap(), lines.iter(), &proxies)
             .address
             .to_string()
+    }
+
+    #[test]
+    fn networks_are_nested_and_mapped_addresses_are_those_of_ipv4() {
+        let levels = |address: &str| {
+            let networks = Networks::of(address.parse().unwrap());
+            [0, 1, 2].map(|level| networks.level(level).to_string())
+        };
+        assert_eq!(
+            levels("2001:db8:1:abcd:5::6"),
+            ["2001:db8:1::", "2001:db8:1:ab00::", "2001:db8:1:abcd::"]
+        );
+        for address in ["192.0.2.7", "::ffff:192.0.2.7"] {
+            assert_eq!(levels(address), ["192.0.2.0", "192.0.2.7", "192.0.2.7"]);
+        }
     }
 
     #[test]

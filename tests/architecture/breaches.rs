@@ -8,6 +8,7 @@ use crate::scan::{
 /// The plain values that settings are made of; `config` has to name them to build the settings.
 pub(crate) const SETTINGS_PARTS: &[&str] = &[
     "limits::Quota",
+    "rules::names::Reserved",
     "rules::session::Limits",
     "store::Cap",
     "store::LockPolicy",
@@ -35,7 +36,7 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("listenfd", &["server"]),
     ("sd_notify", &["server"]),
     ("sled", &["store/sled"]),
-    ("governor", &["limits"]),
+    ("unicode_security", &["rules"]),
     ("clap", &["cli", "main"]),
     ("socket2", &["server", "proxy"]),
     ("mimalloc", &["main"]),

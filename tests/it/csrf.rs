@@ -297,7 +297,7 @@ async fn a_preflight_tells_an_allowed_origin_what_it_may_send() {
         ("access-control-allow-methods", "POST, OPTIONS"),
         (
             "access-control-allow-headers",
-            "authorization, content-type",
+            "authorization, content-type, x-device-token",
         ),
         ("access-control-max-age", "600"),
         ("vary", "origin"),

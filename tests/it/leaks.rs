@@ -72,8 +72,16 @@ async fn s49_no_secret_is_ever_told() {
     let account = json!({"username": "eve", "email": "eve@example.org", "password": PASSWORD});
     told.push(anon.post("/auth/signup", account.clone()).await);
     told.push(anon.post("/auth/signup", account).await);
-    let mut eve = anon.login("eve", PASSWORD).await;
+    let first = anon.try_login("eve", PASSWORD).await;
+    let device_token = first.json()["deviceToken"].as_str().unwrap().to_owned();
+    let known = anon.with_header("X-Device-Token", &device_token);
+    told.push(known.try_login("eve", WRONG).await);
+    told.push(known.get("/x").await);
+    assert_eq!(known.try_login("eve", PASSWORD).await.status, 200);
+    secrets.push(device_token);
+    let mut eve = anon.holding(&first);
     let (first, stolen) = (eve.clone(), eve.refresh_token.clone());
+    let stolen_token = stolen.clone();
     eve.refresh().await;
     eve.refresh().await;
     secrets.extend([
@@ -123,7 +131,7 @@ async fn s49_no_secret_is_ever_told() {
         let ask = Ask::new("POST", "/auth/login").body("application/json", body);
         told.push(ask.send(app.address).await);
     }
-    let reused = json!({"refreshToken": secrets[3].clone()});
+    let reused = json!({"refreshToken": stolen_token});
     told.push(anon.post("/auth/refresh", reused.clone()).await);
     told.push(anon.post("/auth/logout", reused).await);
     told.push(eve.get("/auth/me").await);

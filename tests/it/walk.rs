@@ -51,6 +51,9 @@ async fn a_person_signs_up_and_logs_in_and_the_upstream_knows_who_calls() {
     let user = signed_up.json()["user"].clone();
     assert_eq!(user["username"], "ann");
     assert_eq!(user["roles"], json!(["user"]));
+    let named = Named::parse("ann").expect("a name");
+    let verified = app.service().operator_verify(&named).await;
+    verified.expect("done").expect("an account");
 
     let ann = app.anon().login("ann", PASSWORD).await;
     let echo = ann.get("/orders/7?x=1").await.json();

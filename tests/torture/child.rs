@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidegate::model::session::{EndReason, Generation, SessionKey};
-use sidegate::model::user::{PasswordHash, User, UserKey, UserStatus};
+use sidegate::model::user::{PasswordHash, User, UserKey, UserStatus, VerifiedAddresses};
 use sidegate::store::{
     AccountStore, Cap, Created, Effect, Embedded, RotatePolicy, Rotation, Scope, Seen,
     SessionStore, StoreError, UserCreated, UserUpdated, WhenFull,
@@ -195,6 +195,7 @@ fn account(key: UserKey, now: Timestamp) -> Result<User, Box<dyn Error>> {
         key,
         email: None,
         mobile: None,
+        verified: VerifiedAddresses::ALL,
         name: None,
         roles: Roles::default(),
         password: PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"),

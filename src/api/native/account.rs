@@ -15,6 +15,7 @@ use crate::api::wire::reply;
 use crate::service::SignupRequest;
 use crate::types::login::{BadLogin, LoginName};
 use crate::types::secret::Password;
+use crate::types::shown::shown;
 
 /// The longest display name, in bytes.
 const MAX_NAME: usize = 128;
@@ -119,16 +120,14 @@ pub(super) fn password_field(
     })
 }
 
-/// Text that will be shown: trimmed, empty counts as missing, no control characters.
+/// Text that will be shown, or none.
 pub(super) fn display_text(
     field: &'static str,
     text: Option<String>,
 ) -> Result<Option<String>, ApiError> {
     let Some(text) = text else { return Ok(None) };
-    let trimmed = text.trim();
-    if trimmed.contains(char::is_control) {
-        let detail = "must not hold control characters".to_owned();
-        return Err(ApiError::InvalidField { field, detail });
-    }
-    Ok((!trimmed.is_empty()).then(|| trimmed.to_owned()))
+    shown(&text).map_err(|error| ApiError::InvalidField {
+        field,
+        detail: error.to_string(),
+    })
 }

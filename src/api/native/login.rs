@@ -13,6 +13,7 @@ use crate::api::settings::Delivery;
 use crate::api::wire::body::Presence;
 use crate::api::wire::{cookie, csrf, reply};
 use crate::service::{AuthError, Grant, LoginRequest};
+use crate::types::ids::DeviceId;
 use crate::types::secret::SecretText;
 
 /// The longest device name, in bytes.
@@ -43,14 +44,10 @@ where
     let mut caller = asked.call.caller.clone();
     let service = &asked.api.service;
     caller.device = service.choose_device(&request.identifier, &caller).await?;
-    if asked.uses_cookies() {
-        caller
-            .device
-            .get_or_insert_with(|| asked.api.service.fresh_device());
-    }
+    let device = *caller.device.get_or_insert_with(|| service.fresh_device());
     let grant = asked.api.service.login(request, &caller).await?;
-    let mut answer = tokens(asked, &grant, Others::Go)?;
-    if let Some(device) = caller.device.filter(|_| asked.uses_cookies()) {
+    let mut answer = tokens(asked, &grant, Others::Go, Some(device))?;
+    if asked.uses_cookies() {
         cookie::name_device(answer.headers_mut(), &asked.api.settings.cookies, device);
     }
     Ok(answer)
@@ -71,7 +68,7 @@ where
         .service
         .refresh(token.expose(), &asked.call.caller)
         .await?;
-    tokens(asked, &grant, Others::Stay)
+    tokens(asked, &grant, Others::Stay, None)
 }
 
 /// The refresh token in the body, if there is one.
@@ -107,8 +104,14 @@ enum Others {
     Stay,
 }
 
-/// The answer that carries tokens, in the body or in cookies as the mount says.
-fn tokens(asked: &Asked<'_>, grant: &Grant, others: Others) -> Result<Answer, ApiError> {
+/// The answer that carries tokens, in the body or in cookies as the mount says. `device` is told where
+/// the client keeps tokens itself.
+fn tokens(
+    asked: &Asked<'_>,
+    grant: &Grant,
+    others: Others,
+    device: Option<DeviceId>,
+) -> Result<Answer, ApiError> {
     let settings = &asked.api.settings;
     let now = asked.api.service.now();
     let in_body = match asked.call.mount.delivery {
@@ -116,10 +119,9 @@ fn tokens(asked: &Asked<'_>, grant: &Grant, others: Others) -> Result<Answer, Ap
         Delivery::Hybrid => InBody::AccessOnly,
         Delivery::Cookies => InBody::Neither,
     };
-    let mut answer = reply::json(
-        StatusCode::OK,
-        &TokensView::of(grant, in_body, now, asked.api),
-    )?;
+    let view = TokensView::of(grant, in_body, now, asked.api);
+    let device = device.filter(|_| in_body != InBody::Neither);
+    let mut answer = reply::json(StatusCode::OK, &view.with_device(device))?;
     let delivery = asked.call.mount.delivery;
     if others == Others::Go && asked.uses_cookies() {
         // First, since there are browsers that take a copy for the same cookie.

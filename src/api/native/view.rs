@@ -7,7 +7,8 @@ use crate::api::Api;
 use crate::model::session::Session;
 use crate::model::user::User;
 use crate::service::Grant;
-use crate::types::ids::SessionId;
+use crate::types::ids::{DeviceId, SessionId};
+use crate::types::login::LoginName;
 use crate::types::net;
 use crate::types::secret::SecretText;
 use crate::types::time::Timestamp;
@@ -20,6 +21,8 @@ pub(super) struct UserView {
     username: Option<String>,
     email: Option<String>,
     mobile: Option<String>,
+    unverified_email: Option<String>,
+    unverified_mobile: Option<String>,
     name: Option<String>,
     roles: Vec<String>,
     #[serde(serialize_with = "iso")]
@@ -27,12 +30,19 @@ pub(super) struct UserView {
 }
 
 impl UserView {
+    /// Who reads `email` takes it for an identity, so an address that was only claimed stands apart.
     pub(super) fn of(user: &User) -> Self {
+        let claimed = |login: &Option<LoginName>, is_verified: bool| {
+            let login = login.as_ref().filter(|_| !is_verified);
+            login.map(ToString::to_string)
+        };
         Self {
             id: user.key.user.to_string(),
             username: user.username.as_ref().map(ToString::to_string),
-            email: user.email.as_ref().map(ToString::to_string),
-            mobile: user.mobile.as_ref().map(ToString::to_string),
+            email: user.verified_email().map(ToString::to_string),
+            mobile: user.verified_mobile().map(ToString::to_string),
+            unverified_email: claimed(&user.email, user.verified.email),
+            unverified_mobile: claimed(&user.mobile, user.verified.mobile),
             name: user.name.clone(),
             roles: user.roles.iter().map(ToString::to_string).collect(),
             created_at: user.created_at,
@@ -118,6 +128,8 @@ pub(super) struct TokensView<'a> {
     refresh_token: Option<&'a str>,
     #[serde(serialize_with = "iso")]
     refresh_token_expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_token: Option<String>,
     session: SessionView,
 }
 
@@ -132,8 +144,17 @@ impl<'a> TokensView<'a> {
             access_token_expires_at: grant.access_expires_at,
             refresh_token: refresh.then(|| SecretText::expose(&grant.refresh)),
             refresh_token_expires_at: grant.session.ends_at(),
+            device_token: None,
             session: SessionView::of(&grant.session, grant.session.key.id, api),
         }
+    }
+}
+
+impl TokensView<'_> {
+    /// With the token that shows this device at the next log-in.
+    pub(super) fn with_device(mut self, device: Option<DeviceId>) -> Self {
+        self.device_token = device.map(|device| device.to_string());
+        self
     }
 }
 

@@ -8,6 +8,7 @@ use crate::config::build::reader::{DAY, MINUTE, Reader, secs};
 use crate::config::build::tokens;
 use crate::config::raw::{Login, Passwords, Raw, Sessions, Signup, Store};
 use crate::crypto::settings::Settings as CryptoSettings;
+use crate::rules::names::Reserved;
 use crate::rules::session::Limits;
 use crate::service::settings::{Settings as ServiceSettings, SignupMode};
 use crate::store::settings::{Engine, Settings as StoreSettings};
@@ -75,10 +76,12 @@ pub(super) fn service(
     tokens: &TokenSettings,
 ) -> ServiceSettings {
     let (sessions, cap) = sessions(reader, &raw.sessions);
+    let reserved = Reserved::new(raw.signup.reserved.iter().map(String::as_str));
     let (signup, signup_roles) = signup(reader, &raw.signup);
     ServiceSettings {
         signup,
         signup_roles,
+        reserved,
         password_min_chars: reader.number("passwords.min_length", raw.passwords.min_length, 8..=128)
             as usize,
         identifiers: identifiers(reader, &raw.login),

@@ -135,6 +135,8 @@ pub(crate) struct Signup {
     pub(crate) mode: String,
     /// Roles of who signs up.
     pub(crate) roles: Vec<String>,
+    /// Names that nobody may sign up with, nor with what looks like them.
+    pub(crate) reserved: Vec<String>,
 }
 
 impl Default for Signup {
@@ -142,6 +144,17 @@ impl Default for Signup {
         Self {
             mode: "closed".to_owned(),
             roles: vec!["user".to_owned()],
+            reserved: [
+                "admin",
+                "root",
+                "administrator",
+                "system",
+                "support",
+                "sidegate",
+                "null",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
         }
     }
 }

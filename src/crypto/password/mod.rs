@@ -13,7 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::crypto::password::phc::Stored;
 use crate::crypto::settings::Settings;
-use crate::model::user::PasswordHash;
+use crate::model::user::{HashCost, PasswordHash};
 use crate::types::secret::Password;
 
 /// Makes and checks password hashes at the configured cost.
@@ -77,18 +77,28 @@ impl Hasher {
     }
 
     /// Does the work of a comparison for a user who does not exist, so that the time taken tells
-    /// nothing. Always a mismatch.
+    /// nothing: with the parameter set of some account, or without one with the configured. Always a
+    /// mismatch.
     pub fn verify_nobody(
         &self,
         password: &Password,
+        cost: Option<&HashCost>,
         memory: &mut Memory,
     ) -> Result<Verified, HashError> {
+        let used = cost.and_then(|cost| phc::params(cost.as_str()));
+        let used = used.filter(|params| self.caps.admit(params));
+        let params = used.as_ref().unwrap_or(&self.params);
         let mut hash = Zeroizing::new([0; HASH_BYTES]);
         let salt = [0; SALT_BYTES];
-        derive(&self.params, password, &salt, hash.as_mut_slice(), memory)?;
+        derive(params, password, &salt, hash.as_mut_slice(), memory)?;
         // The comparison keeps the compiler from leaving the work out.
         let _ = bool::from(hash.ct_eq(&[0; HASH_BYTES]));
         Ok(Verified::Mismatch)
+    }
+
+    /// The configured parameter set, as a hash names it.
+    pub fn cost(&self) -> HashCost {
+        PasswordHash::new(phc::write(&self.params, &[], &[])).cost()
     }
 
     fn is_current(&self, stored: &Stored) -> bool {

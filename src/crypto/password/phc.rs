@@ -3,7 +3,7 @@
 use argon2::Params;
 use data_encoding::BASE64_NOPAD;
 
-use crate::crypto::password::HashError;
+use crate::crypto::password::{HASH_BYTES, HashError};
 
 /// A stored hash, taken apart.
 pub(super) struct Stored {
@@ -22,24 +22,37 @@ impl Stored {
         if text.len() > MAX_BYTES {
             return None;
         }
-        let rest = text.strip_prefix("$argon2id$v=19$")?;
+        let rest = text.strip_prefix(KIND)?;
         let (cost, rest) = rest.split_once('$')?;
         let (salt, hash) = rest.split_once('$')?;
-        let (memory, cost) = cost.strip_prefix("m=")?.split_once(",t=")?;
-        let (passes, lanes) = cost.split_once(",p=")?;
         let salt = BASE64_NOPAD.decode(salt.as_bytes()).ok()?;
         let hash = BASE64_NOPAD.decode(hash.as_bytes()).ok()?;
         if !(8..=64).contains(&salt.len()) || !(16..=64).contains(&hash.len()) {
             return None;
         }
-        let (memory, passes, lanes) = (number(memory)?, number(passes)?, number(lanes)?);
         Some(Self {
-            params: Params::new(memory, passes, lanes, Some(hash.len())).ok()?,
+            params: numbers(cost, hash.len())?,
             salt,
             hash,
         })
     }
 }
+
+/// The parameter set of a hash, written as in front of its salt.
+pub(super) fn params(cost: &str) -> Option<Params> {
+    numbers(cost.strip_prefix(KIND)?, HASH_BYTES)
+}
+
+/// `m=..,t=..,p=..`.
+fn numbers(cost: &str, hash_bytes: usize) -> Option<Params> {
+    let (memory, cost) = cost.strip_prefix("m=")?.split_once(",t=")?;
+    let (passes, lanes) = cost.split_once(",p=")?;
+    let (memory, passes, lanes) = (number(memory)?, number(passes)?, number(lanes)?);
+    Params::new(memory, passes, lanes, Some(hash_bytes)).ok()
+}
+
+/// What stands in front of the parameters.
+const KIND: &str = "$argon2id$v=19$";
 
 /// A decimal number without sign or leading zeros.
 fn number(text: &str) -> Option<u32> {

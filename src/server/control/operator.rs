@@ -20,6 +20,7 @@ use crate::types::login::LoginName;
 use crate::types::named::Named;
 use crate::types::role::{Role, Roles};
 use crate::types::secret::{Password, SecretText};
+use crate::types::shown::shown;
 
 /// The most entries of one listing.
 const MAX_PAGE: usize = 1_000;
@@ -64,6 +65,10 @@ impl Operator {
                     .await
             }
             Request::UsersUnlock { user } => self.unlock(&user).await,
+            Request::UsersVerify { user } => {
+                self.changed(&user, self.service().operator_verify(&user).await)
+                    .await
+            }
             Request::UsersDelete { user } => self.delete(&user).await,
             Request::SessionsList { user, after, limit } => self.sessions(user, after, limit).await,
             Request::SessionsEnd(which) => self.end(which).await,
@@ -136,6 +141,8 @@ impl Operator {
         password: SecretText,
     ) -> Result<Reply, String> {
         let text = |error: crate::types::login::BadLogin| error.to_string();
+        let name = name.map(|name| shown(&name)).transpose();
+        let name = name.map_err(|error| format!("name {error}"))?.flatten();
         let request = SignupRequest {
             username: LoginName::username(&logins.username).map_err(text)?,
             email: logins

@@ -18,7 +18,9 @@ pub(super) fn user(user: &User, locked_until: Option<Timestamp>) -> UserView {
         tenant: user.key.tenant.to_string(),
         username: user.username.as_ref().map(ToString::to_string),
         email: user.email.as_ref().map(ToString::to_string),
+        email_verified: user.verified_email().is_some(),
         mobile: user.mobile.as_ref().map(ToString::to_string),
+        mobile_verified: user.verified_mobile().is_some(),
         name: user.name.clone(),
         roles: user.roles.iter().map(ToString::to_string).collect(),
         status: match user.status {

@@ -226,6 +226,7 @@ fn auth(error: &AuthError) -> Problem {
         ),
         AuthError::SignupClosed => say(403, Code::SignupClosed, detail),
         AuthError::LoginTaken(kind) => say(409, Code::LoginTaken, detail).about(&kind.to_string()),
+        AuthError::BadName(_) => say(400, Code::InvalidField, detail).about("username"),
         AuthError::WeakPassword(_) => say(400, Code::WeakPassword, detail),
         AuthError::TooManySessions => say(409, Code::TooManySessions, detail),
         AuthError::SessionNotFound => say(404, Code::SessionNotFound, detail),

@@ -2,7 +2,7 @@ use std::task::Poll;
 
 use super::*;
 use crate::model::session::{Generation, Session};
-use crate::model::user::{PasswordHash, User, UserStatus};
+use crate::model::user::{PasswordHash, User, UserStatus, VerifiedAddresses};
 use crate::rules::session::sample;
 use crate::store::{Cap, Created, Faults, Scope, SessionStore as _, WhenFull};
 use crate::types::ids::SessionId;
@@ -35,6 +35,7 @@ impl World {
             username: Some(LoginName::username("ann").unwrap()),
             email: None,
             mobile: None,
+            verified: VerifiedAddresses::ALL,
             name: None,
             roles: Roles::default(),
             password: PasswordHash::new("x"),

@@ -90,7 +90,7 @@ impl Service {
         let is_good = |fresh: &Fresh| {
             now.plus(LEFT) < fresh.expires_at && self.is_admitted(of.0, fresh.version)
         };
-        let limit = || self.parts.limits.refresh(of.0);
+        let limit = || self.parts.limits.refresh(of.0).map(drop);
         Ok(self.parts.renewals.join(of, now, is_good, limit)?)
     }
 

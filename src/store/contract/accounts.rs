@@ -5,8 +5,8 @@ use crate::model::session::EndReason;
 use crate::model::user::AccountVersion;
 use crate::store::contract::{CAP, GRACE, Subject, account, login, race, sorted};
 use crate::store::{
-    AccountStore, Created, Effect, Embedded, Lifecycle, LoginKey, LoginProof, Rotation, Scope,
-    SessionStore, UserCreated, UserUpdated,
+    AccountStore, Created, Effect, Embedded, Lifecycle, LoginProof, Rotation, Scope, SessionStore,
+    UserCreated, UserUpdated,
 };
 use crate::types::ids::{SessionId, TenantId};
 use crate::types::login::{LoginKind, LoginName};
@@ -195,17 +195,7 @@ pub(super) async fn a_log_in_under_way_cannot_overtake_a_change(s: Subject<Embed
     let key = s.user();
     let mut user = account(&key, "ann");
     s.store.create_user(user.clone()).await.unwrap();
-    let login = user.logins().next().cloned().unwrap();
-    let login = LoginKey {
-        tenant: key.tenant.clone(),
-        login,
-    };
-    let proof = |version| {
-        Some(LoginProof {
-            login: login.clone(),
-            version,
-        })
-    };
+    let proof = |version| Some(LoginProof { version });
     let create = |version| s.store.create(s.draft(&key), CAP, proof(version));
 
     assert!(matches!(create(0).await, Ok(Created::Stored { .. })));

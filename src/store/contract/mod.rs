@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::model::revocation::{Revocation, Verdict};
 use crate::model::session::{Generation, Session, SessionKey};
-use crate::model::user::{PasswordHash, User, UserKey, UserStatus};
+use crate::model::user::{PasswordHash, User, UserKey, UserStatus, VerifiedAddresses};
 use crate::rules::session::sample;
 use crate::store::naive::Naive;
 use crate::store::settings::{Engine, Settings};
@@ -113,6 +113,7 @@ fn account(key: &UserKey, name: &str) -> User {
         username: Some(LoginName::username(name).unwrap()),
         email: None,
         mobile: None,
+        verified: VerifiedAddresses::NONE,
         name: None,
         roles: Roles::default(),
         password: PasswordHash::new("$argon2id$"),
@@ -241,7 +242,10 @@ every_engine! {
     others::c10_a_challenge_is_compared_so_often_and_passed_once;
     others::a_challenge_ends_with_its_time_and_is_bounded;
     others::parallel_failures_are_counted_exactly;
+    others::an_account_has_one_counter_over_all_of_its_names;
     others::a_login_or_an_unlock_forgets_failures;
+    others::a_device_is_known_after_a_login_and_counts_its_own_failures;
+    others::the_parameter_sets_of_hashes_are_counted;
     others::the_sweep_removes_what_is_over_and_nothing_younger;
     others::the_audit_log_is_newest_first_for_all_or_one;
     others::the_store_counts_what_it_holds;

@@ -1,16 +1,20 @@
 //! Challenges, failure counters, audit, upkeep.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::audit::{Actor, AuditAction, AuditRecord};
+use crate::model::lockout::Lockout;
 use crate::model::session::EndReason;
-use crate::model::user::UserKey;
+use crate::model::user::{HashCosts, PasswordHash, User, UserKey};
 use crate::store::contract::{CAP, DAY, REVOCATION_LIFE, Subject, account, login, race};
 use crate::store::{
-    AccountStore, Attempt, AuditStore, Challenge, ChallengeId, ChallengeStore, Embedded, Lifecycle,
-    LockPolicy, LockoutStore, LoginProof, ProofHash, RevocationLog, Scope, SessionStore,
-    StoreError,
+    AccountStore, Attempt, AuditStore, Challenge, ChallengeId, ChallengeStore, DEVICE_LIFE, Effect,
+    Embedded, Lifecycle, LockPolicy, LockoutStore, LoginProof, MAX_DEVICES, ProofHash,
+    RevocationLog, Scope, SessionStore, StoreError, Target,
 };
+use crate::types::ids::DeviceId;
+use crate::types::login::LoginName;
 use crate::types::time::{Clock, Timestamp};
 
 const LOCK: LockPolicy = LockPolicy {
@@ -77,46 +81,169 @@ pub(super) async fn a_challenge_ends_with_its_time_and_is_bounded(s: Subject<Emb
     assert_eq!(refused, Err(StoreError::TooLarge(2_049)));
 }
 
+fn named(name: &str) -> Target {
+    Target::Login(login(name))
+}
+
+async fn fail(s: &Subject<Embedded>, target: &Target, device: Option<DeviceId>) -> Lockout {
+    let failed = s.store.count_failure(target, device, LOCK).await;
+    failed.unwrap().after
+}
+
+async fn failures(s: &Subject<Embedded>, target: &Target) -> u32 {
+    let standing = s.store.standing(target, None).await.unwrap();
+    standing.account.failures
+}
+
 pub(super) async fn parallel_failures_are_counted_exactly(s: Subject<Embedded>) {
     let answers = race(&s, 32, |store, _| async move {
-        let state = store.fail_login(&login("ann"), LOCK).await;
-        state.unwrap().failures
+        let failed = store.count_failure(&named("ann"), None, LOCK).await;
+        failed.unwrap().after.failures
     })
     .await;
     let mut counts = answers;
     counts.sort_unstable();
     assert_eq!(counts, (1..=32).collect::<Vec<_>>());
-    assert_eq!(s.store.lockout(&login("ann")).await.unwrap().failures, 32);
-    assert_eq!(s.store.lockout(&login("bob")).await.unwrap().failures, 0);
+    assert_eq!(failures(&s, &named("ann")).await, 32);
+    assert_eq!(failures(&s, &named("bob")).await, 0);
     let policy = LockPolicy {
         max_failures: 3,
         ..LOCK
     };
     for _ in 0..3 {
-        s.store.fail_login(&login("bob"), policy).await.unwrap();
+        let failed = s.store.count_failure(&named("bob"), None, policy).await;
+        let failed = failed.unwrap();
+        assert_eq!(failed.before.failures + 1, failed.after.failures);
     }
-    let bob = s.store.lockout(&login("bob")).await.unwrap();
+    let bob = s.store.standing(&named("bob"), None).await.unwrap().account;
     assert!(bob.is_locked(s.clock.now()));
     assert!(!bob.is_locked(s.clock.now().plus(policy.lock_for)));
 }
 
+pub(super) async fn an_account_has_one_counter_over_all_of_its_names(s: Subject<Embedded>) {
+    let key = s.user();
+    let mut user = account(&key, "ann");
+    user.email = Some(LoginName::email("ann@example.org").unwrap());
+    user.mobile = Some(LoginName::mobile("+4915123456789").unwrap());
+    s.store.create_user(user).await.unwrap();
+    let ways = [
+        named("ann"),
+        named("ann@example.org"),
+        named("+4915123456789"),
+        Target::Account(key.clone()),
+    ];
+    for (before, way) in ways.iter().enumerate() {
+        assert_eq!(fail(&s, way, None).await.failures as usize, before + 1);
+    }
+    for way in &ways {
+        assert_eq!(failures(&s, way).await, 4);
+    }
+    assert_eq!(fail(&s, &named("nobody"), None).await.failures, 1);
+    assert_eq!(s.store.unlock(&ways[1]).await, Ok(true));
+    for way in &ways {
+        assert_eq!(failures(&s, way).await, 0);
+    }
+    // A deleted account leaves nothing behind, and guesses at a free name lock no later owner out.
+    fail(&s, &ways[0], None).await;
+    s.store.delete_user(&key).await.unwrap();
+    assert_eq!(failures(&s, &ways[0]).await, 0);
+    assert_eq!(failures(&s, &ways[3]).await, 0);
+    fail(&s, &ways[0], None).await;
+    assert_eq!(failures(&s, &ways[0]).await, 1);
+    let next = s.user();
+    s.store.create_user(account(&next, "ann")).await.unwrap();
+    assert_eq!(failures(&s, &ways[0]).await, 0);
+}
+
 pub(super) async fn a_login_or_an_unlock_forgets_failures(s: Subject<Embedded>) {
-    let ann = login("ann");
-    s.store.fail_login(&ann, LOCK).await.unwrap();
+    let ann = named("ann");
+    fail(&s, &ann, None).await;
     assert_eq!(s.store.unlock(&ann).await, Ok(true));
     assert_eq!(s.store.unlock(&ann).await, Ok(false));
-    s.store.fail_login(&ann, LOCK).await.unwrap();
     let user = s.user();
     s.store.create_user(account(&user, "ann")).await.unwrap();
-    let proof = LoginProof {
-        login: ann.clone(),
-        version: 0,
-    };
+    fail(&s, &ann, None).await;
+    let proof = LoginProof { version: 0 };
     s.store
         .create(s.draft(&user), CAP, Some(proof))
         .await
         .unwrap();
-    assert_eq!(s.store.lockout(&ann).await.unwrap().failures, 0);
+    assert_eq!(failures(&s, &ann).await, 0);
+}
+
+pub(super) async fn a_device_is_known_after_a_login_and_counts_its_own_failures(
+    s: Subject<Embedded>,
+) {
+    let (user, other) = (s.user(), s.user());
+    s.store.create_user(account(&user, "ann")).await.unwrap();
+    s.store.create_user(account(&other, "bob")).await.unwrap();
+    let device = DeviceId::from_bytes([7; 16]);
+    let known = |name: &'static str, device: DeviceId| {
+        let store = Arc::clone(&s.store);
+        async move {
+            let standing = store.standing(&named(name), Some(device)).await.unwrap();
+            standing.device.map(|device| device.failures)
+        }
+    };
+    assert_eq!(known("ann", device).await, None);
+    let log_in = |device: DeviceId| {
+        let mut session = s.draft(&user);
+        session.device_id = Some(device);
+        let store = Arc::clone(&s.store);
+        let proof = Some(LoginProof { version: 0 });
+        async move { store.create(session, CAP, proof).await.unwrap() }
+    };
+    log_in(device).await;
+    assert_eq!(known("ann", device).await, Some(0));
+    assert_eq!(known("bob", device).await, None, "each account has its own");
+    fail(&s, &named("ann"), Some(device)).await;
+    fail(&s, &named("ann"), None).await;
+    assert_eq!(known("ann", device).await, Some(1));
+    assert_eq!(failures(&s, &named("ann")).await, 2);
+    assert_eq!(s.store.unlock(&named("ann")).await, Ok(true));
+    assert_eq!(known("ann", device).await, Some(0));
+    // It outlives its sessions, and one that is used is not pushed out by those that are not.
+    let all = Scope::AllOf(user.clone());
+    s.store.end(&all, EndReason::LoggedOut).await.unwrap();
+    log_in(device).await;
+    s.store.end(&all, EndReason::LoggedOut).await.unwrap();
+    for n in 0..2 * MAX_DEVICES {
+        s.clock.advance(Duration::from_secs(1));
+        let number = u128::try_from(n).unwrap() + 1_000;
+        log_in(DeviceId::from_bytes(number.to_be_bytes())).await;
+    }
+    assert_eq!(known("ann", device).await, Some(0));
+    let first = DeviceId::from_bytes(1_000_u128.to_be_bytes());
+    s.store.end(&all, EndReason::LoggedOut).await.unwrap();
+    assert_eq!(known("ann", first).await, None);
+    s.clock.advance(DEVICE_LIFE);
+    assert_eq!(known("ann", device).await, None);
+}
+
+pub(super) async fn the_parameter_sets_of_hashes_are_counted(s: Subject<Embedded>) {
+    let hash = |cost: u32| PasswordHash::new(format!("$argon2id$v=19$m={cost},t=2,p=1$c2Fs$aGFz"));
+    let mut expected = HashCosts::default();
+    let mut users = Vec::new();
+    for n in 0..4 {
+        let mut user = account(&s.user(), &format!("user{n}"));
+        user.password = hash(n % 2 + 8);
+        expected.add(user.password.cost());
+        s.store.create_user(user.clone()).await.unwrap();
+        users.push(user);
+    }
+    assert_eq!(*s.store.hash_costs(), expected);
+    let changed = User {
+        password: hash(8),
+        ..users[1].clone()
+    };
+    s.store.update_user(changed, Effect::None).await.unwrap();
+    expected.remove(&hash(9).cost());
+    expected.add(hash(8).cost());
+    s.store.delete_user(&users[0].key).await.unwrap();
+    expected.remove(&hash(8).cost());
+    assert_eq!(*s.store.hash_costs(), expected);
+    assert_eq!(s.store.decoy_key([1; 32]).await, Ok([1; 32]));
+    assert_eq!(s.store.decoy_key([2; 32]).await, Ok([1; 32]));
 }
 
 pub(super) async fn the_sweep_removes_what_is_over_and_nothing_younger(s: Subject<Embedded>) {
@@ -128,7 +255,7 @@ pub(super) async fn the_sweep_removes_what_is_over_and_nothing_younger(s: Subjec
     s.store.end(&one, EndReason::LoggedOut).await.unwrap();
     let end = s.clock.now().plus(DAY);
     s.store.put_challenge(challenge(1, end)).await.unwrap();
-    s.store.fail_login(&login("ann"), LOCK).await.unwrap();
+    fail(&s, &named("ann"), None).await;
     s.store
         .append_audit(vec![line(&user, s.clock.now(), "old")])
         .await
@@ -143,14 +270,14 @@ pub(super) async fn the_sweep_removes_what_is_over_and_nothing_younger(s: Subjec
     assert_eq!(s.store.revocations().await, Ok(vec![]));
 
     s.clock.advance(Duration::from_secs(1_800));
-    s.store.fail_login(&login("ann"), LOCK).await.unwrap();
+    fail(&s, &named("ann"), None).await;
     s.rotate(&used.key, 0, crate::store::contract::GRACE).await;
     s.clock.advance(Duration::from_secs(1_800));
     s.store.sweep(100).await.unwrap();
-    assert_eq!(s.store.lockout(&login("ann")).await.unwrap().failures, 2);
+    assert_eq!(failures(&s, &named("ann")).await, 2);
     s.clock.advance(Duration::from_secs(1_800));
     s.store.sweep(100).await.unwrap();
-    assert_eq!(s.store.lockout(&login("ann")).await.unwrap().failures, 0);
+    assert_eq!(failures(&s, &named("ann")).await, 0);
 
     let young = s.session(&user).await;
     s.clock

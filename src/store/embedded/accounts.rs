@@ -1,11 +1,13 @@
 //! Accounts on the ledger.
 
+use std::sync::Arc;
+
 use crate::model::revocation::{Revocation, Verdict};
 use crate::model::session::{EndReason, Session, SessionKey};
-use crate::model::user::{User, UserKey};
+use crate::model::user::{HashCosts, PasswordHash, User, UserKey};
 use crate::store::embedded::Embedded;
-use crate::store::embedded::keys;
-use crate::store::embedded::ledger::Order;
+use crate::store::embedded::keys::{self, META_COSTS, META_DECOY};
+use crate::store::embedded::ledger::{Entry, Order};
 use crate::store::embedded::transaction::Transaction;
 use crate::store::{
     AccountStore, Effect, LoginKey, Route, StoreError, UserCreated, UserUpdated, codec,
@@ -22,7 +24,7 @@ impl AccountStore for Embedded {
         let entry = keys::login(login);
         let tenant = login.tenant.clone();
         self.run(move |view| match view.get(&entry)? {
-            Some(user) => view.get(&keys::account_at(&tenant, user)),
+            Some(user) => view.account(&keys::account_at(&tenant, user)),
             None => Ok(None),
         })
         .await
@@ -30,7 +32,19 @@ impl AccountStore for Embedded {
 
     async fn user(&self, key: &UserKey) -> Result<Option<User>, StoreError> {
         let record = keys::account(key);
-        self.run(move |view| view.get(&record)).await
+        self.run(move |view| view.account(&record)).await
+    }
+
+    fn hash_costs(&self) -> Arc<HashCosts> {
+        self.numbers.hash_costs()
+    }
+
+    async fn decoy_key(&self, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        self.run(move |view| match view.get(META_DECOY)? {
+            Some(key) => Ok(key),
+            None => view.put(META_DECOY.to_vec(), &fresh).map(|()| fresh),
+        })
+        .await
     }
 
     async fn session_with_user(
@@ -43,7 +57,7 @@ impl AccountStore for Embedded {
             let Some(session) = found.map(|s| s.session).filter(|s| s.key == key) else {
                 return Ok(None);
             };
-            let user: Option<User> = view.get(&keys::account(&key.owner))?;
+            let user = view.account(&keys::account(&key.owner))?;
             Ok(user.map(|user| (session, user)))
         })
         .await
@@ -70,18 +84,56 @@ impl AccountStore for Embedded {
         }
         self.run(move |view| {
             let page = view.scan(&range, Order::Ascending, limit)?;
-            page.iter()
-                .map(|entry| codec::decode(&entry.key, &entry.value))
-                .collect()
+            let account = |entry: &Entry| codec::decode_versioned(&entry.key, &entry.value);
+            let accounts = page
+                .iter()
+                .map(|entry| account(entry).map(|(user, _)| user));
+            accounts.collect()
         })
         .await
     }
 }
 
 impl Transaction<'_> {
+    /// The account under a key.
+    pub(crate) fn account(&mut self, key: &[u8]) -> Result<Option<User>, StoreError> {
+        let bytes = self.bytes(key)?;
+        let decoded = bytes.map(|bytes| codec::decode_versioned(key, &bytes));
+        Ok(decoded.transpose()?.map(|(user, _)| user))
+    }
+
+    fn put_account(&mut self, key: Vec<u8>, user: &User) -> Result<(), StoreError> {
+        let bytes = codec::encode_versioned(&key, user)?;
+        self.put_raw(key, bytes);
+        Ok(())
+    }
+
+    /// Keeps the numbers of accounts by parameter set in step.
+    fn count_costs(
+        &mut self,
+        before: Option<&PasswordHash>,
+        after: Option<&PasswordHash>,
+    ) -> Result<(), StoreError> {
+        let (before, after) = (
+            before.map(PasswordHash::cost),
+            after.map(PasswordHash::cost),
+        );
+        if before == after {
+            return Ok(());
+        }
+        let mut costs: HashCosts = self.get(META_COSTS)?.unwrap_or_default();
+        if let Some(before) = before {
+            costs.remove(&before);
+        }
+        if let Some(after) = after {
+            costs.add(after);
+        }
+        self.put(META_COSTS.to_vec(), &costs)
+    }
+
     fn create_user(&mut self, user: &User) -> Result<UserCreated, StoreError> {
         let record = keys::account(&user.key);
-        let before: Option<User> = self.get(&record)?;
+        let before = self.account(&record)?;
         if before.as_ref() == Some(user) {
             // The same call again, after an answer that got lost.
             return Ok(UserCreated::Stored);
@@ -95,14 +147,17 @@ impl Transaction<'_> {
             ));
         }
         self.put_logins(user)?;
-        self.put(record, user)?;
+        self.put_account(record, user)?;
+        self.count_costs(None, Some(&user.password))?;
         self.count(|totals| totals.users = totals.users.saturating_add(1))?;
+        // Guesses at the names while they belonged to nobody must not lock the new owner out.
+        self.forget_failures(user)?;
         Ok(UserCreated::Stored)
     }
 
     fn update_user(&mut self, mut user: User, effect: Effect) -> Result<UserUpdated, StoreError> {
         let record = keys::account(&user.key);
-        let Some(before): Option<User> = self.get(&record)? else {
+        let Some(before) = self.account(&record)? else {
             return Ok(UserUpdated::Gone);
         };
         if before.version != user.version {
@@ -113,8 +168,15 @@ impl Transaction<'_> {
         }
         self.delete_logins(&before);
         self.put_logins(&user)?;
+        let held_before = login_keys(&before);
+        for login in login_keys(&user) {
+            if !held_before.contains(&login) {
+                self.forget_counter(&keys::lockout(&login))?;
+            }
+        }
         user.version = user.version.saturating_add(1);
-        self.put(record, &user)?;
+        self.put_account(record, &user)?;
+        self.count_costs(Some(&before.password), Some(&user.password))?;
         let revocations = match effect {
             Effect::None => Vec::new(),
             Effect::StaleClaims => self.make_stale(&user)?,
@@ -126,11 +188,14 @@ impl Transaction<'_> {
 
     fn delete_user(&mut self, key: &UserKey) -> Result<Option<Vec<Revocation>>, StoreError> {
         let record = keys::account(key);
-        let Some(user): Option<User> = self.get(&record)? else {
+        let Some(user) = self.account(&record)? else {
             return Ok(None);
         };
         self.delete_logins(&user);
         self.delete(record);
+        self.count_costs(Some(&user.password), None)?;
+        self.forget_account_failures(key)?;
+        self.forget_devices(key)?;
         self.count(|totals| totals.users = totals.users.saturating_sub(1))?;
         let revocations = self.end_user(key, None, EndReason::AccountClosed)?;
         Ok(Some(revocations))
@@ -176,7 +241,8 @@ impl Transaction<'_> {
     }
 }
 
-fn login_keys(user: &User) -> Vec<LoginKey> {
+/// The names of an account.
+pub(crate) fn login_keys(user: &User) -> Vec<LoginKey> {
     let tenant = &user.key.tenant;
     user.logins()
         .map(|login| LoginKey {

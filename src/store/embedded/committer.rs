@@ -16,7 +16,7 @@ use crate::model::revocation::Revocation;
 use crate::store::StoreError;
 use crate::store::codec;
 use crate::store::embedded::commits::{Commit, seal};
-use crate::store::embedded::keys::{self, META_CLOCK, META_END_ALL, META_TOTALS};
+use crate::store::embedded::keys::{self, META_CLOCK, META_COSTS, META_END_ALL, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
 use crate::store::embedded::records::{StoredEndAll, StoredRevocation};
@@ -286,6 +286,9 @@ impl Committer {
             self.numbers.disk(self.ledger.disk_bytes());
             if let Some(Some(bytes)) = group.writes.get(META_TOTALS) {
                 self.numbers.totals(META_TOTALS, bytes);
+            }
+            if let Some(Some(bytes)) = group.writes.get(META_COSTS) {
+                self.numbers.costs(META_COSTS, bytes);
             }
         }
         outcome.map(|_| ())

@@ -12,14 +12,16 @@ use crate::model::audit::{Actor, AuditAction, AuditRecord};
 use crate::model::lockout::Lockout;
 use crate::model::revocation::{Revocation, Verdict};
 use crate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
-use crate::model::user::{AccountVersion, PasswordHash, User, UserKey, UserStatus};
+use crate::model::user::{
+    AccountVersion, HashCosts, PasswordHash, User, UserKey, UserStatus, VerifiedAddresses,
+};
 use crate::store::codec;
 use crate::store::embedded::commits::Commit;
 use crate::store::embedded::digest::Digest;
 use crate::store::embedded::founding::StoredIdentity;
 use crate::store::embedded::keys;
 use crate::store::embedded::records::{
-    StoredChallenge, StoredLockout, StoredRevocation, StoredSession, Totals,
+    StoredChallenge, StoredDevice, StoredLockout, StoredRevocation, StoredSession, Totals,
 };
 use crate::store::{ChallengeId, LoginKey, Route};
 use crate::types::device::{Device, DeviceKind};
@@ -37,6 +39,13 @@ fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(record: &T, golden:
     let golden = HEXLOWER.decode(golden.as_bytes()).unwrap();
     assert_eq!(&codec::decode::<T>(b"key", &golden).unwrap(), record);
 }
+
+const SECOND_ACCOUNT: &str = concat!(
+    "0218d863920461636d651011111111111111111111111111111111010003616e6e01010f616e6e40",
+    "6578616d706c652e6f726701020b2b343933303132333435360103416e6e020561646d696e047573",
+    "657228246172676f6e32696424763d3139246d3d382c743d312c703d312463324673644124614746",
+    "7a614101fbd095ffbc31fbd095ffbc31ac020100"
+);
 
 fn owner() -> UserKey {
     UserKey {
@@ -94,12 +103,13 @@ fn a_session() {
 }
 
 #[test]
-fn an_account() {
-    let user = User {
+fn an_account_in_both_shapes() {
+    let mut user = User {
         key: owner(),
         username: Some(LoginName::username("ann").unwrap()),
         email: Some(LoginName::email("ann@example.org").unwrap()),
         mobile: Some(LoginName::mobile("+4930123456").unwrap()),
+        verified: VerifiedAddresses::NONE,
         name: Some("Ann".to_owned()),
         roles: Roles::new(["admin".parse().unwrap(), "user".parse().unwrap()]).unwrap(),
         password: PasswordHash::new("$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA"),
@@ -108,15 +118,23 @@ fn an_account() {
         updated_at: AT,
         version: 300,
     };
-    same(
-        &user,
-        concat!(
-            "01f17154b80461636d651011111111111111111111111111111111010003616e6e01010f616e6e40",
-            "6578616d706c652e6f726701020b2b343933303132333435360103416e6e020561646d696e047573",
-            "657228246172676f6e32696424763d3139246d3d382c743d312c703d312463324673644124614746",
-            "7a614101fbd095ffbc31fbd095ffbc31ac02"
-        ),
+    let decoded = |golden: &str| {
+        let golden = HEXLOWER.decode(golden.as_bytes()).unwrap();
+        codec::decode_versioned::<User>(b"key", &golden).unwrap()
+    };
+    // Written until 0.1: nothing says that an address was verified.
+    let first = concat!(
+        "01f17154b80461636d651011111111111111111111111111111111010003616e6e01010f616e6e40",
+        "6578616d706c652e6f726701020b2b343933303132333435360103416e6e020561646d696e047573",
+        "657228246172676f6e32696424763d3139246d3d382c743d312c703d312463324673644124614746",
+        "7a614101fbd095ffbc31fbd095ffbc31ac02"
     );
+    assert_eq!(decoded(first), (user.clone(), false));
+    user.verified.email = true;
+    let second = SECOND_ACCOUNT;
+    let bytes = codec::encode_versioned(b"key", &user).unwrap();
+    assert_eq!(HEXLOWER.encode(&bytes), second);
+    assert_eq!(decoded(second), (user.clone(), true));
     same(
         &user.key.user,
         "01e5ed8ebb1011111111111111111111111111111111",
@@ -171,6 +189,22 @@ fn a_failure_counter_a_challenge_an_audit_line_and_the_totals() {
     same(
         &lockout,
         "01e06c90da03fbd095ffbc3100fbd095ffbc31fbd095ffbc31",
+    );
+    let device = StoredDevice {
+        failures: lockout.lockout,
+        logins: 300,
+        known_until: AT,
+        check_at: AT,
+    };
+    same(
+        &device,
+        "01fe74b42d03fbd095ffbc3100ac02fbd095ffbc31fbd095ffbc31",
+    );
+    let mut costs = HashCosts::default();
+    costs.add(PasswordHash::new("$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA").cost());
+    same(
+        &costs,
+        "018ccda4a9011a246172676f6e32696424763d3139246d3d382c743d312c703d3101",
     );
     let challenge = StoredChallenge {
         proof: [0x55; 32],
@@ -244,6 +278,8 @@ fn the_keys() {
         keys::account(&owner()),
         keys::login(&login),
         keys::lockout(&login),
+        keys::account_lockout(&owner()),
+        keys::device(&owner(), DeviceId::from_bytes([0x44; 16])),
         keys::challenge(ChallengeId([0x66; 16])),
         keys::revocation(route, id()),
         keys::audit(AT, 7),
@@ -257,6 +293,8 @@ fn the_keys() {
         "410461636d6511111111111111111111111111111111",
         "4c0461636d6575e1453b45eedce554a26c45d0592c435510b01826229bebe689de5bfcb4ce4274",
         "460461636d6575e1453b45eedce554a26c45d0592c435510b01826229bebe689de5bfcb4ce4274",
+        "460461636d656111111111111111111111111111111111",
+        "440461636d651111111111111111111111111111111144444444444444444444444444444444",
         "4366666666666666666666666666666666",
         "524d25b9757fee398034225a6b9008603922222222222222222222222222222222",
         "550000018bcfe5687b0000000000000007",

@@ -6,7 +6,9 @@
 //! I    session(16) route(16)                        (nothing: finds the route of a session)
 //! A    tenant user(16)                              User
 //! L    tenant kind(1) sha256(name)(32)              UserId
-//! F    tenant kind(1) sha256(name)(32)              StoredLockout
+//! F    tenant kind(1) sha256(name)(32)              StoredLockout: a name without an account
+//! F    tenant 'a' user(16)                          StoredLockout: an account
+//! D    tenant user(16) device(16)                   StoredDevice
 //! C    challenge(16)                                StoredChallenge
 //! R    route(16) session(16)                        StoredRevocation
 //! U    moment(8) number(8)                          AuditRecord
@@ -18,7 +20,7 @@
 //! `tenant` is one length byte and the name, `route` is the hash of tenant and user: equal user
 //! and session ids of two tenants never meet. Numbers are big-endian, so that keys sort by them.
 //!
-//! Every S, F, C and R record has exactly one X entry, at a moment that the record itself
+//! Every S, F, D, C and R record has exactly one X entry, at a moment that the record itself
 //! remembers. What slides forward with use (an idle limit) is not moved on each use: the sweep
 //! looks at the record when the moment comes and moves the entry on.
 
@@ -27,13 +29,15 @@ use crate::model::session::SessionKey;
 use crate::model::user::UserKey;
 use crate::store::embedded::ledger::KeyRange;
 use crate::store::{ChallengeId, LoginKey, Route};
-use crate::types::ids::{SessionId, TenantId, UserId};
+use crate::types::ids::{DeviceId, SessionId, TenantId, UserId};
 use crate::types::time::Timestamp;
 
 /// Table tag of sessions.
 pub(crate) const SESSION: u8 = b'S';
 /// Table tag of failure counters.
 pub(crate) const LOCKOUT: u8 = b'F';
+/// Table tag of devices.
+pub(crate) const DEVICE: u8 = b'D';
 /// Table tag of challenges.
 pub(crate) const CHALLENGE: u8 = b'C';
 /// Table tag of revocations.
@@ -63,6 +67,10 @@ pub(crate) const META_TOTALS: &[u8] = b"Mtotals";
 pub(crate) const META_END_ALL: &[u8] = b"Mend-all";
 /// The time that the store has reached: it never begins before that again.
 pub(crate) const META_CLOCK: &[u8] = b"Mclock";
+/// How many accounts there are with each parameter set of password hashes.
+pub(crate) const META_COSTS: &[u8] = b"Mcosts";
+/// The secret by which names without an account choose a parameter set.
+pub(crate) const META_DECOY: &[u8] = b"Mdecoy";
 /// Written by a health check.
 pub(crate) const META_CHECK: &[u8] = b"Mcheck";
 
@@ -118,6 +126,11 @@ pub(crate) fn account_at(tenant: &TenantId, user: UserId) -> Vec<u8> {
     join(ACCOUNT, &[&tenant_part(tenant), user.as_bytes()])
 }
 
+/// All accounts.
+pub(crate) fn accounts() -> KeyRange {
+    KeyRange::prefix(&[ACCOUNT])
+}
+
 /// All accounts of a tenant.
 pub(crate) fn accounts_of(tenant: &TenantId) -> KeyRange {
     KeyRange::prefix(&join(ACCOUNT, &[&tenant_part(tenant)]))
@@ -128,9 +141,28 @@ pub(crate) fn login(login: &LoginKey) -> Vec<u8> {
     named(LOGIN, login)
 }
 
-/// Where the failures of a login name are counted.
+/// Where the failures of a login name without an account are counted. Earlier versions counted there
+/// for accounts, too.
 pub(crate) fn lockout(login: &LoginKey) -> Vec<u8> {
     named(LOCKOUT, login)
+}
+
+/// Where the failures of an account are counted. No kind of name has the tag `a`.
+pub(crate) fn account_lockout(key: &UserKey) -> Vec<u8> {
+    let tenant = tenant_part(&key.tenant);
+    join(LOCKOUT, &[&tenant, b"a", key.user.as_bytes()])
+}
+
+/// Where a device of an account is stored.
+pub(crate) fn device(key: &UserKey, device: DeviceId) -> Vec<u8> {
+    let tenant = tenant_part(&key.tenant);
+    join(DEVICE, &[&tenant, key.user.as_bytes(), device.as_bytes()])
+}
+
+/// All devices of an account.
+pub(crate) fn devices_of(key: &UserKey) -> KeyRange {
+    let tenant = tenant_part(&key.tenant);
+    KeyRange::prefix(&join(DEVICE, &[&tenant, key.user.as_bytes()]))
 }
 
 /// Where a challenge is stored.

@@ -10,12 +10,14 @@
 //! atomic and the whole is linearizable; because that thread makes a whole group durable at once,
 //! a hundred concurrent callers pay for one disk write. `keys` is the layout on disk.
 
+mod account_record;
 mod accounts;
 mod audit;
 mod bulk;
 mod challenges;
 pub(crate) mod commits;
 mod committer;
+mod devices;
 pub(crate) mod digest;
 pub(crate) mod founding;
 #[cfg(test)]
@@ -35,6 +37,7 @@ mod snapshot;
 mod tests;
 mod touches;
 mod transaction;
+mod upgrade;
 mod upkeep;
 
 use std::fmt;
@@ -53,7 +56,7 @@ use crate::store::codec;
 use crate::store::embedded::commits::Commit;
 use crate::store::embedded::committer::{Committer, EndAllListener, Job, Listener, Message};
 use crate::store::embedded::founding::settle;
-use crate::store::embedded::keys::{META_CLOCK, META_COMMIT, META_TOTALS};
+use crate::store::embedded::keys::{META_CLOCK, META_COMMIT, META_COSTS, META_TOTALS};
 use crate::store::embedded::ledger::Ledger;
 use crate::store::embedded::numbers::Numbers;
 use crate::store::embedded::snapshot::Snapshots;
@@ -245,6 +248,7 @@ impl Embedded {
         let listener = Arc::new(OnceLock::new());
         let end_all_listener = Arc::new(OnceLock::new());
         let id = settle(ledger.as_mut(), ties, place)?;
+        upgrade::accounts(ledger.as_mut())?;
         if let Some(bytes) = ledger.get(META_COMMIT)? {
             let last: Commit = codec::decode(META_COMMIT, &bytes)?;
             numbers.commit(last.number);
@@ -252,6 +256,9 @@ impl Embedded {
         resume_time(ledger.as_mut(), &*clock)?;
         if let Some(bytes) = ledger.get(META_TOTALS)? {
             numbers.totals(META_TOTALS, &bytes);
+        }
+        if let Some(bytes) = ledger.get(META_COSTS)? {
+            numbers.costs(META_COSTS, &bytes);
         }
         numbers.disk(ledger.disk_bytes());
         let (sender, queue) = channel();

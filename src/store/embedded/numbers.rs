@@ -1,9 +1,13 @@
 //! What the committer's thread lets others know: how much is queued, how commits go, what is
 //! stored. Read without asking the thread, so also while it is stuck.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
+use crate::model::user::HashCosts;
 use crate::store::embedded::records::Totals;
 use crate::store::{Stats, StoreError, codec};
 
@@ -32,6 +36,7 @@ pub(crate) struct Numbers {
     disk: AtomicU64,
     commit: AtomicU64,
     lost: AtomicBool,
+    costs: ArcSwap<HashCosts>,
 }
 
 impl Numbers {
@@ -118,6 +123,18 @@ impl Numbers {
     /// The number of the last commit.
     pub(crate) fn last_commit(&self) -> u64 {
         self.commit.load(Ordering::Relaxed)
+    }
+
+    /// The numbers of accounts by parameter set as they are durable.
+    pub(crate) fn costs(&self, key: &[u8], bytes: &[u8]) {
+        if let Ok(costs) = codec::decode(key, bytes) {
+            self.costs.store(Arc::new(costs));
+        }
+    }
+
+    /// The same, for whoever asks.
+    pub(crate) fn hash_costs(&self) -> Arc<HashCosts> {
+        self.costs.load_full()
     }
 
     /// Bytes on disk.

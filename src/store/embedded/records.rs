@@ -6,8 +6,9 @@ use crate::model::audit::AuditRecord;
 use crate::model::lockout::Lockout;
 use crate::model::revocation::Revocation;
 use crate::model::session::{EndReason, Session};
-use crate::model::user::User;
+use crate::model::user::{HashCosts, User};
 use crate::store::codec;
+use crate::store::embedded::account_record;
 use crate::store::{Challenge, ChallengeId, ProofHash};
 use crate::types::ids::SessionId;
 use crate::types::time::Timestamp;
@@ -64,6 +65,19 @@ pub(crate) struct StoredLockout {
     pub(crate) check_at: Timestamp,
 }
 
+/// A device that an account was logged in from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredDevice {
+    /// Failed attempts from it since its last success.
+    pub(crate) failures: Lockout,
+    /// How often it was logged in from.
+    pub(crate) logins: u32,
+    /// Until when it is known.
+    pub(crate) known_until: Timestamp,
+    /// The moment of its expiry entry.
+    pub(crate) check_at: Timestamp,
+}
+
 /// A challenge, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredChallenge {
@@ -113,6 +127,10 @@ pub(crate) fn read_as_any(data: &[u8]) {
     read::<StoredEndAll>(data);
     read::<StoredLockout>(data);
     read::<StoredChallenge>(data);
-    read::<User>(data);
+    read::<StoredDevice>(data);
+    read::<HashCosts>(data);
+    read::<account_record::First>(data);
+    read::<account_record::Second>(data);
+    let _account = codec::decode_versioned::<User>(b"key", data);
     read::<AuditRecord>(data);
 }

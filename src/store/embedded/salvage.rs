@@ -3,9 +3,9 @@
 
 use crate::model::user::User;
 use crate::store::embedded::Embedded;
-use crate::store::embedded::keys::{self, META_CLOCK, META_TOTALS};
+use crate::store::embedded::keys::{self, META_CLOCK, META_DECOY, META_TOTALS};
 use crate::store::embedded::ledger::Entry;
-use crate::store::embedded::records::{StoredLockout, Totals};
+use crate::store::embedded::records::{StoredDevice, StoredLockout, Totals};
 use crate::store::embedded::transaction::Transaction;
 use crate::store::{LoginKey, StoreError, codec};
 
@@ -69,6 +69,16 @@ impl Transaction<'_> {
                 kept.lockouts += 1;
                 Ok(())
             }
+            Some(&keys::DEVICE) => {
+                let Ok(stored) = codec::decode::<StoredDevice>(&key, &value) else {
+                    kept.damaged += 1;
+                    return Ok(());
+                };
+                self.expire_at(stored.check_at, &key)?;
+                self.put_raw(key, value);
+                kept.others += 1;
+                Ok(())
+            }
             Some(&keys::SESSION) => {
                 kept.sessions_ended += 1;
                 Ok(())
@@ -83,7 +93,8 @@ impl Transaction<'_> {
             )
             | None => Ok(()),
             Some(b'M') => {
-                if key == META_CLOCK {
+                // The numbers of parameter sets are counted anew when the store is opened.
+                if key == META_CLOCK || key == META_DECOY {
                     self.put_raw(key, value);
                 } else if key == META_TOTALS
                     && let Ok(found) = codec::decode::<Totals>(&key, &value)
@@ -111,7 +122,7 @@ impl Transaction<'_> {
         value: Vec<u8>,
         kept: &mut Kept,
     ) -> Result<(), StoreError> {
-        let Ok(user) = codec::decode::<User>(&key, &value) else {
+        let Ok((user, _)) = codec::decode_versioned::<User>(&key, &value) else {
             kept.damaged += 1;
             return Ok(());
         };

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use crate::model::revocation::{Revocation, Verdict};
 use crate::model::session::{EndReason, Generation, Session, SessionKey};
-use crate::model::user::{User, UserKey};
+use crate::model::user::UserKey;
 use crate::rules::rotation::{Decision, decide};
 use crate::rules::session::evicted;
 use crate::store::embedded::Embedded;
@@ -166,12 +166,13 @@ impl Transaction<'_> {
         if self.over()?.is_ended(&session) {
             return Ok(Created::Overtaken);
         }
-        if let Some(proof) = proof {
-            let account: Option<User> = self.get(&keys::account(&session.key.owner))?;
-            if account.is_none_or(|account| account.version != proof.version) {
-                return Ok(Created::AccountChanged);
-            }
-        }
+        let account = match proof {
+            None => None,
+            Some(proof) => match self.account(&keys::account(&session.key.owner))? {
+                Some(account) if account.version == proof.version => Some(account),
+                _ => return Ok(Created::AccountChanged),
+            },
+        };
         let (live, expired) = self.split_expired(route)?;
         let max = usize::try_from(cap.max).unwrap_or(usize::MAX).max(1);
         if cap.when_full == WhenFull::Refuse && live.len() >= max {
@@ -190,14 +191,17 @@ impl Transaction<'_> {
             .filter(|stored| leaving.contains(&stored.session.key.id))
             .collect();
         let evicted = self.end_all(leaving, None, Some(EndReason::Evicted), Some(id))?;
+        if let Some(account) = account {
+            self.forget_failures(&account)?;
+            if let Some(device) = session.device_id {
+                self.remember_device(&account.key, device)?;
+            }
+        }
         let check_at = session.ends_at();
         self.expire_at(check_at, &record)?;
         self.put(keys::session_index(id, route), &())?;
         self.put(record, &StoredSession { session, check_at })?;
         self.count(|totals| totals.sessions = totals.sessions.saturating_add(1))?;
-        if let Some(proof) = proof {
-            self.forget_failures(&proof.login)?;
-        }
         Ok(Created::Stored { evicted })
     }
 

@@ -73,6 +73,12 @@ impl<'a> Transaction<'a> {
 
     /// The record of a key.
     pub(crate) fn get<T: DeserializeOwned>(&mut self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        let bytes = self.bytes(key)?;
+        bytes.map(|bytes| codec::decode(key, &bytes)).transpose()
+    }
+
+    /// The record of a key, undecoded.
+    pub(crate) fn bytes(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let written = match self.own.writes.get(key) {
             Some(written) => Some(written.clone()),
             None => self.group.writes.get(key).map(|written| {
@@ -80,11 +86,10 @@ impl<'a> Transaction<'a> {
                 written.clone()
             }),
         };
-        let bytes = match written {
-            Some(value) => value,
-            None => self.ledger.get(key)?,
-        };
-        bytes.map(|bytes| codec::decode(key, &bytes)).transpose()
+        match written {
+            Some(value) => Ok(value),
+            None => self.ledger.get(key),
+        }
     }
 
     /// Whether there is a record, whatever it holds.
@@ -99,7 +104,7 @@ impl<'a> Transaction<'a> {
     /// Stores a record.
     pub(crate) fn put<T: Serialize>(&mut self, key: Vec<u8>, record: &T) -> Result<(), StoreError> {
         let bytes = codec::encode(&key, record)?;
-        self.own.writes.insert(key, Some(bytes));
+        self.put_raw(key, bytes);
         Ok(())
     }
 

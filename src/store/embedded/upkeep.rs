@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use crate::store::embedded::Embedded;
 use crate::store::embedded::committer::Message;
 use crate::store::embedded::keys;
-use crate::store::embedded::keys::{CHALLENGE, LOCKOUT, META_CHECK, REVOCATION, SESSION};
+use crate::store::embedded::keys::{CHALLENGE, DEVICE, LOCKOUT, META_CHECK, REVOCATION, SESSION};
 use crate::store::embedded::ledger::{Entry, Order};
-use crate::store::embedded::records::{StoredLockout, StoredRevocation};
+use crate::store::embedded::records::{StoredDevice, StoredLockout, StoredRevocation};
 use crate::store::embedded::transaction::Transaction;
 use crate::store::{Lifecycle, Stats, StoreError};
 use crate::types::time::Timestamp;
@@ -113,6 +113,19 @@ impl Transaction<'_> {
                 }
                 let check_at = stored.forget_at;
                 self.put(record.to_vec(), &StoredLockout { check_at, ..stored })?;
+                Ok(Due::Until(check_at))
+            }
+            Some(&DEVICE) => {
+                let found: Option<StoredDevice> = self.get(record)?;
+                let Some(stored) = found else {
+                    return Ok(Due::Over);
+                };
+                if self.now >= stored.known_until {
+                    self.delete(record.to_vec());
+                    return Ok(Due::Over);
+                }
+                let check_at = stored.known_until;
+                self.put(record.to_vec(), &StoredDevice { check_at, ..stored })?;
                 Ok(Due::Until(check_at))
             }
             Some(&REVOCATION) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::session::{EndReason, Session};
-use crate::model::user::{PasswordHash, User, UserKey, UserStatus};
+use crate::model::user::{PasswordHash, User, UserKey, UserStatus, VerifiedAddresses};
 use crate::rules::session::sample;
 use crate::store::settings::{Engine, Settings};
 use crate::store::sled::place::explain;
@@ -58,6 +58,7 @@ pub(super) fn user(n: u8) -> User {
         username: Some(LoginName::username(&format!("ann{n}")).unwrap()),
         email: None,
         mobile: None,
+        verified: VerifiedAddresses::ALL,
         name: None,
         roles: Roles::default(),
         password: PasswordHash::new("$argon2id$"),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::session::{Generation, Session};
-use crate::model::user::{PasswordHash, User, UserStatus};
+use crate::model::user::{PasswordHash, User, UserStatus, VerifiedAddresses};
 use crate::rules::session::sample;
 use crate::tokens::settings::{Algorithm, Settings};
 use crate::tokens::{Issuer, Keys, Verifier};
@@ -97,6 +97,7 @@ pub(super) fn user(session: &Session) -> User {
         username: Some(LoginName::username("ann").unwrap()),
         email: Some(LoginName::email("ann@example.org").unwrap()),
         mobile: None,
+        verified: VerifiedAddresses::ALL,
         name: None,
         roles: Roles::new(["admin", "user"].map(|r| r.parse().unwrap())).unwrap(),
         password: PasswordHash::new("x"),

@@ -371,16 +371,32 @@ impl Life {
         let Some((at, of)) = self.some_session() else {
             return;
         };
+        let guesses = self.roll(4) == 0;
         let account = &mut self.accounts[at];
         let fresh = format!("password number {}", self.dice.next());
         let key = account.sessions[of].key.clone();
-        let (old, new) = (secret(&account.password), secret(&fresh));
+        let current = if guesses {
+            "not the password"
+        } else {
+            &account.password
+        };
+        let (old, new) = (secret(current), secret(&fresh));
         let service = &self.world.service;
         let outcome = service
             .change_password(&key, old, new, &Caller::default())
             .await;
         if account.enabled && account.sessions[of].lives(now) {
+            // A guess like any other, under the same lock.
+            if guesses || account.door.is_locked(now) {
+                assert!(
+                    matches!(outcome, Err(AuthError::InvalidCredentials)),
+                    "{outcome:?}"
+                );
+                account.door.fail(now);
+                return;
+            }
             outcome.unwrap();
+            account.door = Door::default();
             account.password = fresh;
             account.end_others(Some(of), now);
         } else {

@@ -13,6 +13,7 @@ use sidegate::guard::{Guard, Identity};
 use sidegate::limits::{self, Limits, Quota};
 use sidegate::policy::RouteTable;
 use sidegate::policy::settings::{Access, Settings as PolicySettings};
+use sidegate::rules::names::Reserved;
 use sidegate::rules::session::Limits as Lives;
 use sidegate::service::audit::Audit;
 use sidegate::service::first_sight::FirstSights;
@@ -165,6 +166,7 @@ async fn build(
     let service = Service::new(Parts {
         store,
         passwords: Arc::new(PasswordPool::start(cheap, Arc::clone(&random)).unwrap()),
+        decoy_key: Arc::default(),
         issuer: Arc::new(Issuer::new(
             Arc::clone(keys),
             tokens.clone(),
@@ -231,6 +233,7 @@ fn store(directory: &Path) -> StoreSettings {
 fn settings() -> Settings {
     Settings {
         signup: SignupMode::Open,
+        reserved: Reserved::default(),
         signup_roles: Roles::default(),
         password_min_chars: 8,
         identifiers: vec![LoginKind::Username],

@@ -1,29 +1,36 @@
 //! A few threads for work that takes long and much memory: password hashing.
 //!
 //! What always holds: never more jobs at once than threads, never more waiting than
-//! [`QUEUE_LENGTH`]. A thread, and with it the memory, belongs to the work: whoever asked may have
-//! gone away, the next job still waits until this one is done. Memory is given back after a few seconds
-//! without work. Requests go first: a hash takes as long as a thousand of them, so where the
-//! cores are short it is the hash that waits.
+//! [`QUEUE_LENGTH`] of each class, and no network keeps another from its turn ([`turns`]). A thread,
+//! and with it the memory, belongs to the work: whoever asked may have gone away, the next job still
+//! waits until this one is done. Memory is given back after a few seconds without work. Requests have
+//! the higher priority: a hash takes as long as a thousand of them. The priority of hashing has a
+//! floor: other work on the same cores must not stop log-ins.
 
-use std::collections::VecDeque;
+mod turns;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::crypto::password::Memory;
 
-/// The most jobs that wait.
-pub const QUEUE_LENGTH: usize = 64;
+use self::turns::{Pushed, Turns};
+
+pub use self::turns::{Class, Share};
+
+/// The most jobs of one class that wait. As many as can be done while a caller is willing to wait; a
+/// job that waits is small.
+pub const QUEUE_LENGTH: usize = 512;
 
 /// How long a thread keeps its memory without work. Asking the system for it anew costs about a tenth of a
 /// hash, which a few seconds of silence outweigh; keeping it costs 19 MiB a thread.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// How much lower the priority is than that of the threads that serve requests (nice(2)). Where both
-/// want a whole core, hashing still gets about a thirtieth of it.
+/// want a whole core, hashing still gets a quarter of it. `scripts/bench-niceness` measures both sides.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 15;
+const NICENESS: i32 = 5;
 
 /// One piece of work. It is given the thread's memory and reports by whatever it holds. A job that
 /// finds nobody waiting any more should return at once. When the pool ends, jobs that still wait
@@ -51,16 +58,21 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Puts a job into the queue, or refuses it when the queue is full.
-    pub fn submit(&self, job: Job) -> Result<(), Full> {
-        let mut state = self.shared.lock();
-        if state.jobs.len() >= QUEUE_LENGTH {
-            return Err(Full);
+    /// Puts a job into the queue, or refuses it when the queue is full of jobs with no lesser right.
+    /// A job that loses its place is dropped, as at the pool's end.
+    pub fn submit(&self, share: Share, job: Job) -> Result<(), Full> {
+        let pushed = self.shared.lock().jobs.push(share, job);
+        match pushed {
+            Pushed::Whole => {
+                self.shared.wake.notify_one();
+                Ok(())
+            }
+            Pushed::Instead(lost) => {
+                drop(lost);
+                Ok(())
+            }
+            Pushed::Refused(_) => Err(Full),
         }
-        state.jobs.push_back(job);
-        drop(state);
-        self.shared.wake.notify_one();
-        Ok(())
     }
 
     /// Jobs that wait.
@@ -74,7 +86,7 @@ impl Drop for Pool {
         let waiting = {
             let mut state = self.shared.lock();
             state.is_closed = true;
-            std::mem::take(&mut state.jobs)
+            std::mem::replace(&mut state.jobs, Turns::new(QUEUE_LENGTH))
         };
         drop(waiting);
         self.shared.wake.notify_all();
@@ -87,10 +99,18 @@ struct Shared {
     wake: Condvar,
 }
 
-#[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    jobs: Turns<Job>,
     is_closed: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            jobs: Turns::new(QUEUE_LENGTH),
+            is_closed: false,
+        }
+    }
 }
 
 impl Shared {
@@ -106,7 +126,7 @@ impl Shared {
             .wake
             .wait_timeout_while(self.lock(), IDLE, idle)
             .unwrap_or_else(PoisonError::into_inner);
-        match state.jobs.pop_front() {
+        match state.jobs.pop() {
             Some(job) => Next::Job(job),
             None if state.is_closed => Next::End,
             None => Next::Idle,
@@ -181,8 +201,11 @@ mod tests {
         let before = niceness();
         let pool = Pool::start(1).unwrap();
         let (says, said) = mpsc::channel();
-        pool.submit(Box::new(move |_| says.send(niceness()).unwrap()))
-            .unwrap();
+        pool.submit(
+            Share::OPERATOR,
+            Box::new(move |_| says.send(niceness()).unwrap()),
+        )
+        .unwrap();
         let lowest = 19;
         let nicer = (before + NICENESS).min(lowest);
         assert_eq!(said.recv_timeout(LONG).unwrap(), nicer);
@@ -194,19 +217,25 @@ mod tests {
         let pool = Pool::start(1).unwrap();
         let (started, has_started) = mpsc::channel();
         let (go, wait) = mpsc::channel::<()>();
-        pool.submit(Box::new(move |_| {
-            started.send(()).unwrap();
-            let _ = wait.recv();
-        }))
+        pool.submit(
+            Share::OPERATOR,
+            Box::new(move |_| {
+                started.send(()).unwrap();
+                let _ = wait.recv();
+            }),
+        )
         .unwrap();
         has_started.recv_timeout(LONG).unwrap();
         let (done, is_done) = mpsc::channel();
         for number in 0..QUEUE_LENGTH {
             let done = done.clone();
-            pool.submit(Box::new(move |_| done.send(number).unwrap()))
-                .unwrap();
+            pool.submit(
+                Share::OPERATOR,
+                Box::new(move |_| done.send(number).unwrap()),
+            )
+            .unwrap();
         }
-        assert_eq!(pool.submit(Box::new(|_| ())), Err(Full));
+        assert_eq!(pool.submit(Share::OPERATOR, Box::new(|_| ())), Err(Full));
         assert_eq!(pool.waiting(), QUEUE_LENGTH);
         go.send(()).unwrap();
         let order: Vec<_> = (0..QUEUE_LENGTH)
@@ -216,12 +245,53 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_from_one_network_keeps_nobody_else_from_their_turn() {
+        // Story: 720 log-ins a second from one /48 left others without an answer.
+        let pool = Pool::start(1).unwrap();
+        let (started, has_started) = mpsc::channel();
+        let (go, wait) = mpsc::channel::<()>();
+        pool.submit(
+            Share::OPERATOR,
+            Box::new(move |_| {
+                started.send(()).unwrap();
+                let _ = wait.recv();
+            }),
+        )
+        .unwrap();
+        has_started.recv_timeout(LONG).unwrap();
+        let from = |address: String| Share::new(address.parse().ok(), Class::Unproven);
+        let (done, is_done) = mpsc::channel();
+        let submit = |share: Share, name: String| {
+            let done = done.clone();
+            pool.submit(share, Box::new(move |_| done.send(name).unwrap()))
+        };
+        for n in 0..4 * QUEUE_LENGTH {
+            let flood = from(format!("2001:db8:1:{n:x}::1"));
+            let _full_in_the_end = submit(flood, "flood".to_owned());
+        }
+        assert_eq!(pool.waiting(), QUEUE_LENGTH);
+        for n in 0..10 {
+            let honest = from(format!("2001:db8:{:x}::1", n + 2));
+            assert_eq!(submit(honest, format!("honest {n}")), Ok(()));
+        }
+        go.send(()).unwrap();
+        // Each of the eleven networks had a turn before the first had a second one.
+        let mut first: Vec<String> = (0..11)
+            .map(|_| is_done.recv_timeout(LONG).unwrap())
+            .collect();
+        first.sort();
+        let honest = (0..10).map(|n| format!("honest {n}"));
+        let expected: Vec<_> = std::iter::once("flood".to_owned()).chain(honest).collect();
+        assert_eq!(first, expected);
+    }
+
+    #[test]
     fn a_panic_costs_one_job_and_no_thread() {
         let pool = Pool::start(1).unwrap();
-        pool.submit(Box::new(|_| panic!("a job that fails")))
+        pool.submit(Share::OPERATOR, Box::new(|_| panic!("a job that fails")))
             .unwrap();
         let (done, is_done) = mpsc::channel();
-        pool.submit(Box::new(move |_| done.send(()).unwrap()))
+        pool.submit(Share::OPERATOR, Box::new(move |_| done.send(()).unwrap()))
             .unwrap();
         assert_eq!(is_done.recv_timeout(LONG), Ok(()));
     }
@@ -231,14 +301,17 @@ mod tests {
         let pool = Pool::start(1).unwrap();
         let (go, wait) = mpsc::channel::<()>();
         let (started, has_started) = mpsc::channel();
-        pool.submit(Box::new(move |_| {
-            started.send(()).unwrap();
-            let _ = wait.recv();
-        }))
+        pool.submit(
+            Share::OPERATOR,
+            Box::new(move |_| {
+                started.send(()).unwrap();
+                let _ = wait.recv();
+            }),
+        )
         .unwrap();
         has_started.recv_timeout(LONG).unwrap();
         let (reply, answer) = mpsc::channel::<()>();
-        pool.submit(Box::new(move |_| reply.send(()).unwrap()))
+        pool.submit(Share::OPERATOR, Box::new(move |_| reply.send(()).unwrap()))
             .unwrap();
         drop(pool);
         assert_eq!(

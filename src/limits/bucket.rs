@@ -1,0 +1,288 @@
+//! Token buckets by key, in a bounded table.
+//!
+//! A bucket is one number, the moment at which it will be full again (the theoretical arrival time of
+//! GCRA): taking a token moves it on by one interval, giving it back moves it back. Keys are 64-bit
+//! hashes under a random seed: what a key was cannot be read back, and a collision costs a stranger one
+//! shared bucket in 2^32.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::limits::{Exceeded, Quota, Refused};
+use crate::types::time::Clock;
+
+/// The most keys one limiter remembers.
+pub const MAX_KEYS: usize = 100_000;
+
+/// How long a caller waits for a token that may come back.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The table is an associative one: a key may only be in its set.
+const SETS: u64 = 12_500;
+
+/// The most keys of one set: [`MAX_KEYS`] in all sets.
+const WAYS: usize = 8;
+
+/// The most callers of one limiter that wait.
+const MAX_WAITING: usize = 1_024;
+
+/// One quota over many keys.
+pub(super) struct Limiter {
+    pub(super) quota: Quota,
+    /// Nanoseconds from one token to the next.
+    interval: u64,
+    /// Nanoseconds from empty to full.
+    window: u64,
+    clock: Arc<dyn Clock>,
+    seed: RandomState,
+    sets: Mutex<HashMap<u64, Vec<Bucket>>>,
+    waiting: AtomicUsize,
+}
+
+struct Bucket {
+    key: u64,
+    /// When it is full again, in nanoseconds.
+    full_at: u64,
+    /// Tokens that were taken and may come back.
+    pending: u32,
+    /// Tells those who wait that a token was settled.
+    settled: Option<watch::Sender<()>>,
+}
+
+/// What came of one try to take a token.
+enum Step {
+    Taken,
+    Exceeded(Exceeded),
+    /// Others are on their way.
+    Wait(watch::Receiver<()>),
+}
+
+/// A token that was taken. Dropped, it stays used.
+#[must_use]
+pub struct Token {
+    limiter: Arc<Limiter>,
+    key: u64,
+    comes_back: bool,
+}
+
+impl Token {
+    /// Puts the token back.
+    pub fn give_back(mut self) {
+        self.comes_back = true;
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.limiter.settle(self.key, self.comes_back);
+    }
+}
+
+impl Limiter {
+    pub(super) fn new(quota: Quota, clock: &Arc<dyn Clock>) -> Self {
+        let period = quota.period.max(Duration::from_millis(1));
+        let interval = nanos(period / quota.count.get()).max(1);
+        Self {
+            quota,
+            interval,
+            window: interval.saturating_mul(quota.count.get().into()),
+            clock: Arc::clone(clock),
+            seed: RandomState::new(),
+            sets: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// The same limiter where the quota stays, else an empty one.
+    pub(super) fn next(before: &Arc<Self>, quota: Quota, clock: &Arc<dyn Clock>) -> Arc<Self> {
+        if before.quota == quota {
+            Arc::clone(before)
+        } else {
+            Arc::new(Self::new(quota, clock))
+        }
+    }
+
+    /// Takes a token, or waits for one that may come back.
+    pub(super) async fn take(self: &Arc<Self>, key: &impl Hash) -> Result<Token, Refused> {
+        let key = self.seed.hash_one(key);
+        let until = Instant::now() + PATIENCE;
+        let mut place = None;
+        loop {
+            let mut settled = match self.step(key) {
+                Step::Taken => return Ok(self.token(key)),
+                Step::Exceeded(exceeded) => return Err(Refused::Exceeded(exceeded)),
+                Step::Wait(settled) => settled,
+            };
+            if place.is_none() {
+                place = Some(self.place().ok_or(Refused::Busy)?);
+            }
+            // An error says that the bucket is gone: it was settled.
+            if timeout_at(until, settled.changed()).await.is_err() {
+                return Err(Refused::Busy);
+            }
+        }
+    }
+
+    /// Takes a token if there is one.
+    pub(super) fn take_now(self: &Arc<Self>, key: &impl Hash) -> Result<Token, Exceeded> {
+        let key = self.seed.hash_one(key);
+        let mut sets = self.lock();
+        let now = self.now();
+        match Self::bucket(&mut sets, key, now).take(self, now) {
+            Ok(()) => Ok(self.token(key)),
+            Err(exceeded) => Err(exceeded),
+        }
+    }
+
+    /// Forgets full buckets.
+    pub(super) fn housekeep(&self) {
+        let now = self.now();
+        let mut sets = self.lock();
+        sets.retain(|_, set| {
+            set.retain(|bucket| bucket.full_at > now || bucket.pending > 0);
+            !set.is_empty()
+        });
+        sets.shrink_to_fit();
+    }
+
+    /// How many keys are remembered.
+    pub(super) fn keys(&self) -> usize {
+        self.lock().values().map(Vec::len).sum()
+    }
+
+    fn step(&self, key: u64) -> Step {
+        let mut sets = self.lock();
+        let now = self.now();
+        let bucket = Self::bucket(&mut sets, key, now);
+        match bucket.take(self, now) {
+            Ok(()) => Step::Taken,
+            Err(exceeded) if bucket.pending == 0 => Step::Exceeded(exceeded),
+            Err(_) => {
+                let settled = bucket.settled.get_or_insert_with(|| watch::Sender::new(()));
+                Step::Wait(settled.subscribe())
+            }
+        }
+    }
+
+    fn token(self: &Arc<Self>, key: u64) -> Token {
+        Token {
+            limiter: Arc::clone(self),
+            key,
+            comes_back: false,
+        }
+    }
+
+    fn settle(&self, key: u64, comes_back: bool) {
+        let mut sets = self.lock();
+        let Some(set) = sets.get_mut(&(key % SETS)) else {
+            return;
+        };
+        let Some(bucket) = set.iter_mut().find(|bucket| bucket.key == key) else {
+            return;
+        };
+        bucket.pending = bucket.pending.saturating_sub(1);
+        if comes_back {
+            bucket.full_at = bucket.full_at.saturating_sub(self.interval);
+        }
+        if let Some(settled) = &bucket.settled {
+            settled.send_replace(());
+        }
+        if bucket.pending == 0 {
+            bucket.settled = None;
+        }
+    }
+
+    /// The bucket of a key. A full set forgets the key that owes least, but none that has tokens out.
+    fn bucket(sets: &mut HashMap<u64, Vec<Bucket>>, key: u64, now: u64) -> &mut Bucket {
+        let set = sets.entry(key % SETS).or_default();
+        let at = set.iter().position(|bucket| bucket.key == key);
+        let at = at.unwrap_or_else(|| {
+            if set.len() >= WAYS {
+                set.retain(|bucket| bucket.full_at > now || bucket.pending > 0);
+            }
+            if set.len() >= WAYS {
+                let settled = set.iter().enumerate().filter(|(_, b)| b.pending == 0);
+                if let Some((least, _)) = settled.min_by_key(|(_, bucket)| bucket.full_at) {
+                    set.swap_remove(least);
+                }
+            }
+            set.push(Bucket {
+                key,
+                full_at: now,
+                pending: 0,
+                settled: None,
+            });
+            set.len() - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "found or pushed just now")]
+        &mut set[at]
+    }
+
+    /// A place among those who wait.
+    fn place(&self) -> Option<Place<'_>> {
+        let place = Place(&self.waiting);
+        (self.waiting.fetch_add(1, Ordering::AcqRel) < MAX_WAITING).then_some(place)
+    }
+
+    /// Nanoseconds of the monotonic clock: a wall clock that is set gives nobody a fresh burst and
+    /// keeps nobody out.
+    fn now(&self) -> u64 {
+        nanos(self.clock.monotonic())
+    }
+
+    /// Each bucket is whole at any moment, so a poisoned lock still guards a sound table.
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Vec<Bucket>>> {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bucket {
+    fn take(&mut self, limiter: &Limiter, now: u64) -> Result<(), Exceeded> {
+        let full_at = self.full_at.max(now).saturating_add(limiter.interval);
+        let latest = now.saturating_add(limiter.window);
+        if full_at > latest {
+            return Err(Exceeded {
+                retry_after: Duration::from_nanos(full_at - latest),
+                quota: limiter.quota,
+            });
+        }
+        self.full_at = full_at;
+        self.pending = self.pending.saturating_add(1);
+        Ok(())
+    }
+}
+
+/// Counts one of those who wait, until dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl std::fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Limiter")
+            .field("quota", &self.quota)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token")
+            .field("quota", &self.limiter.quota)
+            .finish_non_exhaustive()
+    }
+}
