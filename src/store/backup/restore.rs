@@ -104,7 +104,7 @@ impl Target {
         let marker = self.directory.join(MARKER);
         let mut aside = None;
         if self.has_store {
-            let place = self.directory.join(format!("replaced-{}", file_time(now)));
+            let place = self.free_name(&format!("replaced-{}", file_time(now)));
             make_private(&place)?;
             if marker.exists() {
                 fs::copy(&marker, place.join(MARKER))?;
@@ -134,6 +134,14 @@ impl Target {
             sync(parent)?;
         }
         Ok(aside)
+    }
+
+    /// A place that is not taken, also when two stores are moved aside in one millisecond.
+    fn free_name(&self, name: &str) -> PathBuf {
+        let place = self.directory.join(name);
+        let others = (2..u32::MAX).map(|n| self.directory.join(format!("{name}-{n}")));
+        let mut free = std::iter::once(place.clone()).chain(others);
+        free.find(|place| !place.exists()).unwrap_or(place)
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -199,6 +207,7 @@ pub async fn restore(
         audit_life: Duration::MAX,
         lock_wait: Duration::ZERO,
     };
+    let mut reader = Reader::open(BufReader::with_capacity(1 << 20, file))?;
     let ties = Ties {
         keys: None,
         founding: Founding::Again,
@@ -207,7 +216,6 @@ pub async fn restore(
         after: descent.after,
     };
     let store = Embedded::open_tied(&settings, &ties, Arc::clone(clock))?;
-    let mut reader = Reader::open(BufReader::with_capacity(1 << 20, file))?;
     let mut copy = Copy::new(sessions, clock.now().max(reader.header().created_at));
     let mut batch = Vec::with_capacity(BATCH);
     while let Some((key, value)) = reader.next_record()? {

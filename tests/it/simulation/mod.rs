@@ -1,6 +1,7 @@
 //! Simulated lives: accounts sign up, log in, refresh, lose replies, are robbed, log out, are
-//! locked, while roles change, the clock is set in both directions and the process restarts. After every step the service must agree
-//! with a model of a hundred lines, and what must never happen must not have happened.
+//! locked, while roles change, the clock is set in both directions, the process restarts, and the
+//! store is lost and comes back from a backup. After every step the service must agree with a model
+//! of a hundred lines, and what must never happen must not have happened.
 //!
 //! A seed decides a whole life: `SIDEGATE_SIM_SEED=n cargo test --test it simulation` lives life n
 //! again. `SIDEGATE_SIM_SEEDS=n` lives n lives. (What is not decided by the seed is how far an
@@ -22,6 +23,7 @@ use std::task::{Context, Waker};
 use sidegate::service::accounts::Named;
 use sidegate::service::upkeep::Upkeep;
 use sidegate::service::{AuthError, Caller, IncludeCurrent, LoginRequest, SignupRequest};
+use sidegate::store::backup::Sessions;
 use sidegate::store::{Lifecycle as _, SessionStore as _};
 use sidegate::tokens::keys::Keys;
 use sidegate::types::login::LoginName;
@@ -30,7 +32,7 @@ use sidegate::types::role::Roles;
 use sidegate::types::secret::Password;
 
 use self::model::{Account, Door, Refreshed, Session};
-use self::world::World;
+use self::world::{Backup, World};
 
 const STEPS: usize = 60;
 
@@ -83,6 +85,8 @@ async fn live(seed: u64, keys: &Arc<Keys>) {
         dice: SeededRandom::new(!seed),
         world: World::new(seed, keys).await,
         accounts: Vec::new(),
+        saved: None,
+        ghosts: Vec::new(),
         story: Vec::new(),
         refused: Vec::new(),
     };
@@ -115,6 +119,10 @@ struct Life {
     dice: SeededRandom,
     world: World,
     accounts: Vec<Account>,
+    /// A backup, and what the model knew when it was made.
+    saved: Option<(Backup, Vec<Account>)>,
+    /// Sessions of accounts that a restored store has never heard of.
+    ghosts: Vec<Session>,
     story: Vec<&'static str>,
     /// Access tokens that were refused once.
     refused: Vec<String>,
@@ -145,9 +153,12 @@ impl Life {
             78 => self.change_roles_of_a_browser().await,
             79..82 => self.disable_or_enable().await,
             82..84 => self.unlock().await,
-            84..91 => self.let_time_pass(),
-            91..95 => self.set_the_clock().await,
-            95..97 => self.restart().await,
+            84..90 => self.let_time_pass(),
+            90..93 => self.set_the_clock().await,
+            93..95 => self.restart().await,
+            95..97 => self.save().await,
+            97 => self.restore().await,
+            98 => self.end_everything().await,
             _ => self.sweep().await,
         }
     }
@@ -473,6 +484,58 @@ impl Life {
         self.world.service.sweep(&Upkeep::default()).await;
     }
 
+    async fn save(&mut self) {
+        self.story.push("backup");
+        self.saved = Some((self.world.save().await, self.accounts.clone()));
+    }
+
+    /// The store is lost, and the backup takes its place.
+    async fn restore(&mut self) {
+        let Some((backup, before)) = &self.saved else {
+            return;
+        };
+        let sessions = [Sessions::End, Sessions::Keep][self.roll(2)];
+        self.story.push(match sessions {
+            Sessions::End => "restored",
+            Sessions::Keep => "restored with sessions",
+        });
+        self.world.restore(backup, sessions).await;
+        // Sessions that ended after the backup go on when that was asked for.
+        if sessions == Sessions::Keep {
+            self.refused.clear();
+        }
+        let mut accounts = before.clone();
+        if sessions == Sessions::End {
+            let all = accounts.iter_mut().flat_map(|a| a.sessions.iter_mut());
+            all.for_each(|session| session.ended = true);
+        }
+        // What began after the backup is unknown to the store: no token of it is good for anything.
+        for mut lost in std::mem::replace(&mut self.accounts, accounts) {
+            let known = self.accounts.iter_mut().find(|a| a.name == lost.name);
+            lost.sessions
+                .iter_mut()
+                .for_each(|session| session.ended = true);
+            match known {
+                Some(account) => {
+                    let is_known =
+                        |lost: &Session| account.sessions.iter().any(|s| s.key == lost.key);
+                    lost.sessions.retain(|session| !is_known(session));
+                    account.sessions.splice(0..0, lost.sessions);
+                }
+                None => self.ghosts.append(&mut lost.sessions),
+            }
+        }
+    }
+
+    async fn end_everything(&mut self) {
+        self.story.push("end of all");
+        self.world.service.operator_end_all().await.unwrap();
+        let cleared = self.world.service.operator_clear_ended().await.unwrap();
+        assert!(cleared.unwrap().is_complete);
+        let all = self.accounts.iter_mut().flat_map(|a| a.sessions.iter_mut());
+        all.for_each(|session| session.ended = true);
+    }
+
     /// What must hold at any moment.
     async fn check(&mut self) {
         self.what_was_refused_is_refused().await;
@@ -507,6 +570,16 @@ impl Life {
                 alive.sort_unstable();
                 assert_eq!(listed, alive, "the list of {}", account.name);
             }
+        }
+        for ghost in &self.ghosts {
+            assert_eq!(store.session(&ghost.key).await, Ok(None));
+            for (token, ..) in &ghost.access {
+                assert!(!self.world.passes(token).await, "a session of nobody");
+            }
+            let newest = ghost.refresh.values().last().unwrap();
+            let caller = Caller::default();
+            let refreshed = self.world.service.refresh(newest, &caller);
+            assert!(refreshed.await.is_err(), "a session of nobody");
         }
         let stats = store.stats();
         let counted = (live..=unended).contains(&stats.sessions);

@@ -21,6 +21,9 @@ use sidegate::service::liveness::Liveness;
 use sidegate::service::password::PasswordPool;
 use sidegate::service::streams::Streams;
 use sidegate::service::{Parts, Service, Settings, SignupMode};
+use sidegate::store::backup::{
+    self, Descent, Header, KeyNames, Sessions, Target, Trailer, Writer, split_page,
+};
 use sidegate::store::settings::{Engine, Settings as StoreSettings};
 use sidegate::store::{Cap, Embedded, Lifecycle as _, LockPolicy, RotatePolicy, WhenFull};
 use sidegate::telemetry::metrics::Events;
@@ -47,6 +50,13 @@ pub(super) fn keys(directory: &Path) -> Arc<Keys> {
     let settings = tokens(directory);
     let (keys, _) = Keys::open(&settings, BIRTH, &SeededRandom::new(0)).unwrap();
     Arc::new(keys)
+}
+
+/// A backup in memory.
+pub(super) struct Backup {
+    bytes: Vec<u8>,
+    trailer: Trailer,
+    descent: Descent,
 }
 
 /// One world.
@@ -86,6 +96,67 @@ impl World {
         self.service.store().check().await.unwrap();
         self.service.store().close().await.unwrap();
         released(&self.directory.path().join("store")).await;
+        self.clock = Arc::new(TimeLine::new(self.readings.clone()));
+        let parts = build(&self.clock, &self.random, self.directory.path(), &self.keys).await;
+        (self.service, self.guard) = parts;
+    }
+
+    /// A backup of the store as it is.
+    pub(super) async fn save(&self) -> Backup {
+        let begun = self.service.backup_begin().await.unwrap();
+        let header = Header {
+            format: Header::FORMAT,
+            program: String::new(),
+            created_at: begun.at,
+            store: Some(begun.store.to_string()),
+            commit: begun.commit,
+            keys: KeyNames::default(),
+            with_keys: false,
+        };
+        let mut writer = Writer::begin(Vec::new(), &header, None).unwrap();
+        loop {
+            let page = self.service.backup_next(begun.id).await.unwrap();
+            for (key, value) in split_page(&page.bytes).unwrap() {
+                writer.record(key, value).unwrap();
+            }
+            if page.is_last {
+                break;
+            }
+        }
+        let (bytes, trailer) = writer.finish().unwrap();
+        Backup {
+            bytes,
+            trailer,
+            descent: Descent {
+                store: begun.store,
+                after: begun.commit,
+            },
+        }
+    }
+
+    /// The process ends, and another one begins on a store that was restored.
+    pub(super) async fn restore(&mut self, backup: &Backup, sessions: Sessions) {
+        let place = self.directory.path().join("store");
+        self.service.store().close().await.unwrap();
+        released(&place).await;
+        self.clock = Arc::new(TimeLine::new(self.readings.clone()));
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let (bytes, trailer) = (backup.bytes.as_slice(), &backup.trailer);
+        let target = Target::take(&place).unwrap();
+        let mut silent = |_| {};
+        let built = backup::restore(
+            bytes,
+            trailer,
+            &target,
+            backup.descent,
+            sessions,
+            &clock,
+            &mut silent,
+        );
+        let built = built.await.unwrap();
+        target.place(&built, clock.now()).unwrap();
+        drop((built, target));
+        released(&place).await;
         self.clock = Arc::new(TimeLine::new(self.readings.clone()));
         let parts = build(&self.clock, &self.random, self.directory.path(), &self.keys).await;
         (self.service, self.guard) = parts;
@@ -149,6 +220,8 @@ async fn build(
     let liveness = Arc::new(Liveness::new());
     let told = Arc::clone(&liveness);
     store.on_revocation(move |revocation| told.apply(&[revocation]));
+    let told = Arc::clone(&liveness);
+    store.on_end_all(move |moment| told.end_through(moment));
     let audit = Audit::new(AuditLog::in_memory(), false);
     let cheap = sidegate::crypto::settings::Settings {
         memory_kib: 8,
