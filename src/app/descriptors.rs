@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::types::descriptors;
 
 /// Raises the soft limit of open files to the hard one, and warns when even that is too few for this
-/// many client connections: each may have one to the upstream beside it.
+/// many client connections.
 pub(super) fn raise(max_connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     let asked = Rlimit {
@@ -17,12 +17,11 @@ pub(super) fn raise(max_connections: usize) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    let needed = (max_connections as u64).saturating_mul(2);
-    if let Some(allowed) = allowed.filter(|allowed| *allowed < needed) {
+    let admitted = descriptors::for_clients(allowed, max_connections);
+    if admitted < max_connections {
         tracing::warn!(
             allowed,
-            needed,
-            admitted = descriptors::for_clients(Some(allowed), max_connections),
+            admitted,
             "fewer files may be open than server.max_connections needs: raise the limit of open files, or \
              lower server.max_connections"
         );

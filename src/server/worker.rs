@@ -27,11 +27,14 @@ use crate::server::stream::Stream;
 use crate::server::tasks;
 use crate::telemetry::metrics::{Dropped, PoolNumber};
 use crate::tls::Door;
-use crate::types::descriptors;
 use crate::types::share::{Claimant, Group, User};
+use crate::types::{descriptors, memory};
 
 /// How often a worker looks after its connections and hands over its log.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How often free memory is returned, in milliseconds.
+const SETTLE_EVERY: u64 = 1000;
 
 /// How long a client that is turned away has to take the news.
 const TURN_AWAY: Duration = Duration::from_millis(100);
@@ -244,6 +247,7 @@ impl Worker {
     /// Looks after the connections until the worker ends.
     async fn keep(self: Arc<Self>) {
         let began = Instant::now();
+        let mut settled = 0;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut phase = self.lifecycle.watch();
@@ -259,6 +263,10 @@ impl Worker {
                         vigil.sweep(now, &pipeline.deadlines, |reason| metrics.dropped(reason));
                     });
                     pipeline.proxy.sweep();
+                    if now >= settled + SETTLE_EVERY {
+                        settled = now;
+                        memory::settle();
+                    }
                     tell_pool(&pipeline);
                     pipeline.log.flush();
                 }

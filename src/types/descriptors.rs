@@ -1,8 +1,8 @@
 //! Open files (descriptors): as many as the system lets this process have, and who may use them.
 //!
 //! The last ones are reserved for the admin port, the control socket, the store and the logs, so that
-//! neither clients nor their connections to the upstream can use them up. Of the others clients and
-//! upstream may have half each, as far as they need them.
+//! neither clients nor their connections to the upstream can use them up. Of the others clients may have
+//! half, or all but [`UPSTREAM`] where that is more; the upstream has what they leave.
 
 use std::os::fd::{AsFd, AsRawFd as _};
 
@@ -12,6 +12,9 @@ use rustix::process::{Resource, getrlimit};
 const RESERVE: u64 = 128;
 const PART: u64 = 8;
 
+/// Descriptors that are enough for the connections to the upstream of a large machine.
+const UPSTREAM: u64 = 4096;
+
 /// How many open files there may be; none when there is no limit.
 pub fn limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
@@ -19,9 +22,12 @@ pub fn limit() -> Option<u64> {
 
 /// How many connections of clients there may be at most, whatever the settings allow.
 pub fn for_clients(limit: Option<u64>, wanted: usize) -> usize {
-    let half = limit.map_or(u64::MAX, |limit| usable(limit) / 2);
+    let most = limit.map_or(u64::MAX, |limit| {
+        let usable = usable(limit);
+        (usable / 2).max(usable.saturating_sub(UPSTREAM))
+    });
     wanted
-        .min(usize::try_from(half).unwrap_or(usize::MAX))
+        .min(usize::try_from(most).unwrap_or(usize::MAX))
         .max(1)
 }
 
@@ -71,6 +77,8 @@ mod tests {
             assert_eq!(for_clients(limit, 10_000), 10_000);
             assert_eq!(for_upstream(limit, 10_000, 8, 1_024), 1_024);
         }
+        assert_eq!(for_clients(Some(20_000), 10_000), 10_000);
+        assert_eq!(for_upstream(Some(20_000), 10_000, 2, 1_024), 1_024);
         assert_eq!(for_clients(Some(256), 10_000), 112);
         assert_eq!(for_upstream(Some(256), 10_000, 2, 1_024), 56);
     }

@@ -8,6 +8,7 @@ pub mod device;
 pub mod duration;
 pub mod ids;
 pub mod login;
+pub mod memory;
 pub mod named;
 pub mod net;
 pub mod path;

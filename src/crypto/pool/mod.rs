@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::crypto::password::Memory;
+use crate::types::memory;
 
 use self::turns::{Pushed, Turns};
 
@@ -25,7 +26,7 @@ pub const QUEUE_LENGTH: usize = 512;
 
 /// How long a thread keeps its memory without work. Asking the system for it anew costs about a tenth of a
 /// hash, which a few seconds of silence outweigh; keeping it costs 19 MiB a thread.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(3);
 
 /// How much lower the priority is than that of the threads that serve requests (nice(2)). Where both
 /// want a whole core, hashing still gets a quarter of it. `scripts/bench-niceness` measures both sides.
@@ -152,16 +153,23 @@ fn yield_to_requests() {
 fn work(shared: &Shared) {
     yield_to_requests();
     let mut memory = Memory::default();
+    let mut is_released = true;
     loop {
         match shared.next() {
             // A panic would take the thread away from everybody who comes later. The asker learns
             // of it because the job's reply is dropped.
             Next::Job(job) => {
+                is_released = false;
                 if catch_unwind(AssertUnwindSafe(|| job(&mut memory))).is_err() {
                     memory.release();
                 }
             }
-            Next::Idle => memory.release(),
+            Next::Idle if memory.held_bytes() > 0 => memory.release(),
+            Next::Idle if !is_released => {
+                is_released = true;
+                memory::settle();
+            }
+            Next::Idle => {}
             Next::End => return,
         }
     }

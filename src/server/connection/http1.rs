@@ -27,9 +27,12 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Serves a connection until it ends, or until it becomes something else.
 pub(super) async fn serve(mut transport: Transport, peer: Arc<Peer>) {
     let mut again = Bytes::new();
-    // Boxed, so that a resting connection does not hold the room for it.
-    while let Some(rested) = Box::pin(converse(transport, again, Arc::clone(&peer))).await {
-        (transport, again) = rested;
+    loop {
+        // Boxed, and freed at the end of this statement, so that a resting connection does not hold the room
+        // for it.
+        let rested = Box::pin(converse(transport, again, Arc::clone(&peer))).await;
+        let Some(parts) = rested else { return };
+        (transport, again) = parts;
         if !rest(&mut transport, &peer).await {
             return;
         }
