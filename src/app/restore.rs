@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::app::private;
 use crate::config::Config;
 use crate::crypto::keydir::copies::{self, KeyFile};
 use crate::crypto::sealed;
@@ -141,6 +142,7 @@ pub fn restore(config: &Config, mut plan: Plan<'_>) -> Result<Done, RestoreError
         let replaced = target.place(&built, clock.now())?;
         drop(target);
         runtime.block_on(tie(config, keys.from, descent, &clock))?;
+        private::give_to_owners(config);
         Ok(Done {
             store: path.clone(),
             header: checked.header.clone(),

@@ -178,6 +178,8 @@ async fn what_root_does_offline_leaves_files_to_the_owner_of_the_directory() {
     let added = program.run_with(&["users", "add", "ann", "--role", "user"], PASSWORD);
     assert_eq!(added.code, Some(0), "{added:?}");
     program.done(&["keys", "rotate"]);
+    program.done(&["backup", "saved.backup"]);
+    program.done(&["restore", "saved.backup", "--replace"]);
     for name in ["data", "keys"] {
         for path in below(&program.home().join(name)) {
             let owner = fs::symlink_metadata(&path).unwrap().uid();

@@ -353,7 +353,7 @@ pub(crate) fn is_ours(name: &str) -> bool {
         "blobs",
     ];
     let begins = |start: &str| name.starts_with(start);
-    whole.contains(&name) || begins("snap.") || begins("commit-")
+    whole.contains(&name) || ["snap.", "commit-", "replaced-"].into_iter().any(begins)
 }
 
 fn take_lock(directory: &Path) -> Result<File, StoreError> {
