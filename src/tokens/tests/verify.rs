@@ -476,10 +476,11 @@ fn s23_a_start_without_a_real_secret_is_refused() {
 #[test]
 fn s23_a_secret_that_is_also_a_refresh_key_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = super::settings(Algorithm::HS256, directory.path());
+    let mut settings = super::settings(Algorithm::HS256, directory.path());
     let random = crate::types::random::SeededRandom::new(1);
     super::Keys::open(&settings, NOW, &random).unwrap();
-    std::fs::write(directory.path().join("refresh-1.key"), SECRET).unwrap();
+    let key = std::fs::read(directory.path().join("refresh-1.key")).unwrap();
+    settings.secret = Some(crate::types::secret::SecretBytes::new(&key[..]));
     let error = super::Keys::open(&settings, NOW, &random).unwrap_err();
     assert!(error.to_string().contains("same secret"), "{error}");
 }
