@@ -14,8 +14,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use socket2::SockRef;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::server::accept;
 use crate::server::connection::{self, Deadlines, Handshakes, Vigil};
@@ -35,9 +35,6 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How often free memory is returned, in milliseconds.
 const SETTLE_EVERY: u64 = 1000;
-
-/// How long a client that is turned away has to take the news.
-const TURN_AWAY: Duration = Duration::from_millis(100);
 
 /// How long connections are still taken from the kernel before the listener closes.
 const LAST_ACCEPT: Duration = Duration::from_millis(50);
@@ -218,7 +215,7 @@ impl Worker {
                 self.pipeline.load().metrics.dropped(reason);
                 // Before a handshake there is nothing that could be said.
                 if self.entrance.door.is_none() {
-                    turn_away(stream);
+                    turn_away(&stream);
                 }
             }
         }
@@ -361,10 +358,9 @@ impl Drop for Open {
     }
 }
 
-/// Tells a client above the limit so, without waiting for it.
-fn turn_away(mut stream: Stream) {
-    tasks::spawn(async move {
-        // Whether the client hears it is the client's business.
-        drop(timeout(TURN_AWAY, stream.write_all(FULL)).await);
-    });
+/// Tells a client above the limit so, and closes the connection at once: many that come together must not
+/// hold the last descriptors while their answers wait for a turn.
+fn turn_away(stream: &Stream) {
+    // A new socket has room for so few bytes. Whether the client hears it is the client's business.
+    drop(SockRef::from(stream).send(FULL));
 }
