@@ -22,18 +22,15 @@ pub struct Body<B = Incoming> {
     kind: Kind<B>,
 }
 
+/// In boxes: an answer is moved several times before it is read.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the common one; a box would cost it"
-)]
 enum Kind<B> {
-    Http1(Exchange<B>),
+    Http1(Box<Exchange<B>>),
     Http2(Box<http2::Exchange<B>>),
 }
 
 impl<B> Body<B> {
-    pub(super) const fn new(exchange: Exchange<B>) -> Self {
+    pub(super) const fn new(exchange: Box<Exchange<B>>) -> Self {
         Self {
             kind: Kind::Http1(exchange),
         }

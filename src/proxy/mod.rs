@@ -212,7 +212,7 @@ impl Proxy {
         // The answer's headers live in the map the request's came in: no allocation.
         let mut headers = parts.headers;
         headers.clear();
-        let mut exchange = Exchange::new(lease, sender, parts.method);
+        let mut exchange = Box::new(Exchange::new(lease, sender, parts.method));
         loop {
             match poll_fn(|cx| exchange.poll_head(cx, &mut headers)).await {
                 Ok(status) => {

@@ -278,7 +278,7 @@ impl Slot {
 
     /// A connection that nothing was sent on.
     pub(super) async fn fresh(self) -> Result<Lease, UpstreamError> {
-        let dialled = self.core.pool.dial().await;
+        let dialled = Box::pin(self.core.pool.dial()).await;
         if let (Err(_), Some(links)) = (&dialled, &self.core.links) {
             links.forget();
         }
@@ -326,7 +326,7 @@ impl Lease {
     /// A fresh connection in place of one that died; the head to send moves over.
     pub(super) async fn replace(&mut self) -> Result<(), UpstreamError> {
         let pool = &self.slot.core.pool;
-        let mut fresh = pool.dial().await?;
+        let mut fresh = Box::pin(pool.dial()).await?;
         std::mem::swap(&mut fresh.output, &mut self.connection.output);
         pool.counters.retried.fetch_add(1, Ordering::Relaxed);
         self.connection = fresh;

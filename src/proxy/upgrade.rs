@@ -113,7 +113,7 @@ impl Proxy {
                 };
                 Handshake::Switched(response, Box::new(switched))
             }
-            None => Handshake::Declined(Box::new(response.map(|()| Body::new(exchange)))),
+            None => Handshake::Declined(Box::new(response.map(|()| Body::new(Box::new(exchange))))),
         })
     }
 

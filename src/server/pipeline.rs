@@ -106,7 +106,7 @@ impl Pipeline {
             cors.write(response.headers_mut());
         }
         if let Some(renewal) = besides.renewal {
-            self.settle(renewal, response.headers_mut()).await;
+            Box::pin(self.settle(renewal, response.headers_mut())).await;
         }
         match besides.tunnel {
             None => record.finish(response), // 8 record
@@ -163,7 +163,7 @@ impl Pipeline {
         }
         let path = CleanPath::parse(uri.path(), &self.paths).map_err(BadRequest::Path)?; // 3 clean
         if let Some(target) = own {
-            return self.answer(target, request, &host, record, besides).await; // 4 route
+            return Box::pin(self.answer(target, request, &host, record, besides)).await; // 4 route
         }
         let epoch = self.streams.liveness().epoch();
         let head = Head {
