@@ -29,10 +29,6 @@ const HUNG_UP: u16 = 499;
 
 /// A response body.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the common one; a box would cost it"
-)]
 pub enum Body {
     /// Ours.
     Whole(Full<Bytes>),

@@ -55,10 +55,6 @@ pub(super) struct Sending<B> {
 }
 
 /// What became of a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the common one; the other comes with a box of its own"
-)]
 pub(super) enum Carried<B> {
     /// It was answered, or could not be.
     Answered(Outcome<B>),
