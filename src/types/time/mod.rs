@@ -3,7 +3,7 @@
 //! No other place reads the machine's clock (`clippy.toml` refuses it), which is why expiry,
 //! lock-out and rotation can be tested without sleeping.
 //!
-//! A process has one time, which never decreases and runs on the monotonic clock ([`line`]): every
+//! A process has one time, which never decreases and runs on the monotonic clock ([`mod@line`]): every
 //! expiry, lock, grace and lifetime is judged by [`Clock::now`]. What only measures a span within
 //! the process uses [`Clock::monotonic`]; the validity of certificates is judged by
 //! [`Clock::wall`], because other machines issued them.
