@@ -416,18 +416,20 @@ fn is_doubtful(place: &Place) -> Result<bool, StoreError> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             file => file?,
         };
+        // A log that was cut between two records has no trace of it, so what is small is always tried first.
+        if file.metadata()?.len() <= SMALL {
+            return Ok(true);
+        }
+        // In a larger one the rest of a segment that is used again looks like a tail.
         let found = log::look(&file)?;
-        let is_small = file.metadata()?.len() <= SMALL;
-        // The rest of a segment that is used again looks like a tail.
-        let is_cut = found.tip < snapshot;
-        Ok(found.holes > 0 || is_cut || (found.has_tail && is_small))
+        Ok(found.holes > 0 || found.tip < snapshot)
     };
     let doubtful = look().map_err(|e| explain(place.directory(), &e))?;
     Ok(doubtful || !place.has_sound_snapshot()? || !place.has_sound_settings()?)
 }
 
-/// A database up to this size is copied at the least doubt.
-const SMALL: u64 = 64 << 20;
+/// A database up to this size is always tried on a copy, which costs milliseconds.
+const SMALL: u64 = 16 << 20;
 
 /// Tries the start on a copy, so that a store that is refused stays as it was found.
 fn rehearse(place: &Place, cache: u64, acknowledged: Option<&Commit>) -> Result<(), StoreError> {
