@@ -60,6 +60,7 @@ def compare(program, direct, gate, version, person, body):
         plain = http1.curl(program, "--http1.1", *words, direct + target)
         shown = http1.curl(program, version, *trust, *words, "--header", person.bearer_line, gate.base + target)
         case = f"{name} by {version}"
+        shown = http1.as_written(shown, case)
         if target.startswith("/echo"):
             targets = json.loads(plain[3])["target"], json.loads(shown[3])["target"]
             expect(targets == (target, target), f"{case}: {targets}")

@@ -112,6 +112,7 @@ def compare(curl, direct, gate, version, person, body, spoken, shown):
         plain = http1.curl(curl, "--http1.1", *words, direct + target)
         through = http1.curl(curl, version, *reach, *words, "--header", person.bearer_line, gate.base + target)
         case = f"{name} by {version} at {gate.upstream}"
+        through = http1.as_written(through, case)
         got = dict(through[2])
         told = got.get("x-spoken"), got.get("x-shown"), got.get("x-caller")
         expect(told == (spoken, shown, "ann"), f"{case}: nginx says {told}")
