@@ -168,7 +168,7 @@ class Machine:
     """One process after another, with a wall clock that is set by a file."""
 
     def __init__(self, binary, library, home, upstream):
-        self.binary, self.library, self.home = binary, library, home
+        self.binary, self.faketime, self.home = binary, library, home
         self.offset = home / "offset"
         self.port, self.admin = free_port(), free_port()
         self.process = None
@@ -194,7 +194,7 @@ class Machine:
         self.runs += 1
         environment = dict(
             os.environ,
-            LD_PRELOAD=self.library,
+            LD_PRELOAD=self.faketime,
             FAKETIME_TIMESTAMP_FILE=str(self.offset),
             FAKETIME_NO_CACHE="1",
             FAKETIME_DONT_FAKE_MONOTONIC="1",

@@ -71,7 +71,7 @@ impl Api {
         }
     }
 
-    /// What operators are told once, for the guards to share.
+    /// The warnings that are logged once; the guards share them.
     pub fn notice(&self) -> &Arc<Notice> {
         &self.notice
     }

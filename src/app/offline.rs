@@ -26,7 +26,7 @@ impl Offline {
             .enable_all()
             .build()
             .map_err(StartError::System)?;
-        // Whoever types a command wants to know at once that a server holds the store.
+        // A command reports at once that a server holds the store.
         config.store.lock_wait = Duration::ZERO;
         let shared = build::shared(config, Surroundings::real())?;
         let operator = Operator {

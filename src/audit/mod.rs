@@ -7,8 +7,8 @@
 //! carried-N.log     older records, which an earlier version kept in the store
 //! ```
 //!
-//! Records go through a bounded queue to one thread, which alone waits for the disk. Whoever has
-//! acted can wait, for a bounded time, until the line is with the operating system
+//! Records go through a bounded queue to one thread, which alone waits for the disk. The caller
+//! can wait, for a bounded time, until the line is with the operating system
 //! ([`AuditLog::settled`]); a second later it is on the disk.
 
 mod directory;

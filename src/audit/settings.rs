@@ -1,4 +1,4 @@
-//! What the audit log is told by the configuration.
+//! The settings of the audit log.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -224,7 +224,7 @@ impl Work {
         told: oneshot::Sender<Result<(), AuditError>>,
     ) {
         let carried = self.directory.carry(records, self.clock.now());
-        // Whoever asked may be gone.
+        // The caller may have stopped waiting.
         drop(told.send(carried.map_err(|error| AuditError::Write(error.to_string()))));
     }
 

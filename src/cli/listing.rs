@@ -52,7 +52,7 @@ impl<T: Serialize> Listing<T> {
         Ok(())
     }
 
-    /// Ends the list; an empty one is told with these words.
+    /// Ends the list; an empty one is replaced by this text.
     pub(super) fn end(self, nothing: &str, out: &mut dyn Write) -> Result<(), Trouble> {
         let text = match (self.columns, self.is_empty) {
             (Some(_), true) => format!("{nothing}\n"),

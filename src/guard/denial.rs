@@ -59,7 +59,7 @@ impl Denial {
         }
     }
 
-    /// Of the refusals of two copies of a token, the one that is told: where a refresh helps, that
+    /// Of the refusals of two copies of a token, the one to answer with: where a refresh helps, that
     /// comes first.
     pub(super) fn or_better(self, other: Self) -> Self {
         let worth = |denial: Self| match denial.reason {

@@ -1,4 +1,4 @@
-//! What an operator should know and is told once, not with every request.
+//! Warnings for the operator that are logged once, not with every request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -9,14 +9,14 @@
 //! | [`Limits::refresh`] | session | `limits.refresh` |
 //! | [`Limits::lists`] | user | `limits.lists` |
 //!
-//! An IPv6 client counts by its /64. A verb takes a token before the work is begun; whoever finds that
-//! the attempt does not count gives it back, and a token that is dropped stays used. While tokens may
+//! An IPv6 client counts by its /64. A verb takes a token before the work is begun; when the attempt
+//! does not count it is returned, and a token that is dropped stays used. While tokens may
 //! still come back, the next caller waits for them instead of being refused, so that parallel callers
 //! never get more than the quota of attempts that count, and none is refused because others are on
 //! their way.
 //!
-//! The number of keys is bounded. When there is no room, the key that owes least is forgotten: whoever
-//! invents keys pushes out invented keys, and nobody pays for a stranger. Names without an account have
+//! The number of keys is bounded. When there is no room, the key that owes least is forgotten: invented
+//! keys push out invented keys only. Names without an account have
 //! a table of their own, so that inventing names cannot reach the keys of accounts. What is seen from
 //! outside is the same in both.
 
@@ -205,7 +205,7 @@ impl Limits {
 }
 
 /// One quota for an address and larger ones for the networks around it, the widest first. The wide
-/// ones are asked first: whoever owns a /48 can invent as many addresses as its quota admits.
+/// ones are asked first: the owner of a /48 can invent as many addresses as its quota admits.
 #[derive(Debug)]
 struct Levels([Arc<Limiter>; Networks::LEVELS]);
 

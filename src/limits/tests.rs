@@ -211,7 +211,7 @@ fn parallel_guesses_get_no_more_than_the_quota() {
 }
 
 #[test]
-fn whoever_waits_in_vain_is_told_that_it_is_busy() {
+fn a_caller_that_waits_in_vain_is_answered_busy() {
     let (limits, _) = limits();
     block_on(async {
         let held: Vec<_> = [

@@ -164,7 +164,7 @@ impl HashCost {
 pub struct HashCosts(Vec<(HashCost, u64)>);
 
 impl HashCosts {
-    /// The most sets that are told apart; further ones are not counted.
+    /// The most sets that are counted separately; further ones are not counted.
     pub const MAX_SETS: usize = 32;
 
     /// One more account with this hash.

@@ -36,7 +36,7 @@ pub enum Storage {
     /// The client, if the application does not say less.
     #[default]
     Private,
-    /// Whoever the application says.
+    /// As the application says.
     Application,
 }
 

@@ -27,8 +27,8 @@ const MAX_PIECES: usize = 16;
 const PATIENCE: Duration = Duration::from_millis(100);
 const PATIENCE_WITH_STREAMS: Duration = Duration::from_millis(20);
 
-/// How long the head of this answer may wait for its body. Whoever listens to events or calls by gRPC
-/// waits for the head alone.
+/// How long the head of this answer may wait for its body. For event streams and
+/// gRPC the head does not wait.
 pub(super) fn patience(headers: &HeaderMap) -> Duration {
     if headers.contains_key(CONTENT_LENGTH) {
         return PATIENCE;

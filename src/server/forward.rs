@@ -73,7 +73,7 @@ impl Pipeline {
     }
 }
 
-/// Waits for the head of an answer whose stream is in the books from its beginning: of a gRPC answer,
+/// Waits for the head of an answer whose stream is registered from its beginning: of a gRPC answer,
 /// which may be as far away as the end of the call, or of a handshake's.
 pub(super) async fn until_over<T>(
     stream: &mut OpenStream,

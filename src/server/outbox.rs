@@ -63,7 +63,7 @@ type Target = Box<dyn Write + Send>;
 pub fn start(target: &AccessLogTarget) -> io::Result<(Outbox, Writer)> {
     match target.clone() {
         AccessLogTarget::Stdout => {
-            // A descriptor of our own: whoever else prints does not wait for this thread.
+            // A descriptor of our own: other printing threads do not wait for this one.
             let open = || io::stdout().as_fd().try_clone_to_owned().map(File::from);
             let first = open()?;
             let open: Open = Box::new(move || Ok(Box::new(open()?)));

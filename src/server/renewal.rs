@@ -59,8 +59,8 @@ impl Pipeline {
     }
 
     /// Judges a request by its refresh cookie. When that is good, gives the judgement and the token
-    /// to settle by when the answer leaves. A store without an answer, or a limit, is told as
-    /// such: it must not look like a session that is over.
+    /// to settle by when the answer leaves. A store without an answer, or a limit, is an
+    /// error of its own: it must not look like a session that is over.
     async fn renew(
         &self,
         copies: Vec<SecretText>,

@@ -1,4 +1,4 @@
-//! Audit records: what is told about an act, to the files and to the process log.
+//! Audit records of acts, for the audit files and the process log.
 //!
 //! A record is handed over when its act is durable, and its line is with the operating system before
 //! the act is answered, as long as the disk answers ([`Service::audit_settled`]). Refreshes are

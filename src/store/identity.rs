@@ -90,7 +90,7 @@ impl Ties {
 
     /// Compares the store with what the key directory says. `bound` is whether the keys once named
     /// the store, `used` whether it holds anything that needs its keys. Says whether the keys have to
-    /// be told the store's id.
+    /// get the store's id.
     pub(in crate::store) fn compare(
         &self,
         bond: &Bond,

@@ -22,7 +22,8 @@ pub fn is_unsafe(c: char) -> bool {
         )
 }
 
-/// Writes a character as `\uXXXX`, or as two of these when it is above U+FFFF. JSON reads the same.
+/// Writes a character as `\u` and four hexadecimal digits, or as two of these when it is above U+FFFF, as in
+/// JSON (RFC 8259, 7).
 pub fn push_unit(out: &mut impl Write, c: char) -> fmt::Result {
     let mut units = [0u16; 2];
     for unit in c.encode_utf16(&mut units) {

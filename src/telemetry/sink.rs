@@ -18,7 +18,7 @@ pub struct Sink<W = File> {
 
 impl Sink {
     /// A descriptor of our own of an open stream. Writing to it takes none of the locks of the
-    /// standard library's streams, which whoever else prints would wait for.
+    /// standard library's streams, which other printing threads would wait for.
     ///
     /// # Errors
     /// When the process has no descriptor left.
@@ -73,7 +73,7 @@ impl<W: Write> Sink<W> {
 mod tests {
     use super::*;
 
-    /// Takes what it is told to, call by call.
+    /// Accepts so many bytes at each call as the script says.
     struct Scripted {
         calls: Vec<io::Result<usize>>,
         taken: Vec<u8>,

@@ -82,7 +82,7 @@ async fn a_wiped_store_knows_no_session_whatever_the_keys_say() {
 }
 
 #[tokio::test]
-async fn a_made_up_session_user_or_tenant_is_refused_whoever_signed_it() {
+async fn a_made_up_session_user_or_tenant_is_refused_also_with_our_signature() {
     let app = TestApp::with("[[rule]]\npath = \"/maybe\"\naccess = \"optional\"\n").await;
     let (ann, bob) = (app.user("ann").await, app.user("bob").await);
     let forger = Forger::of(&app, &ann.access);

@@ -1,4 +1,4 @@
-//! Whoever holds the signing key can sign anything: tokens with other headers and other claims.
+//! The holder of the signing key can sign anything: tokens with other headers and other claims.
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::Value;
@@ -30,7 +30,7 @@ impl Forger {
     }
 }
 
-/// The app's own signing key: whoever holds it can sign anything.
+/// The app's own signing key, whose holder can sign anything.
 pub(crate) fn signer(app: &TestApp, algorithm: &str) -> SigningKey {
     let kind = match algorithm {
         "EdDSA" => KeyKind::Ed25519,

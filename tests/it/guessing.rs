@@ -163,7 +163,7 @@ async fn a_client_without_cookies_shows_its_device_and_passes_a_strangers_lock()
             log_in(with(&mine), mount, "ann", PASSWORD).await.status,
             200
         );
-        // Whoever holds the device has no more guesses than anybody else.
+        // The holder of the device has no more guesses than anybody else.
         for _ in 0..7 {
             assert_eq!(log_in(with(&mine), mount, "ann", WRONG).await.status, 401);
         }

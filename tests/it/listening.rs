@@ -31,7 +31,7 @@ async fn a_server_without_free_descriptors_rests_and_recovers_while_what_stands_
     for _ in 0..FILES {
         crowd.push(Connection::open(server.address).await);
     }
-    // Whoever comes last is told so, and no crowd takes the descriptors that are reserved.
+    // The last client is answered so, and no crowd takes the descriptors that are reserved.
     let last = crowd.pop().expect("a connection");
     assert!(last.rest().await.starts_with(b"HTTP/1.1 503 "));
     for _ in 0..10 {

@@ -104,8 +104,8 @@ enum Others {
     Stay,
 }
 
-/// The answer that carries tokens, in the body or in cookies as the mount says. `device` is told where
-/// the client keeps tokens itself.
+/// The answer that carries tokens, in the body or in cookies as the mount says. `device` is included
+/// where the client keeps tokens itself.
 fn tokens(
     asked: &Asked<'_>,
     grant: &Grant,

@@ -87,7 +87,7 @@ pub(super) fn clear_at(
     append(headers, &line(place, name, "", 0));
 }
 
-/// What a cookie is told beside its value.
+/// The attributes of a cookie.
 #[derive(Debug, Clone, Copy)]
 struct Place<'a> {
     secure: bool,

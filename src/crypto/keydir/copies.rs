@@ -10,7 +10,7 @@ use crate::crypto::keydir::KeyDirError;
 use crate::crypto::keydir::files::Files;
 use crate::crypto::keydir::index::{Index, RefreshEntry, SigningEntry};
 
-/// What can be told about the keys of a directory without telling a key.
+/// A description of the keys of a directory that contains no key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Names {
     /// Ids of the signing keys.

@@ -2,7 +2,7 @@
 //!
 //! What always holds: never more jobs at once than threads, never more waiting than
 //! [`QUEUE_LENGTH`] of each class, and no network keeps another from its turn ([`turns`]). A thread,
-//! and with it the memory, belongs to the work: whoever asked may have gone away, the next job still
+//! and with it the memory, belongs to the job: also when its caller stops waiting, the next job
 //! waits until this one is done. Memory is given back after a few seconds without work. Requests have
 //! the higher priority: a hash takes as long as a thousand of them. The priority of hashing has a
 //! floor: other work on the same cores must not stop log-ins.
@@ -205,7 +205,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn hashing_is_nicer_than_whoever_asks_for_it() {
+    fn hashing_has_a_lower_priority_than_its_caller() {
         let before = niceness();
         let pool = Pool::start(1).unwrap();
         let (says, said) = mpsc::channel();

@@ -145,7 +145,7 @@ impl Next {
 
 /// A body whose end puts its connection back to waiting.
 ///
-/// hyper drops what it has not written when a body fails. So a fault is told a turn later: what came
+/// hyper drops what it has not written when a body fails. So a fault is reported one poll later: what came
 /// before it, the head above all, has been written by then as far as the client takes it.
 struct Sent<B: http_body::Body> {
     body: B,

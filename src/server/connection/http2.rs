@@ -200,8 +200,8 @@ const SMALL: usize = 4 * 1024;
 /// long as it likes. So the last byte of a large last piece is held back. hyper asks for it when the
 /// client has room for all before it and for one byte more.
 ///
-/// h2 drops what it has not sent of a stream that is reset. So a fault is told a turn later, as over
-/// HTTP/1.1: the head has gone by then.
+/// h2 drops what it has not sent of a stream that is reset. So a fault is reported one poll later, as
+/// over HTTP/1.1: the head has gone by then.
 struct Sent<B: Body> {
     body: B,
     /// The last byte.

@@ -10,7 +10,7 @@ use crate::server::connection::transport::Transport;
 use crate::server::connection::vigil::Order;
 use crate::server::peer::Peer;
 
-/// Waits until the client sends something, or closes; `false` when the connection was told to leave
+/// Waits until the client sends something, or closes; `false` when the connection was asked to close
 /// before that, and has been closed.
 pub(super) async fn rest(transport: &mut Transport, peer: &Peer) -> bool {
     let vigil = &peer.open.vigil;
@@ -19,7 +19,7 @@ pub(super) async fn rest(transport: &mut Transport, peer: &Peer) -> bool {
         if vigil.is_told(Order::Leave) {
             return Poll::Ready(false);
         }
-        // An error is found again, and handled, by whoever reads next.
+        // An error is found again and handled by the next read.
         transport.poll_readable(task).map(|_| true)
     })
     .await;

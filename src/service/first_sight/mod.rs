@@ -4,7 +4,7 @@
 //! What one worker has compared holds for the others, so that a token in use goes on on every worker
 //! while the store is away. Parallel requests with one token share one read. A session that is over
 //! is remembered for a moment, so that a token that is sent again and again costs no read each time.
-//! A store without an answer is an error, which the caller is told; nothing passes unseen.
+//! A store without an answer is an error, which the caller gets; nothing passes uncompared.
 
 #[cfg(test)]
 mod tests;
@@ -186,7 +186,7 @@ impl<'a> Shared<'a> {
 
 impl Drop for Shared<'_> {
     fn drop(&mut self) {
-        // A read that has an outcome is not joined any more: the token is compared anew. One without an outcome was given up by everybody but, perhaps, those who still wait.
+        // A finished read is not joined: the token is compared anew. An unfinished one has callers that wait.
         let mut reads = lock(&self.sights.reads);
         let is_mine = reads
             .get(&self.of)

@@ -163,7 +163,7 @@ async fn parallel_requests_with_one_token_share_one_read() {
     for wait in &mut waiting {
         assert_eq!(polled(wait).await, None);
     }
-    // Whoever gives up leaves the read to the others.
+    // A caller that stops waiting leaves the read to the others.
     drop(waiting.remove(0));
     world.faults.stall(false);
     for wait in waiting {

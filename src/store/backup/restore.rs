@@ -89,8 +89,8 @@ impl Target {
     /// Moves a store into its place. One that is there is moved aside, and that place is returned.
     ///
     /// The marker, which keeps a start from founding an empty store, is there from before the first
-    /// file moves until after the last: whoever interrupts this finds a directory that refuses to
-    /// start, and restores once more.
+    /// file moves until after the last: an interrupted restore leaves a directory that refuses to
+    /// start, and can be repeated.
     pub fn place(
         &self,
         restored: &Restored,

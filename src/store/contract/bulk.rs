@@ -102,7 +102,7 @@ pub(super) async fn an_interrupted_end_of_all_sessions_goes_on_where_it_stood(
     let all = s.store.end_all(EndReason::Operator).await.unwrap();
     assert_eq!((all.found, all.seen), (22, 7));
     assert_eq!(s.store.all_sessions(None, 10).await, Ok(Vec::new()));
-    // Whoever asked has gone: upkeep does the rest.
+    // The caller has gone: upkeep does the rest.
     s.store.sweep(1_000).await.unwrap();
     let all = s.store.clear_ended(1).await.unwrap().unwrap();
     assert_eq!((all.ended, all.is_complete), (22, true));
@@ -114,7 +114,7 @@ pub(super) async fn a_session_made_after_the_end_of_all_lives_also_when_the_cloc
 ) {
     some_sessions(&s, 1).await;
     let first = s.store.end_all(EndReason::Operator).await.unwrap();
-    // An id of the very millisecond cannot be told from the older ones.
+    // An id of the very millisecond cannot be distinguished from the older ones.
     let mut draft = s.draft(&s.user());
     draft.key.id = SessionId::generate(first.through, &s.random);
     let overtaken = s.store.create(draft.clone(), CAP, None).await;

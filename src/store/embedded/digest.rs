@@ -1,7 +1,7 @@
 //! A digest of a set of records that does not depend on their order, so that a commit can move it
 //! forward by what it changes: the sum of one SHA-256 per record, taken as four 64-bit lanes.
 //!
-//! It is made to find damage, not an attacker: whoever can write the store can also compute the sum.
+//! It is made to find damage, not an attacker: a user who can write the store can also compute the sum.
 
 use serde::{Deserialize, Serialize};
 

@@ -73,7 +73,7 @@ pub(crate) fn settle(
         };
     }
     if known.is_none() && format.is_some() {
-        // Before the keys are told: an id that only they know would look like another store's.
+        // Before the id is written beside the keys: an id that only they have would look like another store's.
         take_over(ledger, store)?;
     }
     let bound = match &mut bond {

@@ -132,7 +132,7 @@ impl Numbers {
         }
     }
 
-    /// The same, for whoever asks.
+    /// A shared copy of them.
     pub(crate) fn hash_costs(&self) -> Arc<HashCosts> {
         self.costs.load_full()
     }

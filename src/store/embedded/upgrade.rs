@@ -31,7 +31,7 @@ pub(super) fn accounts(ledger: &mut dyn Ledger) -> Result<(), StoreError> {
         let page = ledger.scan(&rest, Order::Ascending, PAGE)?;
         let mut batch = Batch::default();
         for entry in &page {
-            // A damaged account stays as it is, so that whoever asks for it is told.
+            // A damaged account stays as it is, so that reading it reports the damage.
             let Ok((mut user, is_present)) =
                 codec::decode_versioned::<User>(&entry.key, &entry.value)
             else {

@@ -1,7 +1,7 @@
 //! Reading sled's log without sled: which segments and messages are sound, and where it would stop.
 //!
-//! sled cuts its log behind the first damaged message when it opens: it zeroes what follows. Whoever
-//! wants to keep that, or to read on behind it, has to look before.
+//! sled cuts its log behind the first damaged message when it opens: it zeroes what follows. To
+//! keep that, or to read behind it, the log has to be read before.
 //!
 //! ```text
 //! segment   512 KiB: header(20), messages, Cap or too little room for another message

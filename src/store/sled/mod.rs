@@ -330,7 +330,7 @@ impl Ledger for Sled {
         if let State::Open(engine) = &self.state
             && let Err(why) = self.place.still_holds(&engine.file)
         {
-            // It is in the log; whoever asks next is refused.
+            // It is in the log; the next call is refused.
             drop(self.give_up(&why));
         }
         if matches!(self.state, State::Open(_))

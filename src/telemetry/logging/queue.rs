@@ -1,4 +1,4 @@
-//! The bounded queue between whoever logs and the one thread that writes. Pushing never waits: a
+//! The bounded queue between the threads that log and the one that writes. Pushing never waits: a
 //! line that does not fit is dropped and counted.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

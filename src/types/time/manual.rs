@@ -1,4 +1,4 @@
-//! Clocks for tests: they move when they are told to.
+//! Clocks for tests, which move only when they are advanced.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

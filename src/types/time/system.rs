@@ -64,7 +64,7 @@ pub struct TimeLine<R> {
     readings: R,
     /// Time minus the monotonic clock, modulo 2^64.
     offset: AtomicU64,
-    /// The latest time that was told.
+    /// The latest time that was returned.
     latest: AtomicU64,
     line: Mutex<Line>,
     forward: AtomicU64,
