@@ -1,4 +1,4 @@
-//! What the store is told by the configuration.
+//! The settings of the store.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,6 +17,23 @@ pub struct Settings {
     pub audit_life: Duration,
     /// How long the start waits for another process to let go of the store.
     pub lock_wait: Duration,
+}
+
+#[cfg(test)]
+impl Settings {
+    /// What tests of a store on disk use.
+    pub(crate) fn on_disk(directory: &std::path::Path) -> Self {
+        Self {
+            engine: Engine::Sled {
+                path: directory.to_owned(),
+                cache: 4 << 20,
+            },
+            deadline: Duration::from_secs(20),
+            revocation_life: Duration::from_secs(930),
+            audit_life: Duration::from_secs(1_000),
+            lock_wait: Duration::ZERO,
+        }
+    }
 }
 
 /// A store engine.

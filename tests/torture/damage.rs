@@ -24,6 +24,7 @@ use sidegate::types::time::{Clock, SystemClock};
 use crate::expected::{Expected, owner};
 use crate::parent::write_and_kill;
 use crate::session::session;
+use crate::shadow::copy_tree;
 use crate::{Options, Watch, block_on, open_for_damage};
 
 /// A start that takes longer hangs.
@@ -486,18 +487,4 @@ async fn state(store: &Embedded) -> Result<State, StoreError> {
         commit: store.last_commit(),
         content: format!("{sessions:?}{revocations:?}{users:?}{audit:?}{over:?}"),
     })
-}
-
-fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.metadata()?.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

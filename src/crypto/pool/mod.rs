@@ -192,7 +192,24 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(10);
+    const LONG: Duration = Duration::from_secs(15);
+
+    /// A pool of one thread, which works until the sender is used or dropped.
+    fn occupied() -> (Pool, mpsc::Sender<()>) {
+        let pool = Pool::start(1).unwrap();
+        let (started, has_started) = mpsc::channel();
+        let (go, wait) = mpsc::channel();
+        pool.submit(
+            Share::OPERATOR,
+            Box::new(move |_| {
+                started.send(()).unwrap();
+                let _ = wait.recv();
+            }),
+        )
+        .unwrap();
+        has_started.recv_timeout(LONG).unwrap();
+        (pool, go)
+    }
 
     /// The niceness of the calling thread (proc(5), field 19).
     #[cfg(target_os = "linux")]
@@ -222,18 +239,7 @@ mod tests {
 
     #[test]
     fn s36_the_queue_is_bounded_and_the_work_is_done_in_order() {
-        let pool = Pool::start(1).unwrap();
-        let (started, has_started) = mpsc::channel();
-        let (go, wait) = mpsc::channel::<()>();
-        pool.submit(
-            Share::OPERATOR,
-            Box::new(move |_| {
-                started.send(()).unwrap();
-                let _ = wait.recv();
-            }),
-        )
-        .unwrap();
-        has_started.recv_timeout(LONG).unwrap();
+        let (pool, go) = occupied();
         let (done, is_done) = mpsc::channel();
         for number in 0..QUEUE_LENGTH {
             let done = done.clone();
@@ -255,18 +261,7 @@ mod tests {
     #[test]
     fn a_flood_from_one_network_keeps_nobody_else_from_their_turn() {
         // Story: 720 log-ins a second from one /48 left others without an answer.
-        let pool = Pool::start(1).unwrap();
-        let (started, has_started) = mpsc::channel();
-        let (go, wait) = mpsc::channel::<()>();
-        pool.submit(
-            Share::OPERATOR,
-            Box::new(move |_| {
-                started.send(()).unwrap();
-                let _ = wait.recv();
-            }),
-        )
-        .unwrap();
-        has_started.recv_timeout(LONG).unwrap();
+        let (pool, go) = occupied();
         let from = |address: String| Share::new(address.parse().ok(), Class::Unproven);
         let (done, is_done) = mpsc::channel();
         let submit = |share: Share, name: String| {
@@ -306,18 +301,7 @@ mod tests {
 
     #[test]
     fn what_still_waits_at_the_end_is_dropped_and_its_asker_learns_of_it() {
-        let pool = Pool::start(1).unwrap();
-        let (go, wait) = mpsc::channel::<()>();
-        let (started, has_started) = mpsc::channel();
-        pool.submit(
-            Share::OPERATOR,
-            Box::new(move |_| {
-                started.send(()).unwrap();
-                let _ = wait.recv();
-            }),
-        )
-        .unwrap();
-        has_started.recv_timeout(LONG).unwrap();
+        let (pool, go) = occupied();
         let (reply, answer) = mpsc::channel::<()>();
         pool.submit(Share::OPERATOR, Box::new(move |_| reply.send(()).unwrap()))
             .unwrap();

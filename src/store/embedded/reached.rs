@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::session::Session;
 use crate::rules::session::sample;
 use crate::store::embedded::MARK_EVERY;
-use crate::store::settings::{Engine, Settings};
+use crate::store::settings::Settings;
 use crate::store::{Cap, Embedded, Lifecycle as _, SessionStore as _, WhenFull};
 use crate::types::time::{Clock, ManualReadings, SystemClock, TimeLine, Timestamp};
 
@@ -54,14 +54,8 @@ impl Machine {
 
 fn open(directory: &Path, clock: Arc<dyn Clock>) -> Embedded {
     let settings = Settings {
-        engine: Engine::Sled {
-            path: directory.to_owned(),
-            cache: 4 << 20,
-        },
-        deadline: Duration::from_secs(20),
-        revocation_life: Duration::from_secs(930),
-        audit_life: Duration::from_secs(1_000),
         lock_wait: Duration::from_secs(20),
+        ..Settings::on_disk(directory)
     };
     Embedded::open(&settings, clock).unwrap()
 }

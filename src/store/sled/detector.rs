@@ -114,9 +114,7 @@ fn e1_without_any_copy_of_the_last_commits_number_nothing_starts() {
     flip(&directory.path().join("commit-a"), 300);
     flip(&directory.path().join("commit-b"), 300);
     assert!(refusal(directory.path()).contains("commit-a and commit-b) are damaged"));
-    for name in ["commit-a", "commit-b"] {
-        fs::remove_file(directory.path().join(name)).unwrap();
-    }
+    remove_witness(directory.path());
     assert!(refusal(directory.path()).contains("are missing"));
     fs::remove_file(directory.path().join("sidegate-store")).unwrap();
     assert!(refusal(directory.path()).contains("are missing"));
@@ -153,16 +151,7 @@ fn a_record_that_is_not_the_one_that_was_committed_is_refused() {
 #[test]
 fn a_store_of_an_earlier_version_is_taken_over_once() {
     let directory = used();
-    edit(directory.path(), |database| {
-        database.remove(META_COMMIT).unwrap();
-        database.remove(META_STORE).unwrap();
-        let format = codec::encode(META_FORMAT, &1u32).unwrap();
-        database.insert(META_FORMAT, format).unwrap();
-    });
-    for name in ["commit-a", "commit-b"] {
-        fs::remove_file(directory.path().join(name)).unwrap();
-    }
-    fs::write(directory.path().join("sidegate-store"), OLD_MARKER).unwrap();
+    make_old(directory.path(), |_| ());
     let id = block_on(async {
         let store = open(directory.path()).unwrap();
         holds_all(&store).await;
@@ -178,31 +167,40 @@ fn a_store_of_an_earlier_version_is_taken_over_once() {
         assert_eq!((store.id(), store.last_commit()), (id, 2));
         store.close().await.unwrap();
     });
-    for name in ["commit-a", "commit-b"] {
-        fs::remove_file(directory.path().join(name)).unwrap();
-    }
+    remove_witness(directory.path());
     assert!(refusal(directory.path()).contains("are missing"), "once");
 }
 
 #[test]
 fn a_store_of_an_earlier_version_with_a_damaged_record_is_not_taken_over() {
     let directory = used();
-    edit(directory.path(), |database| {
-        database.remove(META_COMMIT).unwrap();
-        database.remove(META_STORE).unwrap();
-        let format = codec::encode(META_FORMAT, &1u32).unwrap();
-        database.insert(META_FORMAT, format).unwrap();
+    make_old(directory.path(), |database| {
         let (key, value) = database.scan_prefix(b"S").next().unwrap().unwrap();
         let mut value = value.to_vec();
         value[9] ^= 1;
         database.insert(key, value).unwrap();
     });
-    for name in ["commit-a", "commit-b"] {
-        fs::remove_file(directory.path().join(name)).unwrap();
-    }
-    fs::write(directory.path().join("sidegate-store"), OLD_MARKER).unwrap();
     let why = refusal(directory.path());
     assert!(why.contains("table S: its checksum is wrong"), "{why}");
+}
+
+/// Turns a store into one of an earlier version, with this change to its records.
+fn make_old(directory: &Path, change: impl FnOnce(&::sled::Db)) {
+    edit(directory, |database| {
+        database.remove(META_COMMIT).unwrap();
+        database.remove(META_STORE).unwrap();
+        let format = codec::encode(META_FORMAT, &1u32).unwrap();
+        database.insert(META_FORMAT, format).unwrap();
+        change(database);
+    });
+    remove_witness(directory);
+    fs::write(directory.join("sidegate-store"), OLD_MARKER).unwrap();
+}
+
+fn remove_witness(directory: &Path) {
+    for name in ["commit-a", "commit-b"] {
+        fs::remove_file(directory.join(name)).unwrap();
+    }
 }
 
 /// Changes the database behind the store's back.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::salvage::{self, Inspection, Kept};
-use crate::store::settings::{Engine, Settings};
+use crate::store::settings::Settings;
 use crate::store::sled::detector::{flip, written};
 use crate::store::sled::tests::{NOW, block_on, open, refusal, session, snapshots, user};
 use crate::store::{
@@ -19,19 +19,6 @@ use crate::types::ids::{StoreId, TenantId};
 use crate::types::time::ManualClock;
 
 const USERS: u8 = 60;
-
-fn settings(directory: &Path) -> Settings {
-    Settings {
-        engine: Engine::Sled {
-            path: directory.to_owned(),
-            cache: 4 << 20,
-        },
-        deadline: Duration::from_secs(20),
-        revocation_life: Duration::from_secs(930),
-        audit_life: Duration::from_secs(1_000),
-        lock_wait: Duration::ZERO,
-    }
-}
 
 /// A closed store with accounts and sessions, each in a commit of its own, and no snapshot.
 fn filled() -> tempfile::TempDir {
@@ -59,7 +46,7 @@ fn filled() -> tempfile::TempDir {
 }
 
 fn look(directory: &Path) -> Inspection {
-    salvage::verify(&settings(directory), &mut |_| {}).unwrap()
+    salvage::verify(&Settings::on_disk(directory), &mut |_| {}).unwrap()
 }
 
 fn files(directory: &Path) -> BTreeMap<std::ffi::OsString, Vec<u8>> {
@@ -74,7 +61,7 @@ fn salvaged(from: &Path, to: &Path) -> Kept {
     let clock = Arc::new(ManualClock::new(NOW.plus(Duration::from_secs(60))));
     let fresh = StoreId::from_bytes([5; 16]);
     let keys = to.with_extension("keys");
-    let settings = settings(from);
+    let settings = Settings::on_disk(from);
     block_on(async {
         let mut ignore = |_| {};
         let work = salvage::salvage(&settings, &keys, to, fresh, clock, &mut ignore);
@@ -167,7 +154,7 @@ fn salvage_makes_a_directory_of_its_own_and_says_so_otherwise() {
     let clock = Arc::new(ManualClock::new(NOW));
     let fresh = StoreId::from_bytes([5; 16]);
     let to = directory.path();
-    let settings = settings(to);
+    let settings = Settings::on_disk(to);
     let words = block_on(async {
         let mut ignore = |_| {};
         let work = salvage::salvage(&settings, to, to, fresh, clock, &mut ignore);

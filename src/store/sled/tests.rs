@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::model::session::{EndReason, Session};
 use crate::model::user::{PasswordHash, User, UserKey, UserStatus, VerifiedAddresses};
 use crate::rules::session::sample;
-use crate::store::settings::{Engine, Settings};
+use crate::store::settings::Settings;
 use crate::store::sled::place::explain;
 use crate::store::{
     AccountStore, Cap, Embedded, Lifecycle, RevocationLog, Scope, Seen, SessionStore, StoreError,
@@ -23,17 +23,10 @@ use crate::types::time::{ManualClock, Timestamp};
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
 pub(super) fn open(directory: &Path) -> Result<Embedded, StoreError> {
-    let settings = Settings {
-        engine: Engine::Sled {
-            path: directory.to_owned(),
-            cache: 4 << 20,
-        },
-        deadline: Duration::from_secs(20),
-        revocation_life: Duration::from_secs(930),
-        audit_life: Duration::from_secs(1_000),
-        lock_wait: Duration::ZERO,
-    };
-    Embedded::open(&settings, Arc::new(ManualClock::new(NOW)))
+    Embedded::open(
+        &Settings::on_disk(directory),
+        Arc::new(ManualClock::new(NOW)),
+    )
 }
 
 pub(super) fn refusal(directory: &Path) -> String {

@@ -61,13 +61,7 @@ where
             };
             match incoming.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => {
-                    let released = incoming.flow_control().release_capacity(data.len());
-                    released.map_err(broken)?;
-                    let over = incoming.is_end_stream();
-                    self.hear();
-                    if over {
-                        self.finish();
-                    }
+                    self.received(&data)?;
                     if !data.is_empty() {
                         self.begun.push(data);
                     }

@@ -138,6 +138,21 @@ where
         polled
     }
 
+    /// Returns the window that a piece of the body took, and ends the exchange with the last piece.
+    fn received(&mut self, data: &Bytes) -> Result<(), UpstreamError> {
+        let Some(incoming) = &mut self.incoming else {
+            return Ok(());
+        };
+        let released = incoming.flow_control().release_capacity(data.len());
+        released.map_err(broken)?;
+        let over = incoming.is_end_stream();
+        self.hear();
+        if over {
+            self.finish();
+        }
+        Ok(())
+    }
+
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
@@ -154,13 +169,7 @@ where
                 Poll::Ready(Some(Ok(data))) => {
                     // The client's own window is what slows the upstream down from here on: this
                     // is asked for data only when there is room.
-                    let released = incoming.flow_control().release_capacity(data.len());
-                    released.map_err(broken)?;
-                    let over = incoming.is_end_stream();
-                    self.hear();
-                    if over {
-                        self.finish();
-                    }
+                    self.received(&data)?;
                     if data.is_empty() {
                         continue;
                     }
