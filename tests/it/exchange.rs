@@ -315,15 +315,21 @@ async fn neither_a_refresh_nor_changed_roles_end_an_exchange() {
 #[tokio::test]
 async fn who_calls_without_a_session_is_bound_to_none() {
     let upstream = Patient::start(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\nab");
-    let public = "[policy]\ndefault = \"public\"\n";
-    let app = app_before(upstream.address, public).await;
+    let optional = "[policy]\ndefault = \"optional\"\n";
+    let app = app_before(upstream.address, optional).await;
     let ann = app.user("ann").await;
-    let mut client = Connection::open(app.address).await;
-    client.write(&Ask::new("GET", "/drip").bytes("app")).await;
-    assert_eq!(client.only_head().await.status, 200);
+    let mut unbound = Connection::open(app.address).await;
+    let mut bound = Connection::open(app.address).await;
+    let ask = Ask::new("GET", "/drip");
+    unbound.write(&ask.bytes("app")).await;
+    bound.write(&ann.dress(ask).bytes("app")).await;
+    for client in [&mut unbound, &mut bound] {
+        assert_eq!(client.only_head().await.status, 200);
+        assert_eq!(client.read(2).await, b"ab");
+    }
     end(&app, &ann, "disable").await;
-    assert_eq!(client.read(2).await, b"ab");
-    assert!(!client.hears_within(Duration::from_secs(2)).await);
+    assert_eq!(bound.rest().await, b"", "cut with its session");
+    assert!(!unbound.hears_within(Duration::ZERO).await);
     assert!(app.service().streams().is_empty());
 }
 
