@@ -132,10 +132,11 @@ impl Directory {
         if let Some(now) = now {
             self.remove_old(now);
         }
-        if std::mem::take(&mut self.is_dirty) {
+        if self.is_dirty {
             self.live.sync()?;
             self.carried.sync()?;
             self.note()?;
+            self.is_dirty = false;
         }
         Ok(())
     }

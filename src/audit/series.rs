@@ -64,8 +64,8 @@ pub(super) fn files_of(directory: &Path, name: &str) -> io::Result<Vec<(PathBuf,
 }
 
 impl Series {
-    /// Opens a series, or begins one. What was removed by age or size is removed for good, if a crash
-    /// kept that from being done.
+    /// Opens a series, or begins one. No file is removed here: those that are too old or too many are
+    /// removed by the next check of age and size.
     pub(super) fn open(directory: &Path, name: &'static str, bounds: Bounds) -> io::Result<Self> {
         let mut series = Self {
             directory: directory.to_owned(),
@@ -75,17 +75,13 @@ impl Series {
             bounds,
             gaps: 0,
         };
-        let mut expected = bounds.first;
         let mut is_clean = true;
         let files = files_of(directory, name)?;
-        for (index, (path, first, bytes)) in files.iter().enumerate() {
-            let is_over = files
-                .get(index + 1)
-                .is_some_and(|(_, next, _)| *next <= bounds.first);
-            if is_over {
-                fs::remove_file(path)?;
-                continue;
-            }
+        if let Some((_, first, _)) = files.first() {
+            series.bounds.first = bounds.first.min(*first);
+        }
+        let mut expected = series.bounds.first;
+        for (path, first, bytes) in &files {
             let edges = Edges::read(path, *bytes)?;
             if *first > expected {
                 series.gaps += 1;
@@ -190,6 +186,8 @@ impl Series {
             .join(format!("{}-{:020}.log", self.name, lines.first));
         let file = files::private().append(true).create_new(true).open(&path)?;
         files::give_to_owner(&file, &self.directory)?;
+        // A file whose name is lost takes its lines with it.
+        File::open(&self.directory)?.sync_all()?;
         self.segments.push_back(Segment {
             path,
             first: lines.first,

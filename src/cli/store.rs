@@ -77,7 +77,7 @@ pub(super) fn run(
                 return Ok(());
             }
             Err(Trouble::Failed(format!(
-                "the store in {} is damaged; `sidegate restore FILE` puts a backup in its place, \
+                "the store in {} is damaged; `sidegate restore FILE --replace` puts a backup in its place, \
                  `sidegate store salvage NEW-DIR` copies what can still be read",
                 report.directory
             )))

@@ -57,7 +57,8 @@ struct Bucket {
 
 /// What came of one try to take a token.
 enum Step {
-    Taken,
+    /// With the moment at which the bucket will be full again.
+    Taken(u64),
     Exceeded(Exceeded),
     /// Others are on their way.
     Wait(watch::Receiver<()>),
@@ -68,6 +69,8 @@ enum Step {
 pub struct Token {
     limiter: Arc<Limiter>,
     key: u64,
+    /// When its bucket would be full again if nothing else were taken: from then on it has grown back by time.
+    full_at: u64,
     comes_back: bool,
 }
 
@@ -80,7 +83,7 @@ impl Token {
 
 impl Drop for Token {
     fn drop(&mut self) {
-        self.limiter.settle(self.key, self.comes_back);
+        self.limiter.settle(self);
     }
 }
 
@@ -115,7 +118,7 @@ impl Limiter {
         let mut place = None;
         loop {
             let mut settled = match self.step(key) {
-                Step::Taken => return Ok(self.token(key)),
+                Step::Taken(full_at) => return Ok(self.token(key, full_at)),
                 Step::Exceeded(exceeded) => return Err(Refused::Exceeded(exceeded)),
                 Step::Wait(settled) => settled,
             };
@@ -135,7 +138,7 @@ impl Limiter {
         let mut sets = self.lock();
         let now = self.now();
         match Self::bucket(&mut sets, key, now).take(self, now) {
-            Ok(()) => Ok(self.token(key)),
+            Ok(full_at) => Ok(self.token(key, full_at)),
             Err(exceeded) => Err(exceeded),
         }
     }
@@ -161,7 +164,7 @@ impl Limiter {
         let now = self.now();
         let bucket = Self::bucket(&mut sets, key, now);
         match bucket.take(self, now) {
-            Ok(()) => Step::Taken,
+            Ok(full_at) => Step::Taken(full_at),
             Err(exceeded) if bucket.pending == 0 => Step::Exceeded(exceeded),
             Err(_) => {
                 let settled = bucket.settled.get_or_insert_with(|| watch::Sender::new(()));
@@ -170,24 +173,26 @@ impl Limiter {
         }
     }
 
-    fn token(self: &Arc<Self>, key: u64) -> Token {
+    fn token(self: &Arc<Self>, key: u64, full_at: u64) -> Token {
         Token {
             limiter: Arc::clone(self),
             key,
+            full_at,
             comes_back: false,
         }
     }
 
-    fn settle(&self, key: u64, comes_back: bool) {
+    fn settle(&self, token: &Token) {
+        let now = self.now();
         let mut sets = self.lock();
-        let Some(set) = sets.get_mut(&(key % SETS)) else {
+        let Some(set) = sets.get_mut(&(token.key % SETS)) else {
             return;
         };
-        let Some(bucket) = set.iter_mut().find(|bucket| bucket.key == key) else {
+        let Some(bucket) = set.iter_mut().find(|bucket| bucket.key == token.key) else {
             return;
         };
         bucket.pending = bucket.pending.saturating_sub(1);
-        if comes_back {
+        if token.comes_back && token.full_at > now {
             bucket.full_at = bucket.full_at.saturating_sub(self.interval);
         }
         if let Some(settled) = &bucket.settled {
@@ -243,7 +248,7 @@ impl Limiter {
 }
 
 impl Bucket {
-    fn take(&mut self, limiter: &Limiter, now: u64) -> Result<(), Exceeded> {
+    fn take(&mut self, limiter: &Limiter, now: u64) -> Result<u64, Exceeded> {
         let full_at = self.full_at.max(now).saturating_add(limiter.interval);
         let latest = now.saturating_add(limiter.window);
         if full_at > latest {
@@ -254,7 +259,7 @@ impl Bucket {
         }
         self.full_at = full_at;
         self.pending = self.pending.saturating_add(1);
-        Ok(())
+        Ok(full_at)
     }
 }
 

@@ -328,3 +328,27 @@ fn a_million_made_up_keys_stay_bounded_and_are_forgotten() {
     limits.housekeep();
     assert_eq!(limits.keys(), 0);
 }
+
+/// Story: an attempt that was held until its token had grown back by time gave it back once more, and one guess
+/// too many passed.
+#[test]
+fn a_token_that_has_grown_back_by_time_does_not_come_back_a_second_time() {
+    let (limits, clock) = limits();
+    let (one, two) = (
+        SessionId::from_bytes([1; 16]),
+        SessionId::from_bytes([2; 16]),
+    );
+    let held = limits.refresh(one).unwrap();
+    clock.advance(HOUR / 2);
+    for _ in 0..2 {
+        drop(limits.refresh(one).unwrap());
+    }
+    held.give_back();
+    assert!(limits.refresh(one).is_err());
+    // In time it does come back.
+    let held = limits.refresh(two).unwrap();
+    drop(limits.refresh(two).unwrap());
+    held.give_back();
+    drop(limits.refresh(two).unwrap());
+    assert!(limits.refresh(two).is_err());
+}

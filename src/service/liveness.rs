@@ -95,10 +95,12 @@ impl Liveness {
 
     /// What is held against a session, if anything.
     pub fn verdict(&self, session: SessionId) -> Option<Verdict> {
+        // In this order: an entry that `end_through` has dropped is covered by the number that it set before.
+        let held = self.read().get(&session).map(|entry| entry.verdict);
         if session.made_at().as_millis() < self.ended_before.load(Ordering::Acquire) {
             return Some(Verdict::Ended);
         }
-        self.read().get(&session).map(|entry| entry.verdict)
+        held
     }
 
     /// Whether an access token of this session, made from this version of the account, may pass.

@@ -61,8 +61,8 @@ impl Ties {
                  away"
             ))),
             (false, Founding::Never) => Err(StoreError::Config(format!(
-                "there is no store in {at}: `sidegate serve` makes it at its first start, and so does \
-                 `sidegate users add --create`; store.url may name another directory"
+                "there is no store in {at}: `sidegate serve` makes it at its first start; store.url may \
+                 name another directory"
             ))),
             (false, Founding::First) => match self.bond()? {
                 Some(bond) if bond.has_keys => Err(StoreError::Config(format!(

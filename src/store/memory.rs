@@ -68,6 +68,9 @@ impl Ledger for Memory {
                 None => self.map.remove(key),
             };
         }
+        if self.faults.switches().doubt_writes {
+            return Err(StoreError::Indeterminate);
+        }
         Ok(())
     }
 
@@ -106,6 +109,7 @@ pub struct Faults {
 struct Switches {
     fail_reads: bool,
     fail_writes: bool,
+    doubt_writes: bool,
     stall: bool,
 }
 
@@ -119,6 +123,11 @@ impl Faults {
     /// While on, every write is refused as if the disk were full.
     pub fn fail_writes(&self, on: bool) {
         self.switches().fail_writes = on;
+    }
+
+    /// While on, every write is applied and reported as one that may have been, as after a failed sync.
+    pub fn doubt_writes(&self, on: bool) {
+        self.switches().doubt_writes = on;
     }
 
     /// While on, every read is refused as if the disk were gone.

@@ -73,6 +73,7 @@ impl Places {
     /// From here on there are so many. Who has one keeps it.
     pub(super) fn resize(&self, capacity: usize) {
         self.capacity.store(capacity.max(1), Ordering::Relaxed);
+        self.hand_out(&mut self.lock());
     }
 
     /// How many there are.

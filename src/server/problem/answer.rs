@@ -15,7 +15,9 @@ use crate::server::problem::{Extra, Problem, grpc};
 /// In which form a caller reads a refusal, kept for the case that there is one.
 #[derive(Debug, Default)]
 pub struct Asked {
-    accept: Vec<HeaderValue>,
+    accept: Option<HeaderValue>,
+    /// Further lines of `Accept`, which are rare: an empty list allocates nothing.
+    more: Vec<HeaderValue>,
     grpc: bool,
 }
 
@@ -24,13 +26,25 @@ impl Asked {
     /// gateway that asks there would take the 200 of a refusal in gRPC's words for leave to pass.
     pub fn of<B>(request: &Request<B>, is_ours: impl FnOnce(&str) -> bool) -> Self {
         let headers = request.headers();
-        let lines = headers.get_all(header::ACCEPT).iter();
+        let mut lines = headers.get_all(header::ACCEPT).iter().cloned();
         Self {
-            accept: lines.take(4).cloned().collect(),
+            accept: lines.next(),
+            more: lines.take(3).collect(),
             grpc: *request.method() == Method::POST
                 && is_call(headers)
                 && !is_ours(request.uri().path()),
         }
+    }
+
+    /// Whether the caller asks for text rather than JSON: a browser's navigation, a person's terminal.
+    fn wants_text(&self) -> bool {
+        let accepts = |kind: &str| {
+            let lines = self.accept.iter().chain(&self.more);
+            lines
+                .filter_map(|value| value.to_str().ok())
+                .any(|value| value.to_ascii_lowercase().contains(kind))
+        };
+        !accepts("json") && (accepts("text/html") || accepts("text/plain"))
     }
 }
 
@@ -55,7 +69,7 @@ impl Problem {
         }
         let id = request_id.to_str().unwrap_or_default();
         let title = self.status.canonical_reason().unwrap_or("Error");
-        let (kind, body) = if wants_text(&asked.accept) {
+        let (kind, body) = if asked.wants_text() {
             let text = format!(
                 "{} {title}: {}\n(request {id})\n",
                 self.status.as_u16(),
@@ -143,15 +157,4 @@ fn put(headers: &mut HeaderMap, name: http::HeaderName, text: &str) {
 /// Whole seconds, rounded up, at least one.
 fn up(wait: Duration) -> String {
     wait.as_millis().div_ceil(1000).max(1).to_string()
-}
-
-/// Whether the caller asks for text rather than JSON: a browser's navigation, a person's terminal.
-fn wants_text(asked: &[HeaderValue]) -> bool {
-    let accepts = |kind: &str| {
-        asked
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|value| value.to_ascii_lowercase().contains(kind))
-    };
-    !accepts("json") && (accepts("text/html") || accepts("text/plain"))
 }

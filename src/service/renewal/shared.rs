@@ -25,7 +25,7 @@ use crate::types::time::Timestamp;
 const SHARED_FOR: Duration = Duration::from_secs(60);
 
 /// How many renewals are shared at once at most. Further ones are made for one request each.
-const MOST: usize = 1_024;
+const MOST: usize = 16_384;
 
 /// How many requests of one generation count as one against the limit: more than any browser sends at
 /// once, and few enough that a refresh token is no leave to ask for ever.

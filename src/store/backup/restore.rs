@@ -102,11 +102,17 @@ impl Target {
 
     fn exchange(&self, built: &Path, now: Timestamp) -> io::Result<Option<PathBuf>> {
         let marker = self.directory.join(MARKER);
+        let had_marker = marker.exists();
+        if !had_marker {
+            fs::copy(built.join(MARKER), &marker)?;
+            File::open(&marker)?.sync_all()?;
+            sync(&self.directory)?;
+        }
         let mut aside = None;
         if self.has_store {
             let place = self.free_name(&format!("replaced-{}", file_time(now)));
             make_private(&place)?;
-            if marker.exists() {
+            if had_marker {
                 fs::copy(&marker, place.join(MARKER))?;
             }
             for name in self.names()?.iter().filter(|name| is_store_file(name)) {
@@ -116,10 +122,6 @@ impl Target {
             }
             sync(&place)?;
             aside = Some(place);
-        }
-        if !marker.exists() {
-            fs::copy(built.join(MARKER), &marker)?;
-            File::open(&marker)?.sync_all()?;
         }
         sync(&self.directory)?;
         for name in names_of(built)? {

@@ -77,7 +77,7 @@ impl Job {
     }
 }
 
-/// Hears of every revocation once it is durable and before anybody is answered.
+/// Hears of every revocation that is, or may be, durable, before anybody is answered.
 pub(crate) struct Listener(pub(crate) Box<dyn Fn(Revocation) + Send + Sync>);
 
 /// Gets the moment up to which all sessions are over, once that is durable and before anybody is
@@ -279,10 +279,14 @@ impl Committer {
                 self.numbers.lose();
             }
         }
-        if let Ok(commit) = &outcome {
-            self.numbers.commit(commit.number);
+        // A batch that may be in the log counts here as one that is: when the call is repeated the session
+        // is found ended already, and there is no revocation left to report.
+        if matches!(outcome, Ok(_) | Err(StoreError::Indeterminate)) {
             self.tell_revocations(group);
             self.report_end_of_all(group);
+        }
+        if let Ok(commit) = &outcome {
+            self.numbers.commit(commit.number);
             self.numbers.disk(self.ledger.disk_bytes());
             if let Some(Some(bytes)) = group.writes.get(META_TOTALS) {
                 self.numbers.totals(META_TOTALS, bytes);

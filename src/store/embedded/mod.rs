@@ -169,7 +169,7 @@ impl Embedded {
         Ok((store, faults))
     }
 
-    /// Has every revocation told to `hear`, once it is durable and before its caller is answered;
+    /// Calls `hear` with every revocation that is, or may be, durable, before its caller is answered;
     /// also when that caller has gone away, or has stopped waiting, and would never tell anybody.
     /// It runs on the store's thread and must not wait for anything. The first listener stays;
     /// `false` when there is one already.

@@ -35,6 +35,12 @@ impl Embedded {
         records: Vec<Entry>,
         so_far: Kept,
     ) -> Result<Kept, StoreError> {
+        // The new store begins no earlier than the old one stood; each commit writes the time.
+        for record in records.iter().filter(|record| record.key == META_CLOCK) {
+            if let Ok(reached) = codec::decode(META_CLOCK, &record.value) {
+                self.clock.resume(reached);
+            }
+        }
         self.run(move |view| {
             let mut kept = so_far;
             for record in records {
@@ -94,7 +100,7 @@ impl Transaction<'_> {
             | None => Ok(()),
             Some(b'M') => {
                 // The numbers of parameter sets are counted anew when the store is opened.
-                if key == META_CLOCK || key == META_DECOY {
+                if key == META_DECOY {
                     self.put_raw(key, value);
                 } else if key == META_TOTALS
                     && let Ok(found) = codec::decode::<Totals>(&key, &value)

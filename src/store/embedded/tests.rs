@@ -177,6 +177,30 @@ fn a_revocation_is_heard_of_though_its_caller_has_gone() {
     });
 }
 
+/// Story: a log-out whose sync failed was in the log all the same. Repeated, it found the session ended and
+/// succeeded, and nobody had been notified: the access token went on passing.
+#[test]
+fn a_revocation_that_may_be_in_the_log_is_heard_of() {
+    run(LONG, async |s| {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ear = Arc::clone(&heard);
+        let hear = move |revocation| ear.lock().unwrap().push(revocation);
+        assert!(s.store.on_revocation(hear));
+        let session = s.draft();
+        s.store.create(session.clone(), CAP, None).await.unwrap();
+        let one = Scope::One(session.key.clone());
+
+        s.faults.doubt_writes(true);
+        let unknown = s.store.end(&one, EndReason::LoggedOut).await;
+        assert_eq!(unknown, Err(StoreError::Indeterminate));
+        s.faults.doubt_writes(false);
+
+        assert_eq!(s.store.end(&one, EndReason::LoggedOut).await, Ok(vec![]));
+        assert_eq!(*heard.lock().unwrap(), s.store.revocations().await.unwrap());
+        assert_eq!(heard.lock().unwrap().len(), 1);
+    });
+}
+
 #[test]
 fn what_is_too_much_to_wait_for_is_refused_at_once() {
     run(Duration::ZERO, async |s| {

@@ -413,7 +413,11 @@ fn try_open(
             Some(bridged)
         }
         Err(StoreError::Damaged(_)) => None,
-        Err(other) => return Err(other),
+        Err(other) => {
+            await_release(&copy);
+            remove(scratch)?;
+            return Err(other);
+        }
     };
     await_release(&copy);
     remove(scratch)?;

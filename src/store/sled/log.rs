@@ -37,8 +37,6 @@ pub(super) struct Look {
     pub(super) holes: u64,
     /// The position behind the last sound message.
     pub(super) tip: u64,
-    /// Whether anything but zeros follows the last sound message.
-    pub(super) has_tail: bool,
 }
 
 /// One message.
@@ -67,7 +65,7 @@ pub(super) fn look(file: &File) -> io::Result<Look> {
         let reached = match end {
             End::Full => SEGMENT,
             End::Open(at) => {
-                open_ends.push((segment.number, segment.has_more(at), segment.tail(at)));
+                open_ends.push((segment.number, segment.has_more(at)));
                 at
             }
         };
@@ -76,10 +74,9 @@ pub(super) fn look(file: &File) -> io::Result<Look> {
         Ok(())
     })?;
     found.holes = headless;
-    for (number, has_more, tail) in open_ends {
+    for (number, has_more) in open_ends {
         if Some(number) == last {
             found.holes += u64::from(has_more);
-            found.has_tail = tail;
         } else {
             found.holes += 1;
         }
@@ -198,11 +195,6 @@ impl Segment {
 
     fn has_more(&self, at: usize) -> bool {
         self.next(at).is_some()
-    }
-
-    fn tail(&self, at: usize) -> bool {
-        let rest = self.bytes.get(at..).unwrap_or_default();
-        rest.iter().any(|byte| *byte != 0)
     }
 
     /// Turns damaged stretches into messages that are skipped.

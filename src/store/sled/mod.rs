@@ -355,8 +355,8 @@ impl Ledger for Sled {
 
 /// Lets go of the engine. It panics when its last sync fails, which changes nothing for us: what
 /// was acknowledged has been synced before.
-fn discard(state: State) {
-    if catch_unwind(AssertUnwindSafe(|| drop(state))).is_err() {
+fn discard<T>(held: T) {
+    if catch_unwind(AssertUnwindSafe(|| drop(held))).is_err() {
         tracing::error!("the store engine did not stop cleanly");
     }
 }
@@ -444,6 +444,8 @@ fn rehearse(place: &Place, cache: u64, acknowledged: Option<&Commit>) -> Result<
 /// it could not write and still show it to readers, and it reports a failure only once: only what is
 /// written anew and then synced is known to be on the disk.
 fn write_back(place: &Place) -> Result<(), StoreError> {
+    // An engine that was closed a moment ago may still write.
+    await_release(place);
     let copy = || -> io::Result<()> {
         let file = File::options()
             .read(true)
@@ -523,8 +525,13 @@ fn start_engine(place: &Place, cache: u64) -> Result<Engine, StoreError> {
         place.sync_directory()?;
         Ok(file)
     };
-    let file = open().map_err(|e| explain(place.directory(), &e))?;
-    Ok(Engine { database, file })
+    match open() {
+        Ok(file) => Ok(Engine { database, file }),
+        Err(e) => {
+            discard(database);
+            Err(explain(place.directory(), &e))
+        }
+    }
 }
 
 /// How opening failed.
@@ -557,7 +564,7 @@ fn refusal(directory: &Path, error: StoreError) -> StoreError {
          Starting with it could bring back ended sessions or lose accounts. Keep a copy of the \
          directory, then decide:\n  \
          sidegate store verify           says what is damaged, and changes nothing\n  \
-         sidegate restore FILE           puts a backup in its place\n  \
+         sidegate restore FILE --replace puts a backup in its place\n  \
          sidegate store salvage NEW-DIR  copies what can still be read into a new store, with every \
          session ended"
     ))

@@ -100,7 +100,11 @@ impl Place {
             }
             Ok(())
         };
-        copy().map_err(|e| explain(&self.directory, &e))?;
+        copy().map_err(|e| {
+            // Half a copy would only take room, which is what is often missing.
+            drop(fs::remove_dir_all(to));
+            explain(&self.directory, &e)
+        })?;
         let copy = Self {
             directory: to.to_owned(),
             marker: self.marker,

@@ -202,7 +202,7 @@ fn a_vanished_database_is_refused_instead_of_starting_empty() {
     let why = refusal(directory.path());
     assert!(why.contains("missing or empty"), "{why}");
     fs::write(directory.path().join("db"), b"").unwrap();
-    assert!(refusal(directory.path()).contains("sidegate restore FILE"));
+    assert!(refusal(directory.path()).contains("sidegate restore FILE --replace"));
     // Without the marker the number of the last commit still tells.
     fs::remove_file(directory.path().join("sidegate-store")).unwrap();
     assert!(refusal(directory.path()).contains("missing or empty"));
