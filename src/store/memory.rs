@@ -68,7 +68,7 @@ impl Ledger for Memory {
                 None => self.map.remove(key),
             };
         }
-        if self.faults.switches().doubt_writes {
+        if self.faults.switches().writes == Writes::Doubtful {
             return Err(StoreError::Indeterminate);
         }
         Ok(())
@@ -108,9 +108,18 @@ pub struct Faults {
 #[derive(Debug, Default)]
 struct Switches {
     fail_reads: bool,
-    fail_writes: bool,
-    doubt_writes: bool,
+    writes: Writes,
     stall: bool,
+}
+
+/// What becomes of writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Writes {
+    #[default]
+    Taken,
+    Refused,
+    /// Applied, and reported as if that were not known.
+    Doubtful,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +131,12 @@ enum Access {
 impl Faults {
     /// While on, every write is refused as if the disk were full.
     pub fn fail_writes(&self, on: bool) {
-        self.switches().fail_writes = on;
+        self.switches().writes = if on { Writes::Refused } else { Writes::Taken };
     }
 
     /// While on, every write is applied and reported as one that may have been, as after a failed sync.
     pub fn doubt_writes(&self, on: bool) {
-        self.switches().doubt_writes = on;
+        self.switches().writes = if on { Writes::Doubtful } else { Writes::Taken };
     }
 
     /// While on, every read is refused as if the disk were gone.
@@ -154,7 +163,7 @@ impl Faults {
             .unwrap_or_else(PoisonError::into_inner);
         let fails = match access {
             Access::Read => switches.fail_reads,
-            Access::Write => switches.fail_writes,
+            Access::Write => switches.writes == Writes::Refused,
         };
         if fails {
             return Err(StoreError::Unavailable("no space left".to_owned()));
