@@ -250,7 +250,7 @@ tokens.keys_dir = "{}"
             password: password.clone(),
         };
         let roles = Roles::new([]).unwrap();
-        let caller = Caller::default();
+        let mut caller = Caller::default();
         let login = LoginRequest {
             identifier: "ann".to_owned(),
             password,
@@ -262,7 +262,7 @@ tokens.keys_dir = "{}"
             let named = Named::parse("ann").unwrap();
             // The account is closed while the password is being checked.
             let (outcome, closed) = tokio::join!(
-                service.login(login, &caller),
+                service.login(login, &mut caller),
                 service.operator_disable(&named)
             );
             assert!(closed.unwrap().is_some());

@@ -13,7 +13,7 @@ impl Service {
     /// The device that a log-in to this account comes from: of several that are shown the one that the
     /// account knows, else the first. A neighbouring host that plants a cookie must not
     /// take the owner's proof away.
-    pub async fn choose_device(
+    pub(super) async fn choose_device(
         &self,
         identifier: &str,
         caller: &Caller,

@@ -49,11 +49,16 @@ pub(super) fn settle<T>(attempt: Attempt, outcome: &Result<T, AuthError>) {
 const TRIES: usize = 3;
 
 impl Service {
-    /// Logs in: one new session, with a fresh id.
-    pub async fn login(&self, request: LoginRequest, caller: &Caller) -> Result<Grant, AuthError> {
+    /// Logs in: one new session, with a fresh id. Of several devices that the caller shows, the one that the
+    /// account knows is left in `caller`.
+    pub async fn login(
+        &self,
+        request: LoginRequest,
+        caller: &mut Caller,
+    ) -> Result<Grant, AuthError> {
         let outcome = match self.parts.limits.attempt_from(caller.address).await {
             Ok(mut attempt) => {
-                let outcome = self.attempt_login(&mut attempt, &request, caller).await;
+                let outcome = self.login_from(&mut attempt, &request, caller).await;
                 settle(attempt, &outcome);
                 outcome
             }
@@ -63,6 +68,17 @@ impl Service {
             self.parts.events.count(Event::LoginLimited);
         }
         outcome
+    }
+
+    /// Behind the limit, because each device that is shown is looked up in the store.
+    async fn login_from(
+        &self,
+        attempt: &mut Attempt,
+        request: &LoginRequest,
+        caller: &mut Caller,
+    ) -> Result<Grant, AuthError> {
+        caller.device = self.choose_device(&request.identifier, caller).await?;
+        self.attempt_login(attempt, request, caller).await
     }
 
     async fn attempt_login(

@@ -43,9 +43,9 @@ where
     };
     let mut caller = asked.call.caller.clone();
     let service = &asked.api.service;
-    caller.device = service.choose_device(&request.identifier, &caller).await?;
-    let device = *caller.device.get_or_insert_with(|| service.fresh_device());
-    let grant = asked.api.service.login(request, &caller).await?;
+    let first = *caller.device.get_or_insert_with(|| service.fresh_device());
+    let grant = service.login(request, &mut caller).await?;
+    let device = caller.device.unwrap_or(first);
     let mut answer = tokens(asked, &grant, Others::Go, Some(device))?;
     if asked.uses_cookies() {
         cookie::name_device(answer.headers_mut(), &asked.api.settings.cookies, device);

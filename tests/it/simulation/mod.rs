@@ -198,7 +198,11 @@ impl Life {
         let remember = self.roll(4) == 0;
         let account = &mut self.accounts[at];
         let request = typed(&account.name, &account.password, remember);
-        let outcome = self.world.service.login(request, &Caller::default()).await;
+        let outcome = self
+            .world
+            .service
+            .login(request, &mut Caller::default())
+            .await;
         if account.enabled && !account.door.is_locked(now) {
             let grant = outcome.expect("a good log-in");
             account.door = Door::default();
@@ -218,7 +222,11 @@ impl Life {
         let (now, at) = (self.world.now(), self.roll(self.accounts.len()));
         let account = &mut self.accounts[at];
         let request = typed(&account.name, "not the password", false);
-        let outcome = self.world.service.login(request, &Caller::default()).await;
+        let outcome = self
+            .world
+            .service
+            .login(request, &mut Caller::default())
+            .await;
         assert!(
             matches!(outcome, Err(AuthError::InvalidCredentials)),
             "{outcome:?}"
