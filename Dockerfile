@@ -1,7 +1,7 @@
 # The image: one static binary, no shell, no root. `docker build -t sidegate .`
 #
-# rust-toolchain.toml is left out on purpose: the image's own toolchain is the pinned one, and
-# rustup would otherwise fetch clippy and rustfmt for nothing.
+# rust-toolchain.toml is not copied on purpose: the image already has the pinned toolchain, and rustup
+# would otherwise download clippy and rustfmt, which are not used.
 FROM rust:1.95-bookworm AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends musl-tools \
@@ -11,7 +11,7 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
 COPY docs/openapi.json ./docs/openapi.json
-# The C parts (aws-lc, mimalloc) are built by musl-gcc.
+# musl-gcc builds the C parts (aws-lc, mimalloc).
 RUN target="$(uname -m)-unknown-linux-musl" \
  && export "CC_$(echo "$target" | tr - _)=musl-gcc" \
  && cargo build --locked --profile dist --features mimalloc --bin sidegate --target "$target" \

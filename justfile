@@ -1,4 +1,4 @@
-# Thin: each recipe is one line. `just ci` is what CI runs.
+# Each recipe is one line. `just ci` runs the CI script.
 
 ci:
     .ci/run
@@ -15,7 +15,7 @@ lint:
 fmt:
     cargo fmt
 
-# More cases than CI takes time for.
+# More property-test cases than in CI.
 long:
     PROPTEST_CASES=4096 cargo test --release
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The life of a session by hand: read it, paste it, or run it against a running Sidegate whose
-# sign-up is open (`signup.mode = "open"`).
+# The life of a session with curl. Read it, paste it, or run it against a running Sidegate with open
+# sign-up (`signup.mode = "open"`).
 #
 #   examples/curl-walkthrough.sh http://127.0.0.1:8080
 set -euo pipefail
@@ -37,7 +37,7 @@ echo "# end the phone's session from the laptop"
 curl --silent --max-time 15 -o /dev/null -w '%{http_code}\n' -X DELETE "$base/auth/sessions/$phone_id" \
   -H "Authorization: Bearer $access"
 
-echo "# refresh once more, then show the first token again: used up, so the session ends"
+echo "# refresh once more, then use the first token again: it was used before, so the session ends"
 post /auth/refresh "{\"refreshToken\":\"$second\"}" > /dev/null
 post /auth/refresh "{\"refreshToken\":\"$first\"}"; echo
 curl --silent --max-time 15 "$base/auth/me" -H "Authorization: Bearer $access"; echo

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the README's story against a real binary, from a first sign-up to a kill -9, and checks every
-# answer. Needs curl and python3. Leaves nothing behind.
+# Runs the README's example and more against a real binary, from a first sign-up to a kill -9, and checks
+# every answer. Needs curl and python3. Removes its files.
 #
 #   examples/quickstart.sh [PATH-TO-SIDEGATE]      default: target/release/sidegate
 set -euo pipefail
@@ -38,7 +38,7 @@ call() {
 }
 json() { call "$1" "$2" --header 'Content-Type: application/json' --data "$3" "${@:4}"; }
 expect() { [[ $status == "$1" ]] || fail "expected $1, got $status"; }
-# field a.b.0.c: one value out of the JSON body; nothing when it is absent or null.
+# field a.b.0.c: one value of the JSON body; empty if it is absent or null.
 field() {
   python3 - "$work/body" "$1" <<'PY'
 import json, sys
@@ -51,7 +51,7 @@ print("" if value is None else value)
 PY
 }
 expect_code() { [[ $(field code) == "$1" ]] || fail "expected the code $1, got $(field code)"; }
-# echoed NAME: what the application received under this header, in any spelling; lines when several.
+# echoed NAME: the values that the application received in this header, in any spelling, one per line.
 echoed() {
   python3 - "$work/body" "$1" <<'PY'
 import json, re, sys
@@ -62,7 +62,7 @@ PY
 free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
-# until_ready URL PROCESS: waits for a 200, at most 20 s, gives up when the process is gone.
+# until_ready URL PROCESS: waits for a 200, at most 20 s. Fails if the process has ended.
 until_ready() {
   local deadline=$((SECONDS + 20))
   until curl --silent --fail --max-time 2 --output /dev/null "$1"; do
@@ -123,7 +123,7 @@ step "the operator adds an administrator; the password comes from standard input
 printf 'a root passphrase\n' | "$sidegate" users add root --role admin --config "$work/sidegate.toml" \
   > "$work/body" 2>&1 || fail "users add"
 
-# ---- the story ---------------------------------------------------------------------------------
+# ---- sign-up to log-out ---------------------------------------------------------------------------------
 
 step "without a token the application cannot be reached"
 call GET /headers; expect 401; expect_code missing_token
@@ -147,7 +147,7 @@ phone=$(field accessToken) phone_id=$(field session.id)
 json POST /auth/login '{"identifier":"ann@example.org","password":"correct horse battery","deviceName":"laptop"}'; expect 200
 laptop=$(field accessToken) laptop_refresh=$(field refreshToken) laptop_id=$(field session.id)
 
-step "the application sees who is calling, whatever the client claims"
+step "the application receives the caller's identity, whatever the client claims"
 call GET /headers --header "$(bearer "$laptop")" --header 'X-User-Name: root' --header 'X_User_Role: admin' \
   --header 'X.Session.Id: forged' --header 'Connection: X-User-Name'
 expect 200
@@ -158,14 +158,14 @@ expect 200
 
 step "a public path needs no token, and forged headers are removed there too"
 call GET /public/page --header 'X-User-Name: root'; expect 200
-grep -q 'Welcome, stranger' "$work/body" || fail "the application was told a name"
+grep -q 'Welcome, stranger' "$work/body" || fail "the application received a name"
 
-step "a rule keeps ann out of /admin and lets root in"
+step "a rule denies ann access to /admin and permits root"
 call GET /admin/page --header "$(bearer "$laptop")"; expect 403; expect_code missing_role
 json POST /auth/login '{"identifier":"root","password":"a root passphrase"}'; expect 200
 call GET /admin/page --header "$(bearer "$(field accessToken)")"; expect 200
 
-step "a path with two readings is refused"
+step "an ambiguous path is refused"
 call GET /public/../admin/page --path-as-is; expect 400; expect_code bad_request
 call GET /public/%2e%2e/admin/page --path-as-is; expect 400
 
@@ -187,7 +187,7 @@ second=$(field refreshToken)
 json POST /auth/refresh "{\"refreshToken\":\"$laptop_refresh\"}"; expect 200
 [[ $(field refreshToken) == "$second" ]] || fail "the chain forked"
 
-step "an older refresh token comes back: the session ends for whoever holds it"
+step "an older refresh token is used again: the session ends for every holder"
 json POST /auth/refresh "{\"refreshToken\":\"$second\"}"; expect 200
 third=$(field refreshToken) access=$(field accessToken)
 json POST /auth/refresh "{\"refreshToken\":\"$laptop_refresh\"}"; expect 401; expect_code invalid_refresh_token
@@ -201,7 +201,7 @@ call POST /auth/logout --header "$(bearer "$access")"; expect 204
 call GET /headers --header "$(bearer "$access")"; expect 401; expect_code session_ended
 json POST /auth/logout "{\"refreshToken\":\"$refresh\"}"; expect 204
 
-step "keys, document, health, numbers"
+step "keys, document, health, metrics"
 call GET /.well-known/jwks.json; expect 200; [[ -n $(field keys.0.kid) ]] || fail "no key"
 call GET /auth/openapi.json; expect 200; [[ $(field openapi) == 3.1.0 ]] || fail "no document"
 call GET /auth/health; expect 200; [[ $(field status) == ok ]] || fail "not ok"
@@ -209,7 +209,7 @@ curl --silent --fail --max-time 5 "$admin/metrics" > "$work/metrics" || fail "no
 grep -q '^# TYPE' "$work/metrics" || fail "no metrics"
 "$sidegate" healthcheck --config "$work/sidegate.toml" || fail "healthcheck"
 
-step "a wrong method and a wrong body say what is wrong"
+step "the answers to a wrong method and a wrong body name the error"
 call GET /auth/login; expect 405; grep -qi '^allow:.*POST' "$work/head" || fail "no Allow"
 json POST /auth/login '{"identifier":"ann","password":"x","admin":true}'; expect 400; expect_code unknown_field
 
@@ -234,7 +234,7 @@ start_gate
 json POST /auth/refresh "{\"refreshToken\":\"$refresh\"}"; expect 200
 call GET /headers --header "$(bearer "$gone")"; expect 401; expect_code session_ended
 
-step "an upstream that is gone is a 502, and Sidegate stays up"
+step "a stopped upstream is a 502, and Sidegate keeps running"
 kill "$app_id"; wait "$app_id" 2>/dev/null || true; app_id=""
 call GET /headers --header "$(bearer "$access")"; expect 502; expect_code upstream_unreachable
 call GET /auth/health; expect 200
@@ -247,7 +247,7 @@ done
 # ---- the demo ----------------------------------------------------------------------------------
 
 step "the demo prints curl lines that work as pasted"
-# In a folder of its own: it must leave nothing behind there.
+# In an empty folder, where it must leave no files.
 mkdir "$work/empty"
 : > "$work/demo"
 (cd "$work/empty" && exec "$sidegate" demo) >> "$work/demo" 2>&1 &

@@ -1,5 +1,6 @@
-"""What `bench-instructions` and `bench-load` share: the programs, and a Sidegate that is set up and
-running. Standard library only."""
+"""Shared by the `bench-*` scripts: the programs, and a running Sidegate with its configuration. Uses only the
+standard library.
+"""
 import contextlib
 import json
 import os
@@ -20,8 +21,8 @@ PASSWORD = "correct horse battery"
 
 
 def build(profile):
-    """The binary and the bench program. Built one after the other on purpose: together, cargo would
-    give the binary the features that only the tests ask for."""
+    """The binary and the bench program. Built separately on purpose: in one build, cargo would give the
+    binary features that only the tests need."""
     cargo = ["cargo", "build", "--locked", "--quiet", "--profile", profile]
     subprocess.run([*cargo, "--bin", "sidegate"], cwd=ROOT, check=True)
     binary = TARGET / profile / "sidegate"
@@ -29,7 +30,7 @@ def build(profile):
 
 
 def bench_program():
-    """Its own speed is not measured, so it is never built with the slow profile."""
+    """The bench program. Its own speed is not measured, so it is never built with the slow profile."""
     cargo = ["cargo", "build", "--locked", "--quiet", "--release", "--bench", "guard", "--message-format=json"]
     lines = subprocess.run(cargo, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     for message in map(json.loads, lines):
@@ -45,7 +46,7 @@ def free_ports(count):
 
 
 def served(stack, command, **more):
-    """Starts a role of the bench program that serves; returns the process and its address."""
+    """Starts a server role of the bench program. Returns the process and its address."""
     child = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **more)
     stack.callback(end, child)
     address = child.stdout.readline().strip()
@@ -55,7 +56,7 @@ def served(stack, command, **more):
 
 
 def end(child):
-    """Ends a process in order, and waits."""
+    """Stops a process and waits for its end."""
     if child.poll() is None:
         child.send_signal(signal.SIGTERM)
     try:
@@ -66,7 +67,7 @@ def end(child):
 
 
 class Sidegate:
-    """A running Sidegate with one account and one worker; `wrapper` goes in front of its command."""
+    """A running Sidegate with one account and one worker; `wrapper` is a prefix of its command."""
 
     def __init__(self, stack, binary, upstream, wrapper=(), store="memory:", algorithm="EdDSA", access=True):
         self.folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidegate-bench-")))
@@ -113,7 +114,7 @@ access = "public"
         self.wait()
 
     def restart(self):
-        """Ends it and starts it again over the same folder."""
+        """Stops it and starts it again with the same folder."""
         self.end()
         self.start()
 
@@ -122,7 +123,7 @@ access = "public"
             end(self.process)
 
     def wait(self):
-        """Until a request on a public route is answered with 200; takes the time of it."""
+        """Waits until a request on a public route is answered with 200, and measures the time."""
         deadline = time.monotonic() + 60
         host, port = self.address.split(":")
         head = f"GET /public/ HTTP/1.1\r\nhost: {self.address}\r\nconnection: close\r\n\r\n".encode()
@@ -137,7 +138,7 @@ access = "public"
         raise SystemExit("sidegate did not start")
 
     def token(self):
-        """A fresh account's access token."""
+        """The access token of a new account."""
         account = {"username": "ann", "password": PASSWORD}
         self.post("/auth/signup", account)
         login = {"identifier": "ann", "password": PASSWORD}
@@ -154,7 +155,7 @@ access = "public"
 
 
 def load(program, to, path, token=None, wrapper=(), **amounts):
-    """Runs the load generator to its end; what it says."""
+    """Runs the load generator to its end. Returns its output."""
     command = [*map(str, wrapper), str(program), "load", "--to", to, "--path", path]
     command += ["--token", token] if token else []
     for name, value in amounts.items():
@@ -163,7 +164,7 @@ def load(program, to, path, token=None, wrapper=(), **amounts):
 
 
 def cpu(pid):
-    """Nanoseconds that all threads of a process ran."""
+    """CPU time of all threads of a process, in nanoseconds."""
     total = 0
     for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Parses every YAML file under examples/ and checks what the image and the pod must have."""
+"""Parses every YAML file under examples/ and checks the required settings of the image and the pod."""
 
 import json
 import pathlib

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The real binary under a wall clock that jumps (libfaketime): what must not change does not, and what was
-refused stays refused over a restart.
+"""Does the real binary behave correctly while the wall clock jumps (libfaketime)? Nothing that must not change
+changes, and refused tokens stay refused after a restart.
 
   scripts/clock.py SIDEGATE LIBFAKETIME
 
-libfaketime moves what the C library says of the wall clock, by an offset in a file that this script rewrites
-while the program runs. The monotonic clock stays as it is.
+libfaketime shifts the wall clock of the C library by an offset in a file. This script rewrites the file while the
+program runs. The monotonic clock does not change.
 """
 import contextlib
 import http.server
@@ -66,7 +66,7 @@ def main():
 
 
 def short_excursion(machine):
-    """One year ahead for five seconds, then back: tokens pass, limits go on, the log has both jumps."""
+    """One year ahead for five seconds, then back: tokens are valid, limits continue, the log has both jumps."""
     machine.start()
     ann = machine.join("ann")
     for _ in range(3):
@@ -93,7 +93,7 @@ def short_excursion(machine):
 
 
 def set_back(machine):
-    """A day back: a lock lasts its twenty seconds and no longer, and a new log-in works."""
+    """A day back: a lock lasts twenty seconds and not longer, and a new log-in works."""
     machine.start()
     ann = machine.join("ann")
     for _ in range(3):
@@ -150,7 +150,7 @@ def expired_and_set_back(machine):
 
 
 def ahead_at_the_start(machine):
-    """Killed while two hours ahead: what was refused by then is refused by the next."""
+    """Killed while two hours ahead: the next process refuses the tokens that were refused before."""
     machine.start()
     ann = machine.join("ann")
     machine.stop()
@@ -165,7 +165,7 @@ def ahead_at_the_start(machine):
 
 
 class Machine:
-    """One process after another, with a wall clock that is set by a file."""
+    """A sequence of processes whose wall clock is set by a file."""
 
     def __init__(self, binary, library, home, upstream):
         self.binary, self.faketime, self.home = binary, library, home

@@ -1,9 +1,9 @@
-"""Sidegate behind real gateways, with the very files of examples/forward-auth.
+"""Does Sidegate work behind real gateways, with the unchanged files of examples/forward-auth?
 
   forward_auth.py SIDEGATE NAME=PROGRAM..     NAME: nginx, caddy, envoy, traefik
 
-Starts an application that tells what it received, Sidegate, and one gateway after the other, on free
-ports that are put in place of those in the examples, and looks at every promise of docs/forward-auth.md.
+Starts an application that reports the requests it receives, Sidegate, and one gateway after the other, on free
+ports that replace those of the examples. Checks every guarantee of docs/forward-auth.md.
 """
 
 import base64
@@ -23,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples" / "forward-auth"
 PASSWORD = "correct horse battery"
 IDENTITY = ("x-user-id", "x-user-name", "x-user-email", "x-user-role", "x-tenant-id", "x-session-id", "x-auth-method")
-# What cannot take single cookies out; docs/forward-auth.md says so.
+# Gateways that cannot remove single cookies; see docs/forward-auth.md.
 COOKIES_STAY = ("traefik",)
 problems = []
 checks = 0
@@ -42,7 +42,7 @@ def fold(name):
 
 
 class Application(BaseHTTPRequestHandler):
-    """Says in JSON what reached it."""
+    """Returns the received request as JSON."""
 
     protocol_version = "HTTP/1.1"
 
@@ -69,7 +69,7 @@ class Application(BaseHTTPRequestHandler):
             self.wfile.write(text)
 
     def switch(self):
-        """What reached it, and then every byte back: nobody on the way looks into frames."""
+        """Returns the received request, then echoes every byte: no proxy on the path parses frames."""
         proof = hashlib.sha1(self.headers["Sec-WebSocket-Key"].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
         self.send_response(101)
         self.send_header("Upgrade", "websocket")
@@ -115,7 +115,7 @@ class Answer:
             return {}
 
     def seen(self):
-        """The headers that the application received and may take for an identity."""
+        """The received headers that an application could read as an identity."""
         names = {fold(name): name for name in IDENTITY}
         seen = [(names[fold(key)], value) for key, value in self.json().get("headers", []) if fold(key) in names]
         return sorted(seen)
@@ -125,7 +125,7 @@ class Answer:
 
 
 def ask(port, method, target, headers=(), body=b"", host="app.example.org"):
-    """Sends exactly these bytes, names and all."""
+    """Sends exactly these bytes, including the names."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers]
     if body or method in ("POST", "PUT", "PATCH"):
@@ -139,7 +139,7 @@ def ask(port, method, target, headers=(), body=b"", host="app.example.org"):
 
 
 def shake(port, target, headers, host="app.example.org"):
-    """A WebSocket's handshake: the answer, and whether bytes come back on what was opened."""
+    """A WebSocket handshake: the answer, and whether bytes are echoed."""
     lines = [f"GET {target} HTTP/1.1", f"Host: {host}", "Connection: keep-alive, Upgrade", "Upgrade: websocket"]
     lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *(f"{name}: {value}" for name, value in headers)]
     raw = b""
@@ -148,7 +148,7 @@ def shake(port, target, headers, host="app.example.org"):
         while not (raw.startswith(b"HTTP/1.1 101") and raw.endswith(b"\n") and not raw.endswith(b"\r\n\r\n")):
             piece = wire.recv(65536)
             raw += piece
-            # A refusal may leave the connection open: its head is enough.
+            # After a refusal the connection may stay open: its head is enough.
             if not piece or b"\r\n\r\n" in raw and not raw.startswith(b"HTTP/1.1 101"):
                 return Answer(raw), False
         sent = os.urandom(300_000)
@@ -191,7 +191,7 @@ def placed(name, folder, ports):
 
 
 class Running:
-    """A process that ends with its block; what it said is shown when something was not so."""
+    """A process that ends with its block. Its output is printed if a check failed."""
 
     def __init__(self, what, command, folder, port, env=None):
         self.what, self.log = what, folder / f"{what}.log"
@@ -221,7 +221,7 @@ def command(name, program, folder, ports):
     if name == "caddy":
         return [program, "run", "--adapter", "caddyfile", "--config", str(placed("Caddyfile", folder, ports))]
     if name == "traefik":
-        # Traefik takes a traefik.yaml where it runs for its static part, and this is the other one.
+        # Traefik reads a traefik.yaml in its folder as the static part, and this is the dynamic one.
         (folder / "dynamic").mkdir()
         path = placed("traefik.yaml", folder / "dynamic", ports)
         door = f"--entryPoints.web.address=127.0.0.1:{ports[8000]}"
@@ -231,7 +231,7 @@ def command(name, program, folder, ports):
 
 
 def routed(gateway, port):
-    """Traefik listens before it has read its routes."""
+    """Waits for the routes: Traefik listens before it has read them."""
     deadline = time.monotonic() + 30
     while ask(port, "GET", "/auth/health").status == 404 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -258,7 +258,7 @@ def look(gateway, port):
         expect(answer.status == expected, f"{gateway}: {method} {target} with {shown}: {answer.line}, not {expected}")
         return answer
 
-    # Who is calling, and only that.
+    # The caller's identity, and nothing else.
     for shown in (ann, bearer):
         answer = status(200, "GET", "/orders/7?x=1", shown)
         seen = dict(answer.seen())
@@ -273,7 +273,7 @@ def look(gateway, port):
         if shown is ann:
             expect("theme=dark" in sent[0] and "lang=en" in sent[0], f"{gateway}: other cookies are lost: {sent}")
 
-    # Nobody, a wrong role, a rule that says no.
+    # No token, a wrong role, a rule that denies.
     refused = status(401, "GET", "/orders")
     expect(refused.all("www-authenticate") != [], f"{gateway}: 401 without a challenge")
     status(401, "GET", "/orders", [("Authorization", "Bearer garbage")])
@@ -284,7 +284,7 @@ def look(gateway, port):
     status(403, "GET", "/orders", [*root, ("Cookie", f"sidegate_access={access}")])
     status(200, "GET", "/orders", [*bearer, ("Cookie", "sidegate_access=other.token.here")])
 
-    # A public path carries no identity, whatever is shown or forged.
+    # On a public path there is no identity, with any token or forged header.
     forged = [(form, "evil") for name in IDENTITY for form in spellings(name)]
     for shown in ([], ann):
         for some in chunks(forged, 40):
@@ -298,7 +298,7 @@ def look(gateway, port):
     answer = ask(port, "GET", "/orders", hop)
     expect(answer.status in (400, 403) or len(answer.seen()) == 6, f"{gateway}: named in Connection: {answer.seen()}")
 
-    # What a client says about another request is not believed.
+    # A client's description of another request is not trusted.
     for name, value in (
         ("X-Forwarded-Uri", "/public/x"), ("X-Forwarded-Method", "OPTIONS"), ("X-Forwarded-Host", "other.example.org"),
         ("X-Original-URI", "/public/x"), ("X-Original-URL", "http://app.example.org/public/x"),
@@ -308,7 +308,7 @@ def look(gateway, port):
             answer = ask(port, "GET", rule, [*shown, (name, value)])
             expect(answer.status in (401, 403), f"{gateway}: {name}: {value} opens {rule}: {answer.line}")
 
-    # A path with two readings is refused before the application can read it its own way.
+    # An ambiguous path is refused before the application can interpret it.
     for target in (
         "/public/..%2fadmin/users", "/public/%2e%2e%2fadmin/users", "/public/%2e%2e/admin/users", "/public/../admin/users",
         "/public//../admin/users", "/public/..%5cadmin", "/public/..;/admin/users", "/public/%252e%252e%252fadmin/..%2f",
@@ -321,7 +321,7 @@ def look(gateway, port):
     status(404, "GET", "/auth/verify", ann)
     status(404, "GET", "/auth/verify/public/x")
 
-    # Methods and bodies pass.
+    # Methods and bodies are passed on.
     answer = status(200, "POST", "/orders", ann, body=b"x" * 100_000)
     expect(answer.json().get("body") == 100_000, f"{gateway}: the body arrives: {answer.json().get('body')}")
     for method in ("PUT", "PATCH", "DELETE", "OPTIONS"):
@@ -331,7 +331,7 @@ def look(gateway, port):
     status(401, "POST", "/orders", body=b"x" * 1_000)
     status(401, "DELETE", "/orders/7")
 
-    # A log-out holds on the very next request.
+    # A log-out takes effect on the next request.
     for headers in (ann, bearer):
         status(200, "GET", "/orders", headers)
     out = ask(port, "POST", "/auth/logout", [*ann, ("Sec-Fetch-Site", "same-origin")])
@@ -342,7 +342,7 @@ def look(gateway, port):
 
 
 def sockets(gateway, port, own):
-    """A WebSocket is carried, with the identity of who opened it; by cookie only from a page of ours."""
+    """A WebSocket is carried, with the identity of its caller; by cookie only from a page of ours."""
     access = login(port, "ann").cookies()["sidegate_access"]
     cookie, bearer = ("Cookie", f"theme=dark; sidegate_access={access}"), ("Authorization", f"Bearer {access}")
     forged = [("X-User-Name", "evil"), ("X-User-Email", "evil@example.org")]
@@ -367,7 +367,7 @@ def sockets(gateway, port, own):
 
 
 def spellings(name):
-    """What applications behind CGI, WSGI, PHP and others read as the same name."""
+    """Spellings that applications behind CGI, WSGI, PHP and others read as the same name."""
     words = name.split("-")
     yield name
     yield name.title()
@@ -383,7 +383,7 @@ def chunks(items, size):
 
 
 def renewed(gateway, port, renews):
-    """A browser without a fresh access cookie, behind a gateway that carries Set-Cookie or does not."""
+    """A browser with an expired access cookie, behind a gateway that passes Set-Cookie on or does not."""
     cookies = login(port, "ann").cookies()
     held = [("Cookie", f"sidegate_refresh={cookies['sidegate_refresh']}")]
     answer = ask(port, "GET", "/orders", held)
@@ -398,7 +398,7 @@ def renewed(gateway, port, renews):
     answer = ask(port, "GET", "/orders", access)
     expect(answer.status == 200, f"{gateway}: the new cookie: {answer.line}")
     if gateway == "envoy":
-        # The application's own answer carries the cookies: no cache may store it.
+        # The application's own answer has the cookies: no cache may store it.
         held = [("Cookie", f"sidegate_refresh={fresh['sidegate_refresh']}")]
         answer = ask(port, "GET", "/asset", held)
         said = answer.all("cache-control"), answer.all("surrogate-control")
@@ -409,7 +409,7 @@ def renewed(gateway, port, renews):
 
 
 def unasked(gateway, port):
-    """Sidegate is gone: nothing passes, public or not."""
+    """Sidegate is stopped: no request passes, public or not."""
     for target in ("/orders", "/public/x"):
         answer = ask(port, "GET", target)
         expect(answer.status >= 500, f"{gateway}: {target} without Sidegate: {answer.line}")
@@ -419,7 +419,7 @@ def unasked(gateway, port):
 
 
 def behind(gateway, program, sidegate, application, folder):
-    # nginx started by root works as somebody else.
+    # nginx started by root runs its workers as another user.
     folder.mkdir()
     folder.chmod(0o777)
     ports = {8080: free_port(), 8000: free_port(), 3000: application}

@@ -1,7 +1,7 @@
 """Logs in for schemathesis, so that generated requests reach the routes that need a caller.
 
-Some generated requests end the session they run in. The token is therefore renewed every two
-seconds; in between a 401 is a documented answer.
+Some generated requests end their own session. So the token is renewed every two seconds. In between, a 401 is a
+documented answer.
 """
 
 import json

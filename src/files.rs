@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_for_its_owner_only() {
+    fn created_files_are_for_their_owner_only() {
         let home = tempfile::tempdir().unwrap();
         let inner = home.path().join("a/b");
         make_directory(&inner).unwrap();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_open_is_tightened_and_named() {
+    fn files_readable_by_others_are_tightened_and_named() {
         let home = tempfile::tempdir().unwrap();
         let (inner, file) = (home.path().join("blobs"), home.path().join("blobs/7"));
         fs::create_dir(&inner).unwrap();
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_root_makes_belongs_to_the_owner_of_the_directory() {
+    fn files_created_by_root_belong_to_the_owner_of_the_directory() {
         if !geteuid().is_root() {
             // Only root can give files away.
             return;

@@ -14,16 +14,16 @@ use crate::api::wire::fields::Fields;
 use crate::config::{self, Sources};
 use crate::control::{Reply, Request, wire};
 use crate::crypto::refresh::Presented;
+pub use crate::gateway::original::fuzz::gateway_question;
+use crate::gateway::tunnel::frames::Frames;
 use crate::guard::extract;
-pub use crate::server::original::fuzz::gateway_question;
-use crate::server::proxied::{self, Proxied};
-use crate::server::tunnel::frames::Frames;
+use crate::net::proxy_protocol::{self, Header};
 use crate::store::backup::Reader;
 use crate::store::embedded::records;
 use crate::types::device::Device;
 use crate::types::login::LoginName;
-use crate::types::net::{self, TrustedProxies};
 use crate::types::path::{Allow, Allowances, CleanPath};
+use crate::types::trusted_proxies::{TrustedProxies, client_address};
 
 /// A request path, under the strict rules and under the loosest: what the strict ones accept has no
 /// dot segment in any reading.
@@ -83,7 +83,7 @@ pub fn forwarded_for(data: &[u8]) {
     let networks = networks.into_iter().flatten().collect();
     let trusted = TrustedProxies::try_new(networks).unwrap_or_default();
     let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-    let _client = net::client_address(peer, data.split(|byte| *byte == b'\n'), &trusted);
+    let _client = client_address(peer, data.split(|byte| *byte == b'\n'), &trusted);
 }
 
 /// The JSON body of a call.
@@ -104,7 +104,7 @@ pub fn names(data: &[u8]) {
     let _device = Device::from_user_agent(&text);
 }
 
-/// A stored record of any kind: damage is told, never a panic.
+/// A stored record of any kind: damage is an error, never a panic.
 pub fn stored_record(data: &[u8]) {
     records::read_as_any(data);
 }
@@ -151,18 +151,18 @@ pub fn control_line(data: &[u8]) {
 /// The first bytes of a connection from a load balancer: a header is never longer than what came, and
 /// what comes later does not change it.
 pub fn proxy_protocol(data: &[u8]) {
-    match proxied::read(data) {
-        header @ Proxied::Header { length, .. } => {
+    match proxy_protocol::read(data) {
+        header @ Header::Complete { length, .. } => {
             assert!(length <= data.len(), "a header of bytes that never came");
             let alone = data.get(..length).unwrap_or_default();
-            assert_eq!(proxied::read(alone), header);
+            assert_eq!(proxy_protocol::read(alone), header);
         }
-        Proxied::Incomplete => assert!(data.len() < 536, "a header without an end"),
-        Proxied::Bad => {}
+        Header::Incomplete => assert!(data.len() < 536, "a header without an end"),
+        Header::Invalid => {}
     }
 }
 
-/// A configuration file: every mistake is told with words.
+/// A configuration file: every mistake is an error with a message.
 pub fn configuration(data: &[u8]) {
     let text = String::from_utf8_lossy(data).into_owned();
     let sources = Sources {

@@ -23,13 +23,15 @@ pub mod guard;
 pub mod api;
 pub mod proxy;
 
-pub mod server;
+pub mod net;
+
+pub mod gateway;
 
 pub mod control;
 
 pub mod config;
 
-pub mod app;
 pub mod fuzz;
+pub mod process;
 
 pub mod cli;

@@ -1,23 +1,24 @@
-//! The `sidegate` binary: hands the command line to `cli`, and what it starts to `app`.
+//! Which parts of the library does each command start? The `sidegate` binary.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use sidegate::app::restore::{self, KeysFrom, RestoreError};
-use sidegate::app::{self, Beginning, StartError};
 use sidegate::cli::load::Loader;
-use sidegate::cli::store::{SalvageReport, VerifyReport};
 use sidegate::cli::{
     App, BackupFile, BackupPlan, Failure, FileView, Offline, OfflineError, RestorePlan,
-    RestoreView, Start,
+    RestoreView, SalvageReport, Start, VerifyReport,
 };
 use sidegate::config::{self, Config, Sources};
 use sidegate::control::{Reply, Request};
+use sidegate::process::maintenance::backup;
+use sidegate::process::maintenance::restore::{self, KeysFrom, RestoreError};
+use sidegate::process::{self, Beginning, StartError};
 use sidegate::store::StoreError;
 use sidegate::store::backup::Sessions;
 use sidegate::store::identity::Founding;
+use sidegate::store::salvage::{Inspection, Kept, Salvaged};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     sidegate::cli::main(&Parts)
 }
 
-/// The parts that the command line starts.
+/// Implements the commands with the parts of the library.
 struct Parts;
 
 impl App for Parts {
@@ -41,7 +42,7 @@ impl App for Parts {
             },
             new_keys: start.new_keys,
         };
-        app::serve(config, beginning, Arc::new(reread)).map_err(|error| match error {
+        process::serve(config, beginning, Arc::new(reread)).map_err(|error| match error {
             Some(error) => Failure(error.to_string()),
             None => Failure::reported(),
         })
@@ -57,7 +58,7 @@ impl App for Parts {
             };
             config::load(&sources).map_err(|problems| problems.to_string())
         };
-        app::demo::run(std::io::stdout(), &configure).map_err(Failure)
+        process::demo::run(std::io::stdout(), &configure).map_err(Failure)
     }
 
     fn begin_backup<'a>(
@@ -66,7 +67,7 @@ impl App for Parts {
         plan: BackupPlan,
     ) -> Result<Box<dyn BackupFile + 'a>, Failure> {
         let passphrase = plan.passphrase.as_ref();
-        let file = app::backup::BackupFile::begin(config, &plan.to, passphrase, &plan.begun);
+        let file = backup::BackupFile::begin(config, &plan.to, passphrase, &plan.begun);
         Ok(Box::new(Backup {
             file: file.map_err(Failure)?,
             with_keys: passphrase.is_some(),
@@ -117,7 +118,8 @@ impl App for Parts {
         config: &Config,
         progress: &mut dyn FnMut(u64),
     ) -> Result<VerifyReport, OfflineError> {
-        app::verify_store(config, progress).map_err(told)
+        let found = process::verify_store(config, progress).map_err(offline_error)?;
+        Ok(verify_report(config, found))
     }
 
     fn salvage_store(
@@ -126,18 +128,20 @@ impl App for Parts {
         to: &Path,
         progress: &mut dyn FnMut(u64),
     ) -> Result<SalvageReport, OfflineError> {
-        app::salvage_store(config, to, progress).map_err(told)
+        let (salvaged, kept) =
+            process::salvage_store(config, to, progress).map_err(offline_error)?;
+        Ok(salvage_report(to, &salvaged, &kept))
     }
 
     fn open_offline<'a>(&'a self, config: Config) -> Result<Box<dyn Offline + 'a>, OfflineError> {
-        let open = app::Offline::open(config).map_err(told)?;
+        let open = process::Offline::open(config).map_err(offline_error)?;
         Ok(Box::new(Store(open)))
     }
 }
 
 /// A backup that is being written.
 struct Backup {
-    file: app::backup::BackupFile,
+    file: backup::BackupFile,
     with_keys: bool,
 }
 
@@ -158,8 +162,8 @@ impl BackupFile for Backup {
     }
 }
 
-/// The store, held for one command.
-struct Store(app::Offline);
+/// The store, opened for one command.
+struct Store(process::Offline);
 
 impl Offline for Store {
     fn execute(&mut self, request: Request) -> Result<Reply, OfflineError> {
@@ -167,11 +171,40 @@ impl Offline for Store {
     }
 
     fn close(self: Box<Self>) -> Result<(), OfflineError> {
-        self.0.close().map_err(told)
+        self.0.close().map_err(offline_error)
     }
 }
 
-fn told(error: StartError) -> OfflineError {
+fn verify_report(config: &Config, found: Inspection) -> VerifyReport {
+    let directory = config.store.engine.directory();
+    VerifyReport {
+        sound: found.problems.is_empty(),
+        directory: directory.map_or_else(String::new, |path| path.display().to_string()),
+        store: found.store.map(|store| store.to_string()),
+        commit: found.commit,
+        acknowledged: found.acknowledged,
+        records: found.records,
+        problems: found.problems,
+        notes: found.notes,
+    }
+}
+
+fn salvage_report(to: &Path, salvaged: &Salvaged, kept: &Kept) -> SalvageReport {
+    SalvageReport {
+        directory: to.display().to_string(),
+        users: kept.users,
+        lockouts: kept.lockouts,
+        audit_lines: kept.audit_lines,
+        others: kept.others,
+        sessions_ended: kept.sessions_ended,
+        logins_claimed_twice: kept.logins_claimed_twice,
+        damaged_records: kept.damaged,
+        damaged_stretches: salvaged.bridged,
+        unreadable_pages: salvaged.unreadable,
+    }
+}
+
+fn offline_error(error: StartError) -> OfflineError {
     match error {
         StartError::Store(StoreError::Locked(_)) => OfflineError::StoreLocked,
         other => OfflineError::Failed(other.to_string()),

@@ -1,16 +1,15 @@
-//! What may be in the dependency tree: no banned crate, no version below the one that fixed a
-//! known flaw, no licence outside the list, no advisory without a written exception.
+//! The dependency tree has no banned crate, no version below the one that fixed a known flaw, no licence
+//! outside the list, and no advisory without a documented exception.
 //!
-//! `deny.toml` says the same to people who have cargo-deny; `both_files_say_the_same` keeps the two
-//! together. This test needs no tool and no network, only the lock file and the registry copy that
-//! the build has used already.
+//! `deny.toml` has the same rules for cargo-deny; `both_files_have_the_same_list` compares the two. This
+//! test needs no tool and no network, only the lock file and the registry copy of the build.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-/// Crates that must not occur at all, each with its reason.
+/// Crates that must not occur, each with its reason.
 const BANNED: &[(&str, &str)] = &[
     ("ring", "one cryptographic back-end: aws-lc-rs"),
     ("openssl", "one cryptographic back-end: aws-lc-rs"),
@@ -30,7 +29,7 @@ const BANNED: &[(&str, &str)] = &[
 /// Crates that may occur in one version only.
 const SINGLE: &[&str] = &["hyper", "http", "tokio", "rustls", "sled", "jsonwebtoken"];
 
-/// The least version of a crate, where it occurs, and what that version fixed.
+/// The minimum version of a crate, where it occurs, and what that version fixed.
 const LEAST: &[(&str, &str, &str)] = &[
     (
         "hyper",
@@ -68,8 +67,8 @@ const LEAST: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Licences that may be used. An expression passes when each part joined by AND has at least one
-/// alternative in this list.
+/// Permitted licences. An expression passes when each part joined by AND has at least one alternative in
+/// this list.
 const LICENCES: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -85,7 +84,7 @@ const LICENCES: &[&str] = &[
     "Zlib",
 ];
 
-/// Known advisories about crates that are in the tree all the same.
+/// Known advisories about crates that are in the tree.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
         "fxhash",
@@ -159,7 +158,7 @@ fn every_exception_is_still_needed() {
 }
 
 #[test]
-fn both_files_say_the_same() {
+fn both_files_have_the_same_list() {
     let deny = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deny.toml"))
         .expect("deny.toml is readable");
     for (name, _) in BANNED {
@@ -225,17 +224,17 @@ struct Package {
     licence: String,
 }
 
-/// Every package the resolved tree holds on this platform, by name.
+/// Every package of the resolved tree on this platform, by name.
 ///
-/// `cargo tree` and not `cargo metadata`: the latter also lists optional crates that no feature
-/// turns on.
+/// `cargo tree` is used instead of `cargo metadata`, which also lists optional crates that no feature
+/// enables.
 fn packages() -> BTreeMap<String, Vec<Package>> {
-    // A machine that has never built everything has to fetch what is missing.
+    // A machine that has never built everything has to download the rest.
     let listed = cargo_tree(&["--offline"]).or_else(|_| cargo_tree(&[]));
     let listed = listed.unwrap_or_else(|error| panic!("cargo tree: {error}"));
     let mut tree: BTreeMap<String, Vec<Package>> = BTreeMap::new();
     for line in listed.lines().filter(|line| !line.is_empty()) {
-        // What was listed before is marked.
+        // A package that was listed before is marked.
         let line = line.trim_end_matches(" (*)");
         let (package, licence) = line.split_once('|').expect("a package and its licence");
         let mut words = package.split_whitespace();
@@ -276,7 +275,7 @@ fn cargo_tree(extra: &[&str]) -> Result<String, String> {
     }
 }
 
-/// Numbers first; a pre-release sorts below its release.
+/// Numbers first; a pre-release sorts before its release.
 fn version(text: &str) -> (Vec<u64>, bool) {
     let (numbers, extra) = text
         .split_once(['-', '+'])
@@ -291,7 +290,7 @@ fn version(text: &str) -> (Vec<u64>, bool) {
     )
 }
 
-/// Whether a licence expression (SPDX, with the old `/` for OR) can be met from the list.
+/// Whether a licence expression (SPDX, with the old `/` for OR) can be satisfied by the list.
 fn is_allowed(expression: &str) -> bool {
     let spaced = expression
         .replace('/', " OR ")

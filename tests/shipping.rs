@@ -1,5 +1,5 @@
-//! What leaves the repository beside the code is true: the image's paths exist, and every command
-//! line that a document, an example or the image names is one the binary understands.
+//! The image, the documents and the examples are correct: every path that the image copies exists, and
+//! every documented command line parses.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -24,8 +24,8 @@ fn every_path_the_image_copies_exists() {
 #[test]
 fn the_image_copies_every_file_the_code_embeds() {
     let sources = copied_sources();
-    // What only tests embed, the image does not build.
-    let built = |path: &String| !path.ends_with("tests.rs");
+    // Files that only tests embed are not needed in the image.
+    let built = |path: &String| !path.ends_with("tests.rs") && !path.contains("/tests/");
     for path in files("src", "rs").into_iter().filter(built) {
         let text = read(&path);
         for piece in text.split("include_").skip(1) {
@@ -49,7 +49,7 @@ fn the_image_builds_what_the_manifest_offers() {
     let manifest = read("Cargo.toml");
     assert!(docker.contains("--profile dist") && manifest.contains("[profile.dist]"));
     assert!(docker.contains("--features mimalloc") && manifest.contains("\nmimalloc = ["));
-    // A target with a path of its own may be missing until it is built; one without may not.
+    // A target with its own path may be missing until it is built; one without may not.
     for block in manifest.split("\n[[").skip(1) {
         let kind = block.split(']').next().unwrap_or_default();
         let body = block.split("\n[").next().unwrap_or_default();
@@ -62,7 +62,7 @@ fn the_image_builds_what_the_manifest_offers() {
 }
 
 #[test]
-fn the_image_runs_as_nobody_and_says_how_it_is() {
+fn the_image_runs_without_root_and_has_a_health_check() {
     let docker = read("Dockerfile");
     let last = docker.rsplit("\nFROM ").next().expect("a last stage");
     assert!(last.starts_with("scratch\n"), "the last stage is scratch");
@@ -79,7 +79,7 @@ fn the_image_runs_as_nobody_and_says_how_it_is() {
 }
 
 #[test]
-fn the_units_ask_for_what_the_server_tells() {
+fn the_systemd_units_use_the_notifications_of_the_server() {
     let service = read("examples/systemd/sidegate.service");
     for line in [
         "Type=notify-reload",
@@ -119,7 +119,7 @@ fn the_units_ask_for_what_the_server_tells() {
 }
 
 #[test]
-fn every_command_line_that_is_written_down_is_understood() {
+fn every_documented_command_line_parses() {
     let lines = command_lines();
     assert!(lines.len() >= 10, "only {} command lines", lines.len());
     let mut wrong = Vec::new();
@@ -155,7 +155,7 @@ fn every_configuration_in_the_repository_is_accepted() {
 }
 
 #[test]
-fn the_readers_find_the_command_lines() {
+fn the_document_parser_finds_the_command_lines() {
     let text = "\
 say `sidegate nothing` here\n\
 ExecStart=/usr/local/bin/sidegate serve --config /etc/x.toml\n\
@@ -180,11 +180,11 @@ cargo run --release -- demo\n\
     );
 }
 
-/// Asks the binary itself: the subcommand has a help page, and the page names every flag.
+/// Runs the binary: the subcommand has a help page, and the page names every flag.
 fn is_understood(words: &[String]) -> Result<(), String> {
     let is_flag = |w: &&String| w.starts_with('-');
     let subcommand: Vec<&String> = words.iter().take_while(|w| !is_flag(w)).collect();
-    // `users add ann`: the last word is an argument, so the longest known command counts.
+    // `users add ann`: the last word is an argument, so the longest known command is used.
     for length in (1..=subcommand.len().min(2)).rev() {
         let output = Command::new(env!("CARGO_BIN_EXE_sidegate"))
             .args(&subcommand[..length])
@@ -206,7 +206,7 @@ fn is_understood(words: &[String]) -> Result<(), String> {
     Err("no such command".to_owned())
 }
 
-/// Every command line of ours in the files that people paste from, with the file's name.
+/// Every Sidegate command line in documents and examples, with the name of the file.
 fn command_lines() -> Vec<(String, Vec<String>)> {
     let mut places = BTreeSet::from(["Dockerfile".to_owned(), "justfile".to_owned()]);
     for kind in ["md", "yml", "yaml", "service", "toml"] {
@@ -223,8 +223,8 @@ fn command_lines() -> Vec<(String, Vec<String>)> {
     lines
 }
 
-/// The arguments of every `sidegate ..` in a text: in shell blocks of Markdown, and after
-/// `ExecStart=`, `CMD`, `args:`, `test:` and `command:` in the formats of other tools.
+/// The arguments of every `sidegate ..` in a text: in shell blocks of Markdown, and after `ExecStart=`,
+/// `CMD`, `args:`, `test:` and `command:` in the formats of other tools.
 fn lines_of(text: &str) -> Vec<Vec<String>> {
     let is_markdown = text.contains("\n```");
     let mut in_shell = false;
@@ -256,7 +256,7 @@ fn lines_of(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// What follows the binary's name, up to the end of the command.
+/// The arguments after the name of the binary, up to the end of the command.
 fn arguments(words: &[String]) -> Option<Vec<String>> {
     let is_ours = |w: &String| w == "sidegate" || w.ends_with("/sidegate");
     let start = words
@@ -273,7 +273,7 @@ fn arguments(words: &[String]) -> Option<Vec<String>> {
     Some(words[start..].iter().take_while(end).cloned().collect())
 }
 
-/// What the Dockerfile copies out of the repository.
+/// The paths that the Dockerfile copies from the repository.
 fn copied_sources() -> Vec<String> {
     read("Dockerfile")
         .lines()
@@ -287,7 +287,7 @@ fn copied_sources() -> Vec<String> {
         .collect()
 }
 
-/// Resolves `..` by text.
+/// Resolves `..` in a path as text.
 fn plain(path: &Path) -> String {
     let mut parts: Vec<String> = Vec::new();
     for part in path.components() {
@@ -310,7 +310,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// Files below a folder with this extension, as paths from the root.
+/// Files below a directory with this extension, as paths from the root.
 fn files(folder: &str, extension: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];

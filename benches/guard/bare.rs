@@ -1,5 +1,5 @@
-//! hyper's server and the proxy layer with an anonymous permit: what forwarding costs without
-//! intake, path rules, tokens, records, access log and numbers.
+//! What does forwarding cost alone? hyper's server and the proxy layer with an anonymous permit, without
+//! admission, path rules, tokens, access log and metrics.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -11,12 +11,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sidegate::config::{self, Config, Sources};
-use sidegate::guard::{Guard, Permit, Verdict};
+use sidegate::guard::{Decision, Guard, Permit};
 use sidegate::policy::RouteTable;
 use sidegate::proxy::{self, Body, Earlier, Proxy, Via};
 use sidegate::service::first_sight::FirstSights;
 use sidegate::service::liveness::Liveness;
-use sidegate::store::Embedded;
+use sidegate::store::testing;
 use sidegate::telemetry::metrics::Events;
 use sidegate::tokens::Verifier;
 use sidegate::tokens::keys::Keys;
@@ -31,14 +31,14 @@ use crate::Outcome;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Starts it on a free port.
+/// Starts the forwarder on a free port.
 pub(crate) async fn start(upstream: SocketAddr) -> Outcome<SocketAddr> {
     let forwarder = Arc::new(Forwarder::new(upstream)?);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     spawn_local(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // Without it nothing breaks; the figures get worse.
+            // Not required; improves the figures.
             drop(stream.set_nodelay(true));
             let forwarder = Arc::clone(&forwarder);
             let service = service_fn(move |request| {
@@ -68,8 +68,8 @@ impl Forwarder {
         let config = configuration(text)?;
         let clock = Arc::new(SystemClock::default());
         let (keys, _) = Keys::open(&config.tokens, clock.now(), &SystemRandom)?;
-        // Nothing is asked of it: every route is public.
-        let (store, _) = Embedded::memory(clock.clone());
+        // Not used for decisions: every route is public.
+        let (store, _) = testing::memory(clock.clone());
         let sights = FirstSights::new(Arc::new(store), clock, Arc::new(Events::default()), 0);
         let guard = Guard::new(
             &config.guard,
@@ -86,13 +86,14 @@ impl Forwarder {
         };
         Ok(Self {
             guard,
-            proxy: Proxy::new(settings)?,
+            proxy: Proxy::new(&settings)?,
         })
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
         let via = Via {
             client: Ipv4Addr::LOCALHOST.into(),
+            is_shared: false,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             scheme: Scheme::Http,
             subject: None,
@@ -104,16 +105,16 @@ impl Forwarder {
         Ok(self.proxy.forward(permit, request, &via).await?)
     }
 
-    /// Nobody but a guard gives permits; this one lets everybody in.
+    /// Only a guard creates permits; this one admits every request.
     fn permit(&self, request: &Request<Incoming>) -> Result<Permit, Failure> {
         let (method, headers) = (request.method(), request.headers());
         let path = CleanPath::parse(request.uri().path(), &Allowances::default())?;
         match self
             .guard
-            .judge(method, headers, "", &path, Timestamp::default())
+            .authorize(method, headers, "", &path, Timestamp::default())
         {
-            Verdict::Allow(permit) => Ok(permit),
-            Verdict::Deny(_) | Verdict::Unseen(_) => Err("a public route was refused".into()),
+            Decision::Allow(permit) => Ok(permit),
+            Decision::Deny(_) | Decision::Unseen(_) => Err("a public route was refused".into()),
         }
     }
 }

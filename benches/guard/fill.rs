@@ -1,4 +1,4 @@
-//! A store with many live sessions, some of which have just ended, for Sidegate to start over.
+//! Makes a store with many active sessions, some of which have just ended, for a measured Sidegate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use sidegate::model::session::EndReason;
 use sidegate::model::user::UserKey;
 use sidegate::store::settings::{Engine, Settings};
 use sidegate::store::{
-    Cap, Embedded, Lifecycle as _, Scope, SessionStore as _, StoreError, WhenFull,
+    AnyStore, Cap, Lifecycle as _, Scope, SessionStore as _, StoreError, WhenFull,
 };
 use sidegate::types::ids::{TenantId, UserId};
 use sidegate::types::random::SeededRandom;
@@ -18,10 +18,10 @@ use tokio::task::JoinSet;
 use crate::Outcome;
 use crate::session::session;
 
-/// Callers at once: they share the syncs.
+/// Number of concurrent callers, which share the syncs.
 const CALLERS: u64 = 512;
 
-/// Makes `sessions` of as many users, and ends every so-manieth so that `ended` have.
+/// Creates `sessions` sessions, each of another user, and ends `ended` of them, evenly spread.
 pub(crate) async fn run(folder: &Path, sessions: u64, ended: u64) -> Outcome<String> {
     let settings = Settings {
         engine: Engine::Sled {
@@ -33,7 +33,7 @@ pub(crate) async fn run(folder: &Path, sessions: u64, ended: u64) -> Outcome<Str
         audit_life: Duration::from_secs(3_600),
         lock_wait: Duration::ZERO,
     };
-    let store = Arc::new(Embedded::open(&settings, Arc::new(SystemClock::default()))?);
+    let store = Arc::new(AnyStore::open(&settings, Arc::new(SystemClock::default()))?);
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
         let store = Arc::clone(&store);
@@ -48,7 +48,7 @@ pub(crate) async fn run(folder: &Path, sessions: u64, ended: u64) -> Outcome<Str
 }
 
 async fn fill(
-    store: Arc<Embedded>,
+    store: Arc<AnyStore>,
     caller: u64,
     sessions: u64,
     ended: u64,

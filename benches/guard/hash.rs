@@ -1,5 +1,5 @@
-//! How fast this machine hashes passwords, with nothing around it: the default parameters, the memory
-//! used again, threads that share nothing.
+//! How fast does this machine hash passwords? Plain hashing with the default parameters, reused memory and
+//! threads that share nothing.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::Outcome;
 
-/// Hashes on so many threads for so long; says how many hashes there were.
+/// Hashes on `threads` threads for `span`. Returns the number of hashes as one line of JSON.
 pub(crate) fn run(threads: u64, span: Duration) -> Outcome<String> {
     let began = Instant::now();
     let hashing: Vec<_> = (0..threads)

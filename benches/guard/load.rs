@@ -1,4 +1,4 @@
-//! A closed loop: each connection sends its next request when the answer to the last one is whole.
+//! The load generator. A closed loop: each connection sends its next request after the complete previous answer.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::Outcome;
 
-/// What is sent, how often, to whom.
+/// The request, its number and its destination.
 pub(crate) struct Load {
     pub(crate) to: SocketAddr,
     pub(crate) path: String,
@@ -21,17 +21,17 @@ pub(crate) struct Load {
     pub(crate) budget: Budget,
 }
 
-/// When to stop.
+/// The end of a run.
 #[derive(Clone, Copy)]
 pub(crate) enum Budget {
-    /// After so many answers in all.
+    /// After this number of answers in total.
     Requests(u64),
-    /// After so long.
+    /// After this time.
     Time(Duration),
 }
 
 impl Load {
-    /// Runs to the end of the budget; an answer other than 200 is an error.
+    /// Runs to the end of the budget. An answer other than 200 is an error.
     pub(crate) async fn run(&self) -> Outcome<String> {
         let request = Rc::new(self.request());
         let began = Instant::now();
@@ -94,7 +94,7 @@ impl Left {
     }
 }
 
-/// One connection; returns how long each answer took, in microseconds.
+/// Runs one connection. Returns the duration of each exchange in microseconds.
 async fn ask(mut stream: TcpStream, request: Rc<Vec<u8>>, left: Rc<Left>) -> Result<Vec<u64>, Bad> {
     let mut spans = Vec::new();
     let mut heard = Vec::with_capacity(16 * 1024);
@@ -117,7 +117,7 @@ async fn ask(mut stream: TcpStream, request: Rc<Vec<u8>>, left: Rc<Left>) -> Res
     Ok(spans)
 }
 
-/// The length of a whole answer, once its head has come.
+/// The length of the complete answer, if its head has arrived.
 fn length(heard: &[u8]) -> Result<Option<usize>, Bad> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut head = httparse::Response::new(&mut headers);

@@ -1,15 +1,14 @@
-//! What stands around Sidegate when its cost is measured: an upstream, a load generator, and the
-//! barest forwarder that can be built from its parts. Each is a process of its own, so that only
-//! the measured one is counted; `scripts/bench-instructions`, `bench-load` and `bench-logins` start
-//! them.
+//! The programs around Sidegate in a measurement: an upstream, a load generator, and a minimal forwarder
+//! built from its parts. Each is a separate process, so that only the measured one is counted.
+//! `scripts/bench-instructions`, `bench-load` and `bench-logins` start them.
 //!
 //! ```text
 //! guard upstream                     answers every request with 1 KiB of JSON
 //! guard bare --upstream ADDRESS      hyper's server and the proxy layer, nothing else
 //! guard load --to ADDRESS --path PATH [--token TOKEN] [--connections N]
 //!            (--requests N | --seconds N)
-//! guard hash --threads N --seconds N              password hashes, with nothing around them
-//! guard fill --store FOLDER --sessions N --ended N  a store for Sidegate to start over
+//! guard hash --threads N --seconds N              plain password hashes
+//! guard fill --store FOLDER --sessions N --ended N  a store for a measured Sidegate
 //! ```
 //!
 //! The first two print their address and serve until standard input ends; the others print one line
@@ -41,7 +40,7 @@ fn main() -> ExitCode {
     match run(&words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell when this fails.
+            // A failure here cannot be reported.
             drop(writeln!(io::stderr(), "{error}"));
             ExitCode::FAILURE
         }
@@ -80,7 +79,7 @@ fn on_one_thread(work: impl Future<Output = Outcome<()>>) -> Outcome<()> {
     LocalSet::new().block_on(&runtime, work)
 }
 
-/// Prints where a server listens, and lets it serve until standard input ends.
+/// Prints the address of a server and serves until standard input ends.
 async fn serve(starting: impl Future<Output = Outcome<SocketAddr>>) -> Outcome<()> {
     say(&starting.await?.to_string())?;
     spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;

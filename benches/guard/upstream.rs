@@ -1,4 +1,4 @@
-//! An application that does as little as one can: every head is answered with the same bytes.
+//! A minimal application: every request head is answered with the same bytes.
 
 use std::net::SocketAddr;
 
@@ -8,10 +8,10 @@ use tokio::task::{JoinSet, spawn_local};
 
 use crate::Outcome;
 
-/// How long the body of each answer is.
+/// Length of the body of each answer, in bytes.
 const BODY: usize = 1024;
 
-/// Starts it on a free port.
+/// Starts the upstream on a free port.
 pub(crate) async fn start() -> Outcome<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
@@ -35,9 +35,9 @@ fn answer() -> Vec<u8> {
     .into_bytes()
 }
 
-/// Requests come one at a time and without a body, so each ends with an empty line.
+/// Requests arrive one at a time and without a body, so each ends with an empty line.
 async fn serve(mut stream: TcpStream, answer: Vec<u8>) {
-    // Without it nothing breaks; the figures get worse.
+    // Not required; improves the figures.
     drop(stream.set_nodelay(true));
     let mut head = Vec::with_capacity(8 * 1024);
     while let Ok(1..) = stream.read_buf(&mut head).await {

@@ -1,9 +1,9 @@
 <?php
-// A PHP application without a log-in. PHP shows the header X-User-Name as HTTP_X_USER_NAME.
+// A PHP application without a log-in. In PHP the header X-User-Name is HTTP_X_USER_NAME.
 //
-// PHP also folds X_User_Name and X.User.Name into that same key. Sidegate therefore removes every
-// spelling that folds to one of its headers before it writes its own, so the value below is either
-// Sidegate's or absent. What is not plain ASCII arrives percent-encoded.
+// PHP also maps X_User_Name and X.User.Name to that key. So Sidegate removes every spelling that maps to
+// one of its headers before it writes its own: the value below is either Sidegate's or absent. Characters
+// other than visible ASCII are percent-encoded.
 //
 // Serve it on loopback only: php -S 127.0.0.1:3000 -t examples/legacy-php
 

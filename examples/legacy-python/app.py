@@ -1,9 +1,9 @@
-"""A small old application. It knows nothing of logging in: it believes the headers.
+"""A small legacy application. It has no log-in code and trusts the headers.
 
     python3 app.py [PORT]        listens on 127.0.0.1, port 3000 by default; 0 picks a free one
 
-That is safe only because nobody can reach it except through Sidegate, which removes every identity
-header a client sends and writes its own. Bind to loopback, always.
+That is safe only because it can be reached only through Sidegate, which removes every identity header of
+the client and writes its own. Always bind to loopback.
 """
 
 import html
@@ -21,7 +21,7 @@ class App(BaseHTTPRequestHandler):
         if path == "/headers":
             self.answer(200, "application/json", json.dumps(self.headers.items()))
         elif path.startswith("/admin/"):
-            # No check here: the rule in Sidegate's configuration keeps everybody else out.
+            # No check here: the rule in Sidegate's configuration admits only administrators.
             self.answer(200, "text/html", self.page("Administration"))
         else:
             self.answer(200, "text/html", self.page("Welcome"))
@@ -32,7 +32,7 @@ class App(BaseHTTPRequestHandler):
         self.answer(200, "application/json", json.dumps({"received": len(body)}))
 
     def page(self, title):
-        # What is not plain ASCII arrives percent-encoded.
+        # Characters other than visible ASCII are percent-encoded.
         name = unquote(self.headers.get("X-User-Name") or "stranger")
         roles = self.headers.get("X-User-Role") or "none"
         return (

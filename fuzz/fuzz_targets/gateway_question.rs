@@ -1,4 +1,4 @@
-//! What a gateway says about the request it asks about.
+//! A gateway's description of the request it asks about.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| sidegate::fuzz::gateway_question(data));

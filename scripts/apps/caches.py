@@ -1,11 +1,11 @@
-"""Shared caches in front: Apache's mod_cache and nginx's proxy_cache, set up to store as much as they can.
+"""Do shared caches in front store only what they may? Apache's mod_cache and nginx's proxy_cache, configured to store
+as much as they can.
 
   caches.py SIDEGATE APACHE NGINX
 
-An application says of its answers all that makes caches store them. Browsers whose access cookie has run out,
-people with tokens and strangers ask for the same addresses through the cache: nobody receives another person's
-cookie or page, also after conditional requests and ranges. That the caches do store is shown by public routes
-and by a rule with `cache = "app"`.
+An application marks its answers as cacheable in every way. Browsers with an expired access cookie, callers with tokens and
+anonymous callers request the same addresses through the cache. No caller receives another person's cookie or page, also
+after conditional requests and ranges. Public routes and a rule with `cache = "app"` show that the caches do store.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ CASES = {
     "gone": (404, [("Cache-Control", "public, max-age=600")]),
     "gone-plain": (404, []),
     "tagged": (200, [("ETag", '"t"'), ("Cache-Control", "public, max-age=600")]),
-    # Old as soon as it is stored, so that each request is a conditional one.
+    # Stale as soon as it is stored, so that each request is conditional.
     "old": (200, [("ETag", '"t"'), ("Cache-Control", "public, max-age=0")]),
 }
 NGINX = """
@@ -67,7 +67,7 @@ http {{
             proxy_cache_key $request_uri;
             proxy_cache_valid any 10m;
             proxy_cache_revalidate on;
-            # By default nginx stores nothing that has one; here that must not be what helps.
+            # By default nginx stores no answer with one; this check must not depend on that.
             proxy_ignore_headers Set-Cookie;
         }}
     }}
@@ -115,7 +115,7 @@ cache = "app"
 
 
 class Application(http.server.BaseHTTPRequestHandler):
-    """Says who asked, and how often anybody did: an answer from a cache has an old number."""
+    """Returns the caller and a request count: an answer from a cache has an old count."""
 
     protocol_version = "HTTP/1.1"
     numbers = itertools.count()
@@ -171,7 +171,7 @@ def ask(port, path, headers, method="GET", body=None):
 
 
 class Browser:
-    """Somebody's browser; it keeps cookies."""
+    """A browser that keeps cookies."""
 
     def __init__(self, gate, name):
         self.name, self.kept = name, {}
@@ -186,7 +186,7 @@ class Browser:
             self.kept[name] = value
 
     def get(self, port, path, late, more=()):
-        """`late`: the access cookie has run out."""
+        """`late`: the access cookie has expired."""
         sent = {name: value for name, value in self.kept.items() if not (late and name.endswith("_access"))}
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in sent.items()), **dict(more)}
         answer = ask(port, path, headers)
@@ -220,14 +220,14 @@ def strangers_get_nothing(cache, port, ann, bob):
         his = bob.get(port, path, False)
         expect(not his.cookies and his.who == ("bob" if his.status == 200 else his.who), f"{words}: bob gets {his.body} {his.cookies}")
         expect(his.who in (None, "bob"), f"{words}: bob gets a page of {his.who}")
-        # What strangers left in the cache is not for who is known.
+        # A known caller does not get answers that were cached for anonymous callers.
         once_more = ann.get(port, path, late)
         expect(once_more.who in (None, "ann"), f"{words}: ann gets a page of {once_more.who}")
         expect(again.who in (None, "ann"), f"{words}: ann gets a page of {again.who}")
 
 
 def caches_do_store(cache, port, ann, bob):
-    """Otherwise the rest proves nothing. A rule that leaves it to the application does so."""
+    """The cache does store: otherwise the other checks prove nothing."""
     stored, shared = set(), set()
     for case in CASES:
         first, second = (ask(port, f"/public/{case}", {}) for _ in range(2))
@@ -236,7 +236,7 @@ def caches_do_store(cache, port, ann, bob):
         hers, his = ann.get(port, f"/app/{case}", False), bob.get(port, f"/app/{case}", False)
         if hers.number is not None and hers.number == his.number:
             shared.add(case)
-        # A renewal is for nobody else there either.
+        # A renewal is not served to other callers there either.
         late = ann.get(port, f"/app/{case}/late", True)
         expect(late.cookies or late.number is None, f"{cache}: /app/{case}/late: no cookies")
         other = bob.get(port, f"/app/{case}/late", False)

@@ -1,5 +1,5 @@
-"""A running Sidegate, the people who log in there, and what was found: what the checks in this folder
-stand on. Standard library only, so that it runs in every environment.
+"""A running Sidegate, its users, and the list of failures: shared by the checks in this folder. Uses only the standard
+library, so that it runs in every environment.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import time
 import urllib.request
 
 PASSWORD = "correct horse battery"
-# What a check meets is on this machine; a proxy of the surroundings must not come in between.
+# All connections are local; a proxy of the environment must not be used.
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]
 
@@ -49,7 +49,7 @@ def free_port():
 
 
 def until(condition, what, limit=20.0):
-    """Waits for what must come; says what has not."""
+    """Waits for an expected event. Reports it if it does not occur."""
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         if condition():
@@ -59,7 +59,7 @@ def until(condition, what, limit=20.0):
 
 
 def listens(place):
-    """Whether somebody does, at a port or a Unix socket."""
+    """Whether a server listens at a port or a Unix socket."""
     is_port = isinstance(place, int)
     with socket.socket(socket.AF_INET if is_port else socket.AF_UNIX) as probe:
         return probe.connect_ex(("127.0.0.1", place) if is_port else str(place)) == 0
@@ -67,7 +67,7 @@ def listens(place):
 
 @contextlib.contextmanager
 def running(what, command, port, env=None):
-    """A process that ends with its block; what it said is shown when something was not so."""
+    """A process that ends with its block. Its output is printed if a check failed."""
     before = len(problems)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(env or {})})
@@ -75,7 +75,7 @@ def running(what, command, port, env=None):
         def said():
             log.seek(0)
             lines = log.read().decode(errors="replace").splitlines()
-            # Requests that went well say nothing about what did not.
+            # Successful requests do not help to explain a failure.
             lines = [line for line in lines if not re.search(r" (101|20[0-9]|304) \d+ \S+ms ", line) or "cut" in line]
             return "\n".join(lines)[-3000:]
 
@@ -96,7 +96,7 @@ def running(what, command, port, env=None):
 
 
 def certificate(folder):
-    """A certificate for localhost, made here, and its key."""
+    """A new certificate for localhost, and its key."""
     cert, key = folder / "tls.crt", folder / "tls.key"
     names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
     words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
@@ -106,19 +106,19 @@ def certificate(folder):
 
 
 class Authority:
-    """Certificates in files: of the authority, of a server called localhost, of a client called client."""
+    """Certificate files: of the authority, of the server `localhost`, of the client `client`."""
 
     def __init__(self, folder, name):
         self.folder, self.ca = folder, folder / f"{name}.crt"
         self.server, self.client = ((folder / f"{who}.crt", folder / f"{who}.key") for who in ("server", "client"))
 
     def more(self, ca=None):
-        """The part of a configuration that shows the client's certificate."""
+        """The part of a configuration that sends the client certificate."""
         return f'[upstream.tls]\nca = "{ca or self.ca}"\ncert = "{self.client[0]}"\nkey = "{self.client[1]}"\n'
 
 
 def authority(folder, name="ca"):
-    """Makes an authority; the one called `ca` also a server's and a client's certificate."""
+    """Makes an authority. The one named `ca` also gets a server and a client certificate."""
     def openssl(*words):
         subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
 
@@ -138,7 +138,7 @@ LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def pump(plain, secure):
-    """Carries bytes between a socket and one with TLS, in one thread, as much as there is."""
+    """Copies bytes between a plain socket and a TLS socket, in one thread."""
     plain.setblocking(False)
     secure.setblocking(False)
     up, down = bytearray(), bytearray()
@@ -169,7 +169,7 @@ def pump(plain, secure):
 
 
 class Gate:
-    """Sidegate before one upstream, plain or with TLS."""
+    """Sidegate in front of one upstream, plain or with TLS."""
 
     def __init__(self, program, folder, upstream, tls=None, more=""):
         self.program, self.port, self.upstream = os.path.abspath(program), free_port(), upstream
@@ -197,8 +197,8 @@ class Gate:
         subprocess.run(words, input=PASSWORD.encode(), check=True, stdout=subprocess.DEVNULL, timeout=30)
 
     def wire(self):
-        """A connection. Where it has TLS that is somebody else's work: the clients here read and write in two
-        threads, which Python's TLS sockets before 3.13 do not stand (the stream seems to end by itself)."""
+        """A connection. TLS is handled in another thread: the clients here read and write in two threads, which
+        Python's TLS sockets before 3.13 do not support (the stream seems to end by itself)."""
         wire = socket.create_connection(("127.0.0.1", self.port), 20)
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.context is None:
@@ -209,7 +209,7 @@ class Gate:
         return near
 
     def ask(self, method, path, body=None, headers=None):
-        """JSON there and back; an answer that is no success is an exception."""
+        """Sends and receives JSON. An answer that is not a success raises an exception."""
         data = None if body is None else json.dumps(body).encode()
         told = {"Content-Type": "application/json", **(headers or {})}
         asked = urllib.request.Request(self.base + path, data, told, method=method)
@@ -221,12 +221,12 @@ class Gate:
         return Person(self, self.ask("POST", "/auth/login", {"identifier": name, "password": PASSWORD}))
 
     def forget_most_memory(self):
-        """Lets `most_memory` begin from what is in use; returns that. A log-in's hash was more."""
+        """Resets `most_memory` to the memory in use, and returns that. The hash of a log-in used more."""
         pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
         return self.most_memory()
 
     def most_memory(self):
-        """The most memory in use since then, in bytes."""
+        """The highest memory use since then, in bytes."""
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) << 10
 
@@ -257,7 +257,7 @@ class Person:
         self.access, self.refresh_token = tokens["accessToken"], tokens["refreshToken"]
 
     def logout(self):
-        """When it was asked for."""
+        """The time of the request."""
         began = time.monotonic()
         self.gate.ask("POST", "/auth/logout", headers=self.bearer)
         return began

@@ -1,5 +1,5 @@
-"""grpcio on both sides of Sidegate: HTTP/2 in the clear and over TLS, `h2c://` to the service and
-`https://` with a client's certificate.
+"""Does gRPC work through Sidegate? grpcio on both sides: HTTP/2 in clear text and over TLS, `h2c://` to the service and
+`https://` with a client certificate.
 
   grpc_behind.py SIDEGATE
 """
@@ -49,7 +49,7 @@ def code_of(call):
 
 
 def refused(gate, channel):
-    """Who may not call is told so in gRPC's own words."""
+    """Refused calls get a gRPC status."""
     unary, admin = (channel.unary_unary(f"/{grpc_echo.SERVICE}/{name}") for name in ("Unary", "Admin"))
     chat = channel.stream_stream(f"/{grpc_echo.SERVICE}/Chat")
     ann, root = shown(gate.login("ann")), shown(gate.login("root"))
@@ -68,7 +68,7 @@ def refused(gate, channel):
 
 
 def forged(gate, channel):
-    """What a caller claims to be is gone; who it is arrives."""
+    """A forged identity is removed, and the real one arrives."""
     unary = channel.unary_unary(f"/{grpc_echo.SERVICE}/Unary")
     claims = (("x-user-name", "evil"), ("x_user_name", "evil"))
     _, call = unary.with_call(b"x", metadata=(*shown(gate.login("ann")), *claims), timeout=20)
@@ -77,7 +77,7 @@ def forged(gate, channel):
 
 
 def lives(gate, channel):
-    """A refresh cuts nothing; a log-out ends the streams of its session and of no other."""
+    """A refresh cuts no stream. A log-out ends the streams of its session and of no other."""
     person, other = gate.login(), gate.login()
     download = channel.unary_stream(f"/{grpc_echo.SERVICE}/Download")
     chat = channel.stream_stream(f"/{grpc_echo.SERVICE}/Chat")

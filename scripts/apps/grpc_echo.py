@@ -1,7 +1,7 @@
-"""A gRPC service by `grpcio`, and a client that tries the four kinds of calls. Messages are bytes, so
-that no code has to be generated.
+"""A gRPC service with `grpcio`, and a client that tries the four kinds of calls. Messages are bytes, so no code has to
+be generated.
 
-  grpc_echo.py serve PORT [AUTHORITY CERTIFICATE KEY]     the three: over TLS, to clients of that authority only
+  grpc_echo.py serve PORT [AUTHORITY CERTIFICATE KEY]     with the three: over TLS, for clients of that authority only
   grpc_echo.py check HOST:PORT [TOKEN]
 """
 
@@ -18,7 +18,7 @@ cancelled = threading.Event()
 
 
 def unary(request, context):
-    """Sends the message back, and what it was called with as trailers."""
+    """Echoes the message, and the call's metadata as trailers."""
     told = dict(context.invocation_metadata())
     context.set_trailing_metadata((("seen-user", told.get("x-user-name", "")), ("blob-bin", told.get("blob-bin", b""))))
     if request.startswith(b"fail "):
@@ -31,7 +31,7 @@ def unary(request, context):
 
 
 def download(request, context):
-    """Sends so many messages; `forever` until the call is cancelled."""
+    """Sends that many messages; `forever`: until the call is cancelled."""
     if request == b"forever":
         context.add_callback(cancelled.set)
         while context.is_active():
@@ -118,7 +118,7 @@ def check_by(channel, target, token):
     def talk():
         for number in range(50):
             yield f"word {number}".encode()
-            said.acquire(timeout=20)  # the next word after the answer: nothing may be held back
+            said.acquire(timeout=20)  # the next message after the answer: none may be delayed
 
     for number, word in enumerate(call_chat(talk(), metadata=metadata, timeout=40)):
         assert word == f"WORD {number}".encode(), word

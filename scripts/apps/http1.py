@@ -1,10 +1,10 @@
-"""curl and an event-stream client behind Sidegate: what reaches them is what reaches them directly.
+"""Do curl and an event-stream client get the same answers through Sidegate as directly?
 
   http1.py SIDEGATE CURL
 
-Each exchange of a table is asked of the application itself and through Sidegate, by curl in HTTP/1.0 and
-1.1, and compared: status, the headers that the application wrote, the body. Then a gibibyte in each
-direction while the process's memory is watched, and an event stream that must not be held back.
+curl sends each request of a table to the application and through Sidegate, in HTTP/1.0 and 1.1, and compares the status,
+the headers of the application and the body. Then a gibibyte is sent in each direction while the memory of the process is
+measured, and an event stream must arrive without delay.
 """
 
 import json
@@ -49,19 +49,19 @@ def curl(program, *words, feed=None):
         blocks.append(head)
     lines = head.decode("latin-1").split("\r\n")
     headers = sorted(tuple(part.strip() for part in line.split(":", 1)) for line in lines[1:])
-    # Whose clock and whose connection it is may differ; the rest may not.
+    # Headers of the clock and the connection may differ, all others may not.
     own = ("date", "connection", "keep-alive", "server")
     headers = [(name.lower(), value) for name, value in headers if name.lower() not in own]
     interim = [block.split(b" ")[1] for block in blocks[:-1]]
     return done.returncode, lines[0].split(" ", 1)[-1], headers, body, interim
 
 
-# What Sidegate adds to an answer that passed because of who is calling.
+# Headers that Sidegate adds to an answer that depends on the caller.
 OURS = ("cache-control", "private")
 
 
 def as_written(answer, case):
-    """An answer as the application wrote it."""
+    """An answer without the headers that Sidegate adds."""
     code, status, headers, body, interim = answer
     expect(OURS in headers, f"{case}: shared caches may store it")
     return code, status, [header for header in headers if header != OURS], body, interim
@@ -89,7 +89,7 @@ def compare(program, direct, through, token, body):
     for version in ("--http1.1", "--http1.0"):
         for name, words in table():
             if version == "--http1.0" and "Transfer-Encoding: chunked" in words:
-                continue  # HTTP/1.0 knows no chunks
+                continue  # HTTP/1.0 has no chunks
             words = [str(body) if word == "@BODY" else word for word in words]
             plain = curl(program, version, *words[:-1], direct + words[-1])
             shown = curl(program, version, *words[:-1], "--header", f"Authorization: Bearer {token}", through + words[-1])
@@ -98,13 +98,13 @@ def compare(program, direct, through, token, body):
             expect(plain[0] == shown[0] == 0, f"{case}: curl ends with {plain[0]} and {shown[0]}")
             expect(plain[1].split(" ")[0] == shown[1].split(" ")[0], f"{case}: {plain[1]}, but {shown[1]}")
             if version == "--http1.1":
-                if words[-1].startswith(("/echo", "/count")):  # what it says depends on what reached it
+                if words[-1].startswith(("/echo", "/count")):  # the answer depends on the received request
                     for answer in (plain, shown):
                         answer[2][:] = [(key, value) for key, value in answer[2] if key != "content-length"]
                 expect(plain[2] == shown[2], f"{case}: {plain[2]}, but {shown[2]}")
             if not words[-1].startswith("/echo"):
                 told = [answer[3] for answer in (plain, shown)]
-                if words[-1] == "/count":  # Sidegate itself says 100 Continue, so the application need not
+                if words[-1] == "/count":  # Sidegate itself sends 100 Continue, so the application does not need to
                     told = [{**json.loads(text), "continued": None} for text in told]
                 expect(told[0] == told[1], f"{case}: another body")
             else:
@@ -140,7 +140,7 @@ def gibibytes(program, process, direct, through, token):
 
 
 def events(through, token):
-    """Each event arrives when it is sent, not when a buffer is full, and the stream can be taken up again."""
+    """Each event arrives when it is sent, not when a buffer is full, and the stream can be resumed."""
     asked = urllib.request.Request(f"{through}/events?from=7", headers={"Authorization": f"Bearer {token}"})
     numbers, late = [], []
     with urllib.request.urlopen(asked, timeout=30) as stream:

@@ -1,10 +1,10 @@
-"""curl and h2load in HTTP/2 before an ordinary application: what comes back is what comes back directly.
+"""Do curl and h2load get the same answers over HTTP/2 through Sidegate as directly?
 
   http2.py SIDEGATE CURL H2LOAD NGINX
 
-curl asks each exchange of a table over TLS (ALPN) and in the clear (prior knowledge) and compares it with
-HTTP/1.1 straight to the application. Then a gibibyte in each direction while the process's memory is
-watched, and h2load with nginx behind: not one request may fail.
+curl sends each request of a table over TLS (ALPN) and in clear text (prior knowledge) and compares the answer with HTTP/1.1
+directly to the application. Then a gibibyte is sent in each direction while the memory of the process is measured, and
+h2load runs with nginx behind: no request may fail.
 """
 
 import hashlib
@@ -40,11 +40,11 @@ http {{
 
 
 def fold(answer, target):
-    """What must be the same: the status, the application's headers, the body."""
+    """The parts that must be equal: the status, the application's headers, the body."""
     code, status, headers, body, interim = answer
     hop = ("transfer-encoding",)
     headers = [pair for pair in headers if pair[0] not in hop]
-    if target == "/count":  # Sidegate itself says 100 Continue; what is said depends on it
+    if target == "/count":  # Sidegate itself sends 100 Continue; the answer depends on it
         headers = [pair for pair in headers if pair[0] != "content-length"]
         body = {**json.loads(body), "continued": None}
     return code, status.split(" ")[0], headers, body, interim
@@ -55,7 +55,7 @@ def compare(program, direct, gate, version, person, body):
     count = 0
     for name, words in http1.table():
         if "Transfer-Encoding: chunked" in words:
-            continue  # a header of HTTP/1.1 only; HTTP/2 bodies have no length unless they say so
+            continue  # a header of HTTP/1.1 only; HTTP/2 bodies have a length only if it is sent
         *words, target = [str(body) if word == "@BODY" else word for word in words]
         plain = http1.curl(program, "--http1.1", *words, direct + target)
         shown = http1.curl(program, version, *trust, *words, "--header", person.bearer_line, gate.base + target)
@@ -70,7 +70,7 @@ def compare(program, direct, gate, version, person, body):
                 expect(left == right, f"{case}, part {which}: {str(left)[:300]}, but {str(right)[:300]}")
         expect(shown[0] == 0, f"{case}: curl ends with {shown[0]}")
         count += 1
-    # A body whose length nobody knows beforehand.
+    # A body of unknown length.
     data = body.read_bytes()
     told = run(program, version, *trust, "--upload-file", "-", "--header", person.bearer_line, gate.base + "/count", feed=data)
     expect(json.loads(told or b"{}").get("sha256") == hashlib.sha256(data).hexdigest(), f"a body without a length by {version}")
@@ -108,7 +108,7 @@ def gibibytes(program, gate, version, person):
 
 
 def load(program, gate, words, person, requests, path="/"):
-    """h2load counts what failed; its exit code does not."""
+    """Reads the failures that h2load counts; its exit code ignores them."""
     command = [program, "--requests", str(requests), "--header", person.bearer_line, *words, gate.base + path]
     done = subprocess.run(command, capture_output=True, check=False, timeout=120)
     text = done.stdout.decode()

@@ -1,9 +1,9 @@
-"""A Jupyter server and a client of its kernels: REST to start one, a WebSocket to speak with it.
+"""A Jupyter server and a client of its kernels: REST to start one, a WebSocket to run code.
 
   jupyter.py serve PORT FOLDER
   jupyter.py check http://HOST:PORT [TOKEN]
 
-The server asks nobody for a password: that is what it is put behind Sidegate for.
+The server has no password: Sidegate in front of it does the log-in.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""A Jupyter server behind Sidegate: its kernels, by bearer and by cookies, and the end of a session.
+"""Does a Jupyter server work behind Sidegate? Its kernels, by bearer and by cookies, and the end of a session.
 
   jupyter_behind.py SIDEGATE
 """
@@ -18,7 +18,7 @@ SOON = 1.0
 
 
 def logged_out(gate, person):
-    """The kernel's WebSocket is counted, outlives a refresh and ends with the session; the kernel goes on."""
+    """The kernel's WebSocket is counted, survives a refresh and ends with the session; the kernel continues."""
     kernel = gate.ask("POST", "/api/kernels", {"name": "python3"}, person.bearer)["id"]
     url = f"ws://{gate.authority}/api/kernels/{kernel}/channels?session_id=held"
     with connect(url, additional_headers=person.cookie, origin=gate.base, sock=gate.wire(), proxy=None, open_timeout=60, close_timeout=5) as wire:

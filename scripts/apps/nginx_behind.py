@@ -1,10 +1,10 @@
-"""nginx as the application: behind `https://` with a client's certificate, and on a Unix socket.
+"""Does nginx work as the application? Behind `https://` with a client certificate, and on a Unix socket.
 
   nginx_behind.py SIDEGATE CURL H2LOAD NGINX
 
-curl asks each exchange of a table in HTTP/1.1 and 2 and compares it with the same straight from nginx; 64 MiB
-go in each direction with equal hashes and flat memory; h2load asks often enough that nginx gives up each
-connection many times, and no request fails. On the Unix socket Sidegate itself listens on one too.
+curl sends each request of a table in HTTP/1.1 and 2 and compares the answer with that of nginx directly. 64 MiB are sent in each
+direction with equal hashes and constant memory. h2load sends so many requests that nginx closes each connection many times, and
+no request fails. For the Unix socket, Sidegate itself also listens on one.
 """
 
 import contextlib
@@ -124,11 +124,11 @@ def compare(curl, direct, gate, version, person, body, spoken, shown):
 
 
 def essence(answer, target):
-    """What must be the same: how curl ends, the status, nginx's own headers, the body."""
+    """The parts that must be equal: curl's exit code, the status, nginx's own headers, the body."""
     code, status, headers, body, _ = answer
     own = ("x-spoken", "x-shown", "x-caller", "transfer-encoding", *(("content-length",) if target == "/count" else ()))
     headers = [(name, value) for name, value in headers if name not in own]
-    # A redirect names the place that was asked.
+    # A redirect names the requested host.
     headers = [(name, "/" + value.split("/", 3)[-1] if name == "location" else value) for name, value in headers]
     body = {**json.loads(body), "continued": None} if target == "/count" else hashlib.sha256(body).hexdigest()
     return code, status.split(" ")[0], headers, body
@@ -177,7 +177,7 @@ def look(curl, h2load, direct, gate, folder, body, spoken, shown):
 
 
 def refused(curl, program, folder, url, tls):
-    """Who shows no certificate is refused by nginx; whom we do not believe, by us."""
+    """nginx refuses a client without a certificate; Sidegate refuses an untrusted nginx."""
     other = gates.authority(folder, "other")
     for name, more, wanted in (
         ("no certificate of ours", f'[upstream.tls]\nca = "{tls.ca}"\n', "400"),

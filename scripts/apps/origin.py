@@ -1,9 +1,9 @@
-"""An ordinary HTTP/1.1 application, as other people write them: files with ranges, uploads, an event
-stream. It keeps nothing and says what it received.
+"""An ordinary HTTP/1.1 application: files with ranges, uploads, an event stream. It keeps no state and reports the
+requests it receives.
 
-  GET  /files/NAME        1 MiB of NAME's own bytes, with Range, ETag, If-None-Match
-  GET  /zeros/BYTES       so many bytes, with a length; ?chunked without one
-  PUT  /count             {"bytes": n, "sha256": "..", "continued": whether 100-continue was asked for}
+  GET  /files/NAME        1 MiB of bytes specific to NAME, with Range, ETag, If-None-Match
+  GET  /zeros/BYTES       that many bytes, with a length; ?chunked without one
+  PUT  /count             {"bytes": n, "sha256": "..", "continued": whether 100-continue was requested}
   GET  /events?from=N     server-sent events N, N+1, ..: one each 50 ms
 """
 
@@ -133,7 +133,7 @@ def made(name):
 
 
 class Server(ThreadingHTTPServer):
-    request_queue_size = 512  # with the five that are usual, connections made at once are reset
+    request_queue_size = 512  # with the default of five, simultaneous connections are reset
     daemon_threads = True
 
 

@@ -1,9 +1,9 @@
-// A WebSocket over HTTP/2 (RFC 8441) by undici, which Node.js stands on.
+// A WebSocket over HTTP/2 (RFC 8441) with undici, the HTTP client inside Node.js.
 //
 //   websocket.mjs wss://HOST:PORT/ AUTHORITY-FILE HEADERS-AS-JSON
 //
-// Says what happens, a line each: `open`, `message LENGTH`, `close CODE`. A line on the input is sent as a message
-// of that many bytes. Ends with the WebSocket.
+// Prints one line per event: `open`, `message LENGTH`, `close CODE`. A line on the input is sent as a message
+// of that many bytes. Ends when the WebSocket closes.
 
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';

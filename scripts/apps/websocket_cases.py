@@ -1,10 +1,10 @@
-"""What a WebSocket endpoint may be sent, good and bad, as raw frames: framing, pings, reserved bits,
-opcodes, fragmentation, UTF-8, closing, limits, compression. The groups are those of the Autobahn suite.
+"""Raw frames, valid and invalid, for a WebSocket endpoint: framing, pings, reserved bits, opcodes, fragmentation, UTF-8,
+closing, limits, compression. The groups are those of the Autobahn suite.
 
-  cases()      (name, the pieces in which the client writes, the close code that must come back or None)
-  exchange()   one case against one server: all bytes that came back
-  serve()      an echo to run them against: the protocol is that of the library `websockets`, which is
-               given the bytes such that its answers depend on nothing but their order
+  cases()      (name, the pieces that the client writes, the close code that must be returned or None)
+  exchange()   one case against one server: all bytes of the answer
+  serve()      an echo server for them: it uses the protocol of the library `websockets` and passes it the bytes such that
+               its answers depend only on their order
 """
 
 import random
@@ -49,7 +49,7 @@ END = close()
 
 
 def parts(payload, sizes, opcode=TEXT, between=b"", rsv=0):
-    """A message in frames of so many bytes, with something between them."""
+    """A message in frames of that many bytes, with other frames between them."""
     cut, frames = [], []
     while payload:
         size = sizes if isinstance(sizes, int) else next(sizes)
@@ -203,7 +203,7 @@ def squeezed(compressor, payload):
 
 
 def deflated(chance):
-    """Names begin with z: the handshake asks for permessage-deflate."""
+    """Names begin with z: the handshake requests permessage-deflate."""
     texts = [bytes(chance.choice(b"abcdefg \n") for _ in range(length)) for length in (0, 16, 64, 256, 1024, 4096, 65536)]
     one = zlib.compressobj(9, zlib.DEFLATED, -15)
     yield "z12 messages that share their window", [b"".join(frame(TEXT, squeezed(one, text), rsv=4) for text in texts * 3), END], 1000
@@ -223,7 +223,7 @@ def deflated(chance):
 
 
 def anything(chance):
-    """Frames that were drawn by lot, some with a fault; then no frames at all."""
+    """Random frames, some with a fault; then random bytes that are not frames."""
     for number in range(120):
         data = b""
         for _ in range(chance.randrange(1, 12)):
@@ -244,7 +244,7 @@ def anything(chance):
 
 
 def exchange(connect, authority, path, headers, name, pieces, limit=30):
-    """All bytes behind the answer's head, until the server ends the connection; and how it ended."""
+    """All bytes after the answer's head until the server closes the connection, and how it closed."""
     lines = [f"GET {path} HTTP/1.1", f"Host: {authority}", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
     lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *(f"{key}: {value}" for key, value in headers.items())]
     if name.startswith("z"):
@@ -264,7 +264,7 @@ def exchange(connect, authority, path, headers, name, pieces, limit=30):
 
 
 def talk(wire, pieces, limit):
-    """Writes and reads at once, in one thread: TLS objects are not made for two."""
+    """Writes and reads at the same time in one thread: TLS objects do not support two."""
     wire.setblocking(False)
     pieces.reverse()
     came, deadline = [], time.monotonic() + limit
@@ -282,7 +282,7 @@ def talk(wire, pieces, limit):
         except LATER:
             pass
         except OSError:
-            pieces.clear()  # who has had enough of a bad client may hang up
+            pieces.clear()  # a server may close the connection after an invalid frame
         try:
             while piece := wire.recv(1 << 18):
                 came.append(piece)
@@ -290,13 +290,13 @@ def talk(wire, pieces, limit):
         except LATER:
             pass
         except OSError as error:
-            # A reset behind the last byte is an end as well.
+            # A reset after the last byte is an end as well.
             return b"".join(came), "end" if isinstance(error, ConnectionError) else repr(error)
     return b"".join(came), "silence"
 
 
 def close_code(raw):
-    """The code of the close frame among a server's frames."""
+    """The code of the close frame in a server's frames."""
     while len(raw) >= 2:
         length, at = raw[1] & 0x7F, 2
         if length == 126:
@@ -310,8 +310,8 @@ def close_code(raw):
 
 
 class Borders:
-    """Cuts a stream such that every byte of a frame's head stands alone: what the library answers then
-    does not depend on how the bytes happened to come."""
+    """Splits a stream such that every byte of a frame's head is separate. Then the library's answer does not
+    depend on how the bytes arrive."""
 
     def __init__(self):
         self.head, self.left = b"", 0

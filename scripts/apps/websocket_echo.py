@@ -1,10 +1,10 @@
-"""A WebSocket echo by the library `websockets`, and a client that tries what the protocol knows.
+"""A WebSocket echo with the library `websockets`, and a client that tries the whole protocol.
 
   websocket_echo.py serve PORT
   websocket_echo.py check ws://HOST:PORT [TOKEN [SEED]]
 
-The check sends messages of every length at which the framing changes, in one frame and in many, text and
-binary, pings in between, closes with each code it may use, and then a life of random acts by a seed.
+The check sends messages of every length at which the framing changes, in one frame and in many, text and binary, with pings in
+between. It closes with each permitted code, and then runs random actions from a seed.
 """
 
 import random
@@ -37,7 +37,7 @@ def text(chance, length):
 
 
 def pieces(chance, message):
-    """The message in pieces, some of them empty."""
+    """The message in fragments, some of them empty."""
     while message:
         size = chance.randrange(0, max(2, len(message)))
         yield message[:size]

@@ -1,9 +1,9 @@
-"""The library `websockets` on both sides of Sidegate, plain and with TLS.
+"""Does the library `websockets` work on both sides of Sidegate, plain and with TLS?
 
   websockets_behind.py SIDEGATE
 
-Its client and its echo speak through Sidegate as they do directly; raw frames, good and bad, get the same
-bytes back that they get directly; two hundred stand at once; who may open one, and when one must end.
+Its client and its echo behave through Sidegate as they do directly. Raw frames, valid and invalid, get the same bytes back as directly.
+Two hundred connections are open at once. Also checked: which handshakes are permitted, and when a connection must end.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from websockets.sync.client import connect
 
 SEED = int(os.environ.get("SEED", "1"))
 CROWD = 200
-SOON = 1.0  # so many seconds after its session no stream is left
+SOON = 1.0  # this many seconds after the end of its session no stream is open
 
 
 def opened(gate, headers, **more):
@@ -58,7 +58,7 @@ def handshakes(gate, person):
 
 
 def ends(gate, wire, since, what, code=1008):
-    """The other side closes with this code, soon after `since()`."""
+    """The peer closes with this code, soon after `since()`."""
     try:
         began = since()
         while True:
@@ -74,7 +74,7 @@ def ends(gate, wire, since, what, code=1008):
 
 
 def lives(gate):
-    """A refresh ends nothing; a log-out does, whether it is quiet or speaks; so does the operator."""
+    """A refresh ends no WebSocket. A log-out does, idle or active, and so does the operator."""
     person = gate.login()
     with opened(gate, person.bearer) as quiet, opened(gate, person.cookie, origin=gate.base) as busy:
         until(lambda: person.open_streams() == 2, "openStreams counts two")
@@ -136,7 +136,7 @@ def crowd(gate, person):
 
 
 def compare(gate, person, application):
-    """Each case of raw frames, direct and through: the same bytes, so the same close code."""
+    """Each case of raw frames, directly and through Sidegate: the same bytes, so the same close code."""
 
     def direct():
         return socket.create_connection(("127.0.0.1", application), 10)
@@ -148,7 +148,7 @@ def compare(gate, person, application):
 
     def one(case):
         name, pieces, code = case
-        if gate.context:  # TLS cannot be half shut by the client here
+        if gate.context:  # with TLS the client here cannot close only one direction
             pieces = [piece for piece in pieces if piece is not None]
             if not pieces or len(pieces) < len(case[1]):
                 return
@@ -167,7 +167,7 @@ def compare(gate, person, application):
 
 
 def expiry(gate, begun):
-    """A session of one minute, on the clock of the wall."""
+    """A session of one minute, in real time."""
     person = gate.login()
     began = time.monotonic()
     with opened(gate, person.bearer) as wire:

@@ -1,9 +1,9 @@
-"""WebSockets over HTTP/2 by a client that nobody here wrote: undici, of Node.js.
+"""Do WebSockets over HTTP/2 work with a third-party client, undici of Node.js?
 
   websockets_by_node.py SIDEGATE NODE SCRIPT
 
 SCRIPT is `websocket.mjs` in a folder where undici is installed. The application is the echo of the library
-`websockets`, which speaks HTTP/1.1 only.
+`websockets`, which speaks only HTTP/1.1.
 """
 
 import json
@@ -18,11 +18,11 @@ import time
 import gate as gates
 from gate import expect
 
-SOON = 1.0  # so many seconds after its session no stream is left
+SOON = 1.0  # this many seconds after the end of its session no stream is open
 
 
 class Socket:
-    """One WebSocket in a process of its own."""
+    """One WebSocket in its own process."""
 
     def __init__(self, node, script, gate, ca, headers):
         words = [node, script, gate.base.replace("https", "wss", 1) + "/", ca, json.dumps(headers)]

@@ -1,4 +1,4 @@
-//! Why a call of ours was refused. `server::problem` is the one place that turns these into HTTP.
+//! Why is a call of the API refused? `gateway::answer` turns each reason into a response.
 
 use crate::guard::Denial;
 use crate::service::AuthError;

@@ -1,18 +1,45 @@
-//! What the mounts are told by the configuration.
+//! Settings of the mounts.
 
 use std::net::IpAddr;
+
+use crate::types::origin::Origin;
 
 /// One mount: a path prefix that Sidegate answers itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
     /// `/auth`, without a trailing slash.
     pub prefix: String,
+    /// The dialect.
+    pub dialect: DialectName,
     /// How tokens travel.
     pub delivery: Delivery,
-    /// Other origins that may call, `scheme://host[:port]`, lower case.
-    pub allowed_origins: Vec<String>,
+    /// Other origins whose pages may call.
+    pub allowed_origins: Vec<Origin>,
     /// Whether a gateway's check renews an access cookie that has run out.
     pub verify_renews: bool,
+}
+
+/// The name of a dialect: a word of the configuration. [`dialects`](crate::api::dialects) has the dialects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialectName {
+    /// The native dialect.
+    Sidegate,
+}
+
+impl DialectName {
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sidegate => "sidegate",
+        }
+    }
+
+    /// The deliveries of tokens that the clients of this dialect can use.
+    pub const fn deliveries(self) -> &'static [Delivery] {
+        match self {
+            Self::Sidegate => &[Delivery::Json, Delivery::Cookies, Delivery::Hybrid],
+        }
+    }
 }
 
 /// How tokens travel to the client.
@@ -37,8 +64,8 @@ pub struct Settings {
     pub max_body: usize,
     /// How addresses show in the session list.
     pub addresses: Addresses,
-    /// Our own origin when `public_url` is set: `scheme://host[:port]`, lower case.
-    pub public_origin: Option<String>,
+    /// Our own origin when `server.public_url` is set; otherwise it is that of the request.
+    pub public_origin: Option<Origin>,
 }
 
 /// How addresses show in the session list.
@@ -81,8 +108,8 @@ pub struct Cookies {
 pub const HOST_PREFIX: &str = "__Host-";
 
 impl Cookies {
-    /// Every name that a cookie of ours has, or had under another configuration: none of them is the
-    /// application's business.
+    /// Every name that a cookie of ours has, or had under another configuration. None of these cookies reaches the
+    /// application.
     pub fn names(&self) -> Vec<String> {
         let names = [&self.access, &self.refresh, &self.device];
         names
@@ -92,8 +119,8 @@ impl Cookies {
     }
 }
 
-/// What a cookie of ours is called where the origin is https and this one's is not, or the other way
-/// round.
+/// The name of the same cookie under a configuration that differs in the prefix: with https in place of http, or
+/// the reverse.
 pub fn other_name(name: &str) -> String {
     name.strip_prefix(HOST_PREFIX)
         .map_or_else(|| format!("{HOST_PREFIX}{name}"), str::to_owned)

@@ -202,7 +202,7 @@ impl Directory {
         self.stats.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Deletes a file, after the note says that it is not missed.
+    /// Deletes a file, after the note states that its lines are not expected any more.
     fn delete(&mut self, segment: &Segment) {
         let deleted = self.note().and_then(|()| fs::remove_file(&segment.path));
         if let Err(error) = deleted {

@@ -15,7 +15,7 @@ pub enum AuditError {
     Directory {
         /// Which directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         error: io::Error,
     },

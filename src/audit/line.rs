@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `n` counts the lines of a series without a gap. `sum` is the CRC-32 of everything in front of
-//! `,"sum"`. Both find damage and lost lines; neither stops somebody who may write the files.
+//! `,"sum"`. Both find damage and lost lines. Neither protects against a user who may write the files.
 
 use std::fmt::{Display, Write as _};
 use std::time::{Duration, UNIX_EPOCH};
@@ -220,7 +220,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn a_record_reads_back_as_itself(
+        fn a_record_survives_a_round_trip(
             record in any_record(), number: u64, from: Option<u64>
         ) {
             let line = Numbered { number, from, record };
@@ -234,7 +234,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn no_line_with_a_flipped_bit_is_taken_for_a_record(
+        fn a_line_with_a_flipped_bit_is_not_a_record(
             record in any_record(), at: prop::sample::Index, bit in 0..8u8
         ) {
             let mut bytes = Vec::new();
@@ -246,13 +246,13 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn whatever_a_file_holds_reading_a_line_ends(bytes: Vec<u8>) {
+        fn reading_a_line_of_any_bytes_ends(bytes: Vec<u8>) {
             prop_assert!(parse(&bytes).is_err());
         }
     }
 
     #[test]
-    fn the_bytes_of_a_line_stay_as_they_are() {
+    fn the_bytes_of_a_line_are_unchanged() {
         let record = AuditRecord {
             at: Timestamp::from_millis(1_700_000_000_123),
             action: AuditAction::Login,

@@ -1,4 +1,4 @@
-//! The audit log: who did what, in files of their own.
+//! The audit log: which user did what, and when? The records are in files of their own.
 //!
 //! ```text
 //! lock              held by the process that writes
@@ -7,8 +7,8 @@
 //! carried-N.log     older records, which an earlier version kept in the store
 //! ```
 //!
-//! Records go through a bounded queue to one thread, which alone waits for the disk. The caller
-//! can wait, for a bounded time, until the line is with the operating system
+//! A bounded queue passes records to the only thread that waits for the disk. The caller
+//! can wait, for a bounded time, until the line has been written to the operating system
 //! ([`AuditLog::settled`]); a second later it is on the disk.
 
 mod directory;
@@ -24,8 +24,10 @@ mod writer;
 
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::audit::writer::Writer;
 use crate::model::audit::AuditRecord;
@@ -87,7 +89,7 @@ impl AuditLog {
         Arc::clone(&self.stats.lost)
     }
 
-    /// Hands a record over. Never waits; says whether it was taken.
+    /// Passes a record to the writer. Never waits. Returns whether it was accepted.
     pub fn record(&self, record: AuditRecord) -> bool {
         match &self.place {
             Place::Files(writer) => {
@@ -98,7 +100,7 @@ impl AuditLog {
                 is_taken
             }
             Place::Memory(records) => {
-                let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut records = records.lock();
                 if records.len() >= IN_MEMORY {
                     records.pop_front();
                 }
@@ -117,7 +119,7 @@ impl AuditLog {
         }
     }
 
-    /// Where the files are, if there are any.
+    /// The directory of the files, if there are any.
     pub fn directory(&self) -> Option<&Path> {
         match &self.place {
             Place::Files(writer) => Some(writer.directory()),
@@ -135,7 +137,7 @@ impl AuditLog {
             Place::Files(writer) => read::find(writer.directory(), part, query),
             Place::Memory(_) if part == Part::Carried => Ok(Found::default()),
             Place::Memory(records) => {
-                let records = records.lock().unwrap_or_else(PoisonError::into_inner);
+                let records = records.lock();
                 let wanted = records.iter().rev().filter(|record| query.wants(record));
                 Ok(Found {
                     records: wanted.take(query.limit).cloned().collect(),
@@ -153,7 +155,7 @@ impl AuditLog {
         match &self.place {
             Place::Files(writer) => read::check(writer.directory()),
             Place::Memory(records) => {
-                let records = records.lock().unwrap_or_else(PoisonError::into_inner);
+                let records = records.lock();
                 Ok(Checked {
                     records: records.len() as u64,
                     ..Checked::default()

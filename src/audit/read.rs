@@ -63,16 +63,16 @@ impl Part {
     }
 }
 
-/// What was found.
+/// The result of a query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// Records, newest first.
     pub records: Vec<AuditRecord>,
-    /// What is damaged or missing in the files that were read.
+    /// Damaged or missing lines in the files that were read.
     pub faults: Vec<Fault>,
 }
 
-/// What is in all files.
+/// The result of a check of all files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Files.
@@ -94,11 +94,11 @@ pub struct Fault {
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The fault.
     pub what: What,
 }
 
-/// What is wrong at a place.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// A line cannot be read.
@@ -257,7 +257,7 @@ struct Walk<'a> {
     path: &'a Path,
     /// The number of the next line.
     expected: u64,
-    /// Somebody may be writing its last line.
+    /// Its last line may be written at this moment.
     is_last: bool,
     /// Lines whose checksum fits.
     lines: Vec<&'a str>,

@@ -14,7 +14,7 @@ use crate::types::time::Timestamp;
 /// One file.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
-    /// Where it is.
+    /// Its path.
     pub(super) path: PathBuf,
     /// The number of its first line.
     pub(super) first: u64,
@@ -116,7 +116,7 @@ impl Series {
         self.bounds
     }
 
-    /// Places where lines are missing, as far as the edges of files tell.
+    /// The number of gaps that are known from the edges of the files.
     pub(super) fn gaps(&self) -> u64 {
         self.gaps
     }
@@ -137,7 +137,7 @@ impl Series {
     }
 
     /// Formats records as the next lines. Their numbers are used up, whether they are written or not:
-    /// what is lost shows as a gap.
+    /// lost lines are a gap in the numbers.
     pub(super) fn number(&mut self, records: Vec<(Option<u64>, AuditRecord)>) -> Lines {
         let mut lines = Lines {
             first: self.bounds.next,
@@ -238,7 +238,7 @@ pub(super) struct Lines {
     newest: Timestamp,
 }
 
-/// What the first and the last lines of a file tell.
+/// The numbers in the first and the last lines of a file.
 #[derive(Debug, Default)]
 struct Edges {
     /// The number of the last line that can be read.
@@ -276,5 +276,5 @@ impl Edges {
     }
 }
 
-/// How much of a file's beginning and end is looked at.
+/// The number of bytes that are read at the beginning and end of a file.
 const EDGE: u64 = 4 * MAX_LINE as u64;

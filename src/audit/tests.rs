@@ -134,7 +134,7 @@ fn records_are_read_newest_first_across_restarts_and_files() {
 }
 
 #[test]
-fn a_line_is_with_the_system_when_its_act_is_answered() {
+fn a_line_is_written_before_its_action_is_acknowledged() {
     let subject = Subject::new();
     let log = subject.open();
     log.record(subject.record("answered"));
@@ -163,7 +163,7 @@ fn records_are_found_by_user_type_and_time() {
         subject.clock.advance(DAY);
     }
     run(log.settled());
-    let told = |query: Query| -> Vec<String> {
+    let outcomes = |query: Query| -> Vec<String> {
         let found = log.find(Part::Live, &query).unwrap();
         assert_eq!(found.faults, Vec::new());
         found.records.into_iter().map(|r| r.outcome).collect()
@@ -177,27 +177,27 @@ fn records_are_found_by_user_type_and_time() {
         limit: 3,
         ..Query::default()
     };
-    assert_eq!(told(odd.clone()), ["round 19", "round 17", "round 15"]);
+    assert_eq!(outcomes(odd.clone()), ["round 19", "round 17", "round 15"]);
     let reused = Query {
         action: Some(AuditAction::Reuse),
         ..all.clone()
     };
-    assert_eq!(told(reused).len(), 10);
+    assert_eq!(outcomes(reused).len(), 10);
     let lately = Query {
         since: Some(subject.clock.now().minus(DAY * 5)),
         ..all.clone()
     };
-    assert_eq!(told(lately).len(), 5);
-    let nobody = Query {
+    assert_eq!(outcomes(lately).len(), 5);
+    let unknown = Query {
         user: Some(user(9)),
         ..all
     };
-    assert_eq!(told(nobody), Vec::<String>::new());
+    assert_eq!(outcomes(unknown), Vec::<String>::new());
     log.close();
 }
 
 #[test]
-fn the_oldest_go_when_there_are_too_many_bytes_and_it_is_counted() {
+fn the_oldest_files_are_deleted_above_the_size_limit_and_counted() {
     let subject = Subject::new();
     let log = subject.open();
     for outcome in numbered(12_000) {
@@ -220,7 +220,7 @@ fn the_oldest_go_when_there_are_too_many_bytes_and_it_is_counted() {
 }
 
 #[test]
-fn what_is_older_than_it_is_kept_goes_without_a_gap() {
+fn files_older_than_the_retention_are_deleted_without_a_gap() {
     let subject = Subject::new();
     subject.write(numbered(10));
     subject.clock.advance(DAY * 50);
@@ -237,7 +237,7 @@ fn what_is_older_than_it_is_kept_goes_without_a_gap() {
 }
 
 #[test]
-fn an_altered_line_shows_with_its_place() {
+fn an_altered_line_is_reported_with_its_position() {
     let subject = Subject::new();
     subject.write(numbered(10));
     let path = subject.files("audit").remove(0);
@@ -258,7 +258,7 @@ fn an_altered_line_shows_with_its_place() {
 }
 
 #[test]
-fn a_removed_line_shows_wherever_it_was() {
+fn a_removed_line_is_reported_at_any_position() {
     let without = |removed: std::ops::Range<usize>| {
         let subject = Subject::new();
         subject.write(numbered(10));
@@ -299,7 +299,7 @@ fn a_removed_line_shows_wherever_it_was() {
 }
 
 #[test]
-fn a_line_that_a_power_cut_tore_stays_as_it_is_and_nothing_runs_into_it() {
+fn a_line_torn_by_a_power_cut_is_kept_and_no_later_line_joins_it() {
     let subject = Subject::new();
     subject.write(numbered(10));
     let path = subject.files("audit").remove(0);
@@ -314,7 +314,7 @@ fn a_line_that_a_power_cut_tore_stays_as_it_is_and_nothing_runs_into_it() {
 }
 
 #[test]
-fn a_directory_that_takes_nothing_costs_records_and_nothing_else() {
+fn a_directory_that_cannot_be_written_loses_records_only() {
     let subject = Subject::new();
     subject.write(numbered(3));
     let log = subject.open();
@@ -347,7 +347,7 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
-fn records_of_a_store_are_carried_over_and_stay_behind_newer_ones() {
+fn records_of_a_store_are_moved_and_sorted_before_newer_ones() {
     let subject = Subject::new();
     let log = subject.open();
     log.record(subject.record("new"));
@@ -360,12 +360,12 @@ fn records_of_a_store_are_carried_over_and_stay_behind_newer_ones() {
         limit: 2,
         ..Query::default()
     };
-    let told = |part| -> Vec<String> {
+    let outcomes = |part| -> Vec<String> {
         let found = log.find(part, &query).unwrap();
         found.records.into_iter().map(|r| r.outcome).collect()
     };
-    assert_eq!(told(Part::Live), ["new"]);
-    assert_eq!(told(Part::Carried), ["old 299", "old 298"]);
+    assert_eq!(outcomes(Part::Live), ["new"]);
+    assert_eq!(outcomes(Part::Carried), ["old 299", "old 298"]);
     log.close();
     assert_eq!(subject.check().records, 301);
     assert_eq!(subject.check().fault_count, 0);

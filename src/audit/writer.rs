@@ -1,11 +1,12 @@
 //! The thread that writes the audit files, and the queue to it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
@@ -21,7 +22,7 @@ const QUEUE: usize = 8_192;
 /// How many records are written at once.
 const BATCH: usize = 256;
 
-/// How often what was written is made durable.
+/// The interval at which written records are made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// How long an act waits for its line.
@@ -38,7 +39,7 @@ pub(super) struct Writer {
     queue: Mutex<Option<SyncSender<Message>>>,
     accepted: AtomicU64,
     done: watch::Receiver<u64>,
-    /// The disk did not answer in time; nobody waits until it has.
+    /// The disk did not respond in time. No caller waits until it has.
     is_stalled: Arc<AtomicBool>,
     ended: Mutex<Receiver<()>>,
 }
@@ -93,7 +94,7 @@ impl Writer {
     }
 
     pub(super) fn record(&self, record: AuditRecord) -> bool {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = self.queue.lock();
         let is_taken = queue
             .as_ref()
             .is_some_and(|queue| queue.try_send(Message::Record(record)).is_ok());
@@ -118,10 +119,10 @@ impl Writer {
     }
 
     pub(super) async fn carry(&self, records: Vec<(u64, AuditRecord)>) -> Result<(), AuditError> {
-        let (told, outcome) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let is_taken = {
-            let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            let message = Message::Carry(records, told);
+            let queue = self.queue.lock();
+            let message = Message::Carry(records, reply);
             queue
                 .as_ref()
                 .is_some_and(|queue| queue.try_send(message).is_ok())
@@ -134,20 +135,16 @@ impl Writer {
     }
 
     pub(super) fn close(&self) {
-        let queue = self
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let queue = self.queue.lock().take();
         drop(queue);
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.lock();
         if ended.recv_timeout(LAST_WAIT) == Err(RecvTimeoutError::Timeout) {
             tracing::error!("the disk of the audit log does not answer; its last records are lost");
         }
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct Work {
     directory: Directory,
     stats: Arc<Stats>,
@@ -164,7 +161,7 @@ impl Work {
         self.settle();
         loop {
             match messages.recv_timeout(SYNC_EVERY) {
-                Ok(Message::Carry(records, told)) => self.carry(records, told),
+                Ok(Message::Carry(records, reply)) => self.carry(records, reply),
                 Ok(Message::Record(record)) => self.write(record, messages),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -184,8 +181,8 @@ impl Work {
         while records.len() < BATCH {
             match messages.try_recv() {
                 Ok(Message::Record(record)) => records.push(record),
-                Ok(Message::Carry(records, told)) => {
-                    carry = Some((records, told));
+                Ok(Message::Carry(records, reply)) => {
+                    carry = Some((records, reply));
                     break;
                 }
                 Err(_) => break,
@@ -213,19 +210,19 @@ impl Work {
         if self.is_stalled.swap(false, Ordering::Relaxed) {
             tracing::info!("the disk of the audit log answers again");
         }
-        if let Some((records, told)) = carry {
-            self.carry(records, told);
+        if let Some((records, reply)) = carry {
+            self.carry(records, reply);
         }
     }
 
     fn carry(
         &mut self,
         records: Vec<(u64, AuditRecord)>,
-        told: oneshot::Sender<Result<(), AuditError>>,
+        reply: oneshot::Sender<Result<(), AuditError>>,
     ) {
         let carried = self.directory.carry(records, self.clock.now());
         // The caller may have stopped waiting.
-        drop(told.send(carried.map_err(|error| AuditError::Write(error.to_string()))));
+        drop(reply.send(carried.map_err(|error| AuditError::Write(error.to_string()))));
     }
 
     fn settle(&mut self) {

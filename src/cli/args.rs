@@ -1,21 +1,24 @@
-//! The command line's grammar. Help texts are part of the product: each command shows how it is
-//! used. A password is never an argument, because arguments are visible to every user of the machine.
+//! Which commands and arguments exist?
+//!
+//! The doc comments are the help texts. A password is never an argument: every user of the machine can see
+//! arguments.
 
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand};
 
+use crate::cli::help;
 use crate::control::request::{AuditAction, Since};
 use crate::types::ids::SessionId;
 use crate::types::login::{BadLogin, LoginName};
 use crate::types::named::Named;
 use crate::types::role::Role;
 
-/// Stands in front of any HTTP application: logs people in, guards every request.
+/// Runs in front of any HTTP application: logs users in and guards every request
 #[derive(Debug, Parser)]
-#[command(name = "sidegate", version, after_help = TOP)]
+#[command(name = "sidegate", version, after_help = help::TOP)]
 pub(super) struct Args {
-    /// The configuration file; ./config.toml when it is there and no other is named
+    /// The configuration file [default: ./config.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     #[command(subcommand)]
@@ -25,63 +28,69 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the server
-    #[command(after_help = SERVE)]
+    #[command(after_help = help::SERVE)]
     Serve(Serve),
-    /// Try it: a small application, two users and a throw-away store in one process
-    #[command(after_help = DEMO)]
+    /// Try it: a small application, two users and a temporary store in one process
+    #[command(after_help = help::DEMO)]
     Demo,
     /// Parse and explain the configuration
-    #[command(after_help = CHECK)]
-    Check {
-        #[command(flatten)]
-        json: Json,
-    },
+    #[command(after_help = help::CHECK)]
+    Check(Check),
     /// Manage accounts
-    #[command(subcommand, after_help = USERS)]
+    #[command(subcommand, after_help = help::USERS)]
     Users(Users),
     /// List and end sessions
-    #[command(subcommand, after_help = SESSIONS)]
+    #[command(subcommand, after_help = help::SESSIONS)]
     Sessions(Sessions),
     /// List and rotate signing keys
-    #[command(subcommand, after_help = KEYS)]
+    #[command(subcommand, after_help = help::KEYS)]
     Keys(Keys),
     /// Read the audit log
-    #[command(subcommand, after_help = AUDIT)]
+    #[command(subcommand, after_help = help::AUDIT)]
     Audit(Audit),
     /// Copy the store into one file, while the server runs or not
-    #[command(after_help = BACKUP)]
+    #[command(after_help = help::BACKUP)]
     Backup(Backup),
-    /// Put a backup in the place of the store; the server must not run
-    #[command(after_help = RESTORE)]
+    /// Replace the store with a backup; the server must not run
+    #[command(after_help = help::RESTORE)]
     Restore(Restore),
-    /// Look into the store, or make a new one from a damaged one
-    #[command(subcommand, after_help = STORE)]
+    /// Check the store, or create a new one from a damaged one
+    #[command(subcommand, after_help = help::STORE)]
     Store(Store),
     /// Exit 0 when the running server is ready
-    #[command(after_help = HEALTHCHECK)]
+    #[command(after_help = help::HEALTHCHECK)]
     Healthcheck,
-    /// Tell the running server to take itself out of rotation; it goes on answering until it is stopped
-    #[command(after_help = DRAIN)]
+    /// Take the running server out of rotation; it answers requests until it is stopped
+    #[command(after_help = help::DRAIN)]
     Drain,
-    /// Tell the running server to read its configuration and keys again
-    #[command(after_help = RELOAD)]
+    /// Make the running server read its configuration and keys again
+    #[command(after_help = help::RELOAD)]
     Reload,
 }
 
 #[derive(Debug, Clone, Copy, Group)]
+pub(super) struct Check {
+    /// Print config.toml instead: every key with its meaning and its default
+    #[arg(long, conflicts_with = "json")]
+    pub(super) defaults: bool,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+#[derive(Debug, Clone, Copy, Group)]
 pub(super) struct Serve {
-    /// Found an empty store although there are keys: the store that they belong to is given up
+    /// Create an empty store although keys exist; the store that they belong to is abandoned
     #[arg(long)]
     pub(super) new_store: bool,
-    /// Go on with a key directory that does not belong to the store; everybody has to log in again
+    /// Continue with a key directory that does not belong to the store; all users must log in again
     #[arg(long)]
     pub(super) new_keys: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Users {
-    /// Add an account; its password comes from standard input
-    #[command(after_help = USERS_ADD)]
+    /// Add an account; its password is read from standard input
+    #[command(after_help = help::USERS_ADD)]
     Add {
         /// The username
         #[arg(value_parser = username)]
@@ -95,7 +104,7 @@ pub(super) enum Users {
         /// The person's name
         #[arg(long = "name", value_name = "TEXT")]
         shown: Option<String>,
-        /// A role; may be given several times, the first is the main one
+        /// A role; may be repeated, the first is the main role
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<Role>,
         #[command(flatten)]
@@ -104,19 +113,19 @@ pub(super) enum Users {
         json: Json,
     },
     /// List accounts
-    #[command(after_help = USERS_LIST)]
+    #[command(after_help = help::USERS_LIST)]
     List {
         /// The most accounts to list
         #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
         limit: u32,
-        /// Begin after the account with this id
+        /// Start after the account with this id
         #[arg(long, value_name = "ID")]
         after: Option<String>,
         #[command(flatten)]
         json: Json,
     },
     /// Show one account
-    #[command(after_help = USERS_SHOW)]
+    #[command(after_help = help::USERS_SHOW)]
     Show {
         #[command(flatten)]
         user: Who,
@@ -124,7 +133,7 @@ pub(super) enum Users {
         json: Json,
     },
     /// Set a password from standard input; the account's sessions end
-    #[command(after_help = USERS_SET_PASSWORD)]
+    #[command(after_help = help::USERS_SET_PASSWORD)]
     SetPassword {
         #[command(flatten)]
         user: Who,
@@ -132,20 +141,20 @@ pub(super) enum Users {
         password: PasswordFrom,
     },
     /// Replace the roles
-    #[command(after_help = USERS_SET_ROLES)]
+    #[command(after_help = help::USERS_SET_ROLES)]
     SetRoles {
         #[command(flatten)]
         user: Who,
-        /// The roles, main one first; none takes all away
+        /// The roles, the main role first; without any, all are removed
         roles: Vec<Role>,
     },
-    /// Let an account log in again
+    /// Permit an account to log in again
     #[command(after_help = "Example:\n  sidegate users enable ann")]
     Enable(Who),
     /// Refuse log-ins and end all sessions
     #[command(after_help = "Example:\n  sidegate users disable ann")]
     Disable(Who),
-    /// Forget failed log-ins
+    /// Reset the counter of failed log-ins
     #[command(after_help = "Example:\n  sidegate users unlock ann@example.org")]
     Unlock(Who),
     /// Confirm that an account's e-mail address and mobile number belong to the person
@@ -159,7 +168,7 @@ pub(super) enum Users {
 #[derive(Debug, Subcommand)]
 pub(super) enum Sessions {
     /// List live sessions
-    #[command(after_help = SESSIONS_LIST)]
+    #[command(after_help = help::SESSIONS_LIST)]
     List {
         /// Of this user only: id, username, e-mail address or mobile number
         #[arg(long)]
@@ -170,8 +179,8 @@ pub(super) enum Sessions {
         #[command(flatten)]
         json: Json,
     },
-    /// End sessions: one, a user's, or everybody's
-    #[command(after_help = SESSIONS_END)]
+    /// End sessions: one, those of a user, or all
+    #[command(after_help = help::SESSIONS_END)]
     End {
         #[command(flatten)]
         which: Ending,
@@ -189,7 +198,7 @@ pub(super) struct Ending {
     /// All sessions of this user
     #[arg(long)]
     pub(super) user: Option<Named>,
-    /// All sessions of everybody
+    /// All sessions of all users
     #[arg(long)]
     pub(super) all: bool,
 }
@@ -202,7 +211,7 @@ pub(super) enum Keys {
         #[command(flatten)]
         json: Json,
     },
-    /// Make a key that signs as soon as every verifier can know it
+    /// Create a key; it signs when all verifiers can have read it
     #[command(after_help = "Example:\n  sidegate keys rotate")]
     Rotate {
         #[command(flatten)]
@@ -213,7 +222,7 @@ pub(super) enum Keys {
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
     /// List audit records, newest first
-    #[command(after_help = AUDIT)]
+    #[command(after_help = help::AUDIT)]
     List {
         /// About this user only: id, username, e-mail address or mobile number
         #[arg(long)]
@@ -221,7 +230,7 @@ pub(super) enum Audit {
         /// Of this type only, such as login or reuse
         #[arg(long = "type", value_name = "TYPE")]
         action: Option<AuditAction>,
-        /// From then on only: how long ago (7d), a date (2026-11-22) or a moment (2026-11-22T16:07:00Z)
+        /// Since then only: an age (7d), a date (2026-11-22) or a time (2026-11-22T16:07:00Z)
         #[arg(long)]
         since: Option<Since>,
         /// The most records to list
@@ -230,8 +239,8 @@ pub(super) enum Audit {
         #[command(flatten)]
         json: Json,
     },
-    /// Look at every line of the audit files; exits 1 when one is damaged or missing
-    #[command(after_help = AUDIT_VERIFY)]
+    /// Check every line of the audit files; exits 1 when one is damaged or missing
+    #[command(after_help = help::AUDIT_VERIFY)]
     Verify {
         #[command(flatten)]
         json: Json,
@@ -243,7 +252,7 @@ pub(super) struct Backup {
     /// The file to write, or a directory for a file with the time in its name
     #[arg(value_name = "FILE|DIR")]
     pub(super) to: PathBuf,
-    /// Put the private keys into the file, sealed with a passphrase
+    /// Include the private keys, encrypted with a passphrase
     #[arg(long)]
     pub(super) with_keys: bool,
     /// Read the passphrase from this file instead of asking for it
@@ -257,10 +266,10 @@ pub(super) struct Backup {
 pub(super) struct Restore {
     /// The backup
     pub(super) file: PathBuf,
-    /// Let the sessions of the backup go on; those that ended since it was made come back, too
+    /// Keep the sessions of the backup, including those that ended after it was made
     #[arg(long)]
     pub(super) keep_sessions: bool,
-    /// Move a store that is there aside
+    /// Move an existing store aside
     #[arg(long)]
     pub(super) replace: bool,
     /// Restore without the keys that the store was used with; what they encrypted is lost
@@ -276,15 +285,15 @@ pub(super) struct Restore {
 #[derive(Debug, Subcommand)]
 pub(super) enum Store {
     /// Read every record and compare it with what was acknowledged; nothing is changed
-    #[command(after_help = STORE_VERIFY)]
+    #[command(after_help = help::STORE_VERIFY)]
     Verify {
         #[command(flatten)]
         json: Json,
     },
     /// Copy what can still be read of a damaged store into a new one; every session ends
-    #[command(after_help = STORE_SALVAGE)]
+    #[command(after_help = help::STORE_SALVAGE)]
     Salvage {
-        /// Where the new store is made; a directory that does not exist
+        /// The directory of the new store; it must not exist
         #[arg(value_name = "NEW-DIR")]
         directory: PathBuf,
         #[command(flatten)]
@@ -301,7 +310,7 @@ pub(super) struct Json {
 
 #[derive(Debug, Clone, Copy, Group)]
 pub(super) struct PasswordFrom {
-    /// Make a random password and print it, instead of reading one
+    /// Generate a random password and print it, instead of reading one
     #[arg(long)]
     pub(super) generate: bool,
 }
@@ -323,132 +332,3 @@ fn email(text: &str) -> Result<String, BadLogin> {
 fn mobile(text: &str) -> Result<String, BadLogin> {
     LoginName::mobile(text).map(|_| text.to_owned())
 }
-
-const TOP: &str = "\
-Examples:
-  sidegate demo                            see it work, nothing to set up
-  sidegate check                           explain ./config.toml
-  sidegate users add ann --role admin      asks for a password
-  sidegate serve --config /etc/sidegate/config.toml
-
-Every key of the configuration can be set by the environment: SIDEGATE__UPSTREAM__URL.
-Exit codes: 0 done, 1 failed, 2 wrong use or wrong configuration.";
-const SERVE: &str = "\
-Examples:
-  sidegate serve
-  sidegate serve --config /etc/sidegate/config.toml
-  SIDEGATE__UPSTREAM__URL=http://127.0.0.1:3000 sidegate serve
-  sidegate serve --new-store               once, after the store was lost: begins with an empty one";
-const DEMO: &str = "\
-Example:
-  sidegate demo        prints two users with passwords and lines to paste";
-const CHECK: &str = "\
-Examples:
-  sidegate check
-  sidegate check --config staging.toml --json
-
-Exits 2 and tells file, line, key and a hint for each mistake.";
-const USERS: &str = "\
-A user is named by id, username, e-mail address or mobile number.
-
-Examples:
-  sidegate users add ann --email ann@example.org --role admin
-  sidegate users list --json
-  sidegate users unlock ann";
-const USERS_ADD: &str = "\
-Examples:
-  sidegate users add ann --role user                    asks for the password
-  sidegate users add ann --generate                     prints the password
-  sidegate users add ann --email ann@example.org < password.txt";
-const USERS_LIST: &str = "\
-Examples:
-  sidegate users list
-  sidegate users list --limit 100 --json";
-const USERS_SHOW: &str = "\
-Examples:
-  sidegate users show ann
-  sidegate users show ann@example.org --json";
-const USERS_SET_PASSWORD: &str = "\
-Examples:
-  sidegate users set-password ann                       asks for the password
-  sidegate users set-password ann --generate
-  sidegate users set-password ann < password.txt";
-const USERS_SET_ROLES: &str = "\
-Examples:
-  sidegate users set-roles ann admin user
-  sidegate users set-roles ann                          takes all roles away";
-const SESSIONS: &str = "\
-Examples:
-  sidegate sessions list --user ann
-  sidegate sessions end --user ann";
-const SESSIONS_LIST: &str = "\
-Examples:
-  sidegate sessions list
-  sidegate sessions list --user ann --json
-  sidegate sessions list --limit 1000000 --json > sessions.json";
-const SESSIONS_END: &str = "\
-Examples:
-  sidegate sessions end --id 0193b0a0-5c1e-7d3a-9b1f-2f6c1a7e4d10
-  sidegate sessions end --user ann@example.org
-  sidegate sessions end --all
-
-With --all every session is over at once, however many there are. The command then waits until
-their records are removed and shows how far that has come; it can be interrupted, and run again.";
-const KEYS: &str = "\
-Examples:
-  sidegate keys list
-  sidegate keys rotate";
-const AUDIT: &str = "\
-Examples:
-  sidegate audit list
-  sidegate audit list --user ann --limit 20 --json
-  sidegate audit list --type login --since 7d
-  sidegate audit verify";
-const AUDIT_VERIFY: &str = "\
-Examples:
-  sidegate audit verify
-  sidegate audit verify --json";
-const BACKUP: &str = "\
-Examples:
-  sidegate backup /var/backups/sidegate/                makes sidegate-<time>.backup there
-  sidegate backup today.backup
-  sidegate backup today.backup --with-keys              asks for a passphrase
-  sidegate backup today.backup --with-keys --passphrase-file /etc/sidegate/passphrase
-
-The file holds the store as it was at one moment; requests go on meanwhile. It holds password
-hashes: keep it as safe as the store. A file of that name is replaced once the new one is complete.
-Private keys are left out without --with-keys: keep a copy of tokens.keys_dir beside the backup.";
-const RESTORE: &str = "\
-Examples:
-  sidegate restore today.backup                         where there is no store
-  sidegate restore today.backup --replace               the store that is there is moved aside
-  sidegate restore today.backup --keep-sessions
-
-The file is checked as a whole before anything is changed. Keys that are there are kept. Every
-session of the backup is over, since nobody can know which ended after it was made; with
---keep-sessions they go on, and those come back, too.";
-const STORE: &str = "\
-Examples:
-  sidegate store verify
-  sidegate store salvage ./data-salvaged";
-const STORE_VERIFY: &str = "\
-Examples:
-  sidegate store verify
-  sidegate store verify --json
-
-The server must be stopped. Exits 0 when the store is sound and 1 when it is damaged.";
-const STORE_SALVAGE: &str = "\
-Examples:
-  sidegate store salvage ./data-salvaged
-  sidegate store salvage ./data-salvaged --json
-
-The damaged store is not changed.";
-const HEALTHCHECK: &str = "\
-Example, for an image without a shell:
-  HEALTHCHECK CMD [\"/sidegate\", \"healthcheck\"]";
-const DRAIN: &str = "\
-Example:
-  sidegate drain        /readyz says no, connections close after their answer; then send SIGTERM";
-const RELOAD: &str = "\
-Example:
-  sidegate reload       a wrong configuration is refused and the old one stays";

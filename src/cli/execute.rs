@@ -1,32 +1,33 @@
-//! Commands that ask something of the running server, or of the store when no server runs.
+//! Where is a command executed: in the running server, or in this process?
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cli::app::{App, Offline};
 use crate::cli::args::{Audit, Keys, Users};
+use crate::cli::console::{Console, print_line};
+use crate::cli::error::{CommandError, OfflineError};
 use crate::cli::table::clean;
-use crate::cli::{App, Offline, OfflineError, Surroundings, Trouble, password, show, tell};
+use crate::cli::{password, show};
 use crate::config::Config;
-use crate::control::Reply;
-use crate::control::Request;
 use crate::control::reply::UserView;
 use crate::control::wire::{self, CallError};
+use crate::control::{Reply, Request};
 use crate::files;
-use crate::store::settings::Engine;
 use crate::types::secret::SecretText;
 
-/// Carries out one command.
-pub(super) struct Operator<'a, 'b> {
+/// Executes one command.
+pub(super) struct Executor<'a, 'b> {
     pub(super) app: &'a dyn App,
     pub(super) config: Config,
-    pub(super) surroundings: &'a mut Surroundings<'b>,
-    /// The store, once a request had to be carried out here.
+    pub(super) console: &'a mut Console<'b>,
+    /// The store, if this process had to open it.
     pub(super) offline: Option<Box<dyn Offline + 'a>>,
 }
 
-impl Operator<'_, '_> {
+impl Executor<'_, '_> {
     /// `sidegate users …`.
-    pub(super) fn users(&mut self, command: Users) -> Result<(), Trouble> {
+    pub(super) fn users(&mut self, command: Users) -> Result<(), CommandError> {
         match command {
             Users::Add {
                 name,
@@ -60,7 +61,7 @@ impl Operator<'_, '_> {
                     user: user.user,
                     password: secret,
                 })?;
-                self.made(made.as_ref());
+                self.print_generated(made.as_ref());
                 Ok(())
             }
             Users::SetRoles { user, roles } => self.order(Request::UsersSetRoles {
@@ -76,7 +77,7 @@ impl Operator<'_, '_> {
     }
 
     /// `sidegate keys …`.
-    pub(super) fn keys(&mut self, command: &Keys) -> Result<(), Trouble> {
+    pub(super) fn keys(&mut self, command: &Keys) -> Result<(), CommandError> {
         let (request, json) = match command {
             Keys::List { json } => (Request::KeysList, json),
             Keys::Rotate { json } => (Request::KeysRotate, json),
@@ -88,7 +89,7 @@ impl Operator<'_, '_> {
     }
 
     /// `sidegate audit …`.
-    pub(super) fn audit(&mut self, command: Audit) -> Result<(), Trouble> {
+    pub(super) fn audit(&mut self, command: Audit) -> Result<(), CommandError> {
         let (request, json) = match command {
             Audit::List {
                 user,
@@ -119,7 +120,7 @@ impl Operator<'_, '_> {
                 self.result(json.json, &files, show::audit_files)?;
                 if files.fault_count > 0 {
                     let words = "the audit files are damaged, or records are missing";
-                    return Err(Trouble::Failed(words.to_owned()));
+                    return Err(CommandError::Failed(words.to_owned()));
                 }
                 Ok(())
             }
@@ -128,22 +129,24 @@ impl Operator<'_, '_> {
     }
 
     /// `sidegate healthcheck`.
-    pub(super) fn healthcheck(&mut self) -> Result<(), Trouble> {
+    pub(super) fn healthcheck(&mut self) -> Result<(), CommandError> {
         match self.ask(Request::Health)? {
             Reply::Health {
                 ready: true,
                 detail,
             } => {
-                tell(self.surroundings.out, &format!("ready: {detail}"));
+                print_line(self.console.out, &format!("ready: {detail}"));
                 Ok(())
             }
-            Reply::Health { detail, .. } => Err(Trouble::Failed(format!("not ready: {detail}"))),
+            Reply::Health { detail, .. } => {
+                Err(CommandError::Failed(format!("not ready: {detail}")))
+            }
             other => Err(unexpected(&other)),
         }
     }
 
-    /// A request whose answer is a sentence, an account or a count.
-    pub(super) fn order(&mut self, request: Request) -> Result<(), Trouble> {
+    /// Sends a request whose reply is a text, an account or a number.
+    pub(super) fn order(&mut self, request: Request) -> Result<(), CommandError> {
         let text = match self.ask(request)? {
             Reply::Done(text) => clean(&text),
             Reply::User(user) => show::user(&user),
@@ -151,11 +154,11 @@ impl Operator<'_, '_> {
             Reply::Ended(count) => format!("{count} sessions ended"),
             other => return Err(unexpected(&other)),
         };
-        tell(self.surroundings.out, &text);
+        print_line(self.console.out, &text);
         Ok(())
     }
 
-    fn user(&mut self, request: Request) -> Result<UserView, Trouble> {
+    fn user(&mut self, request: Request) -> Result<UserView, CommandError> {
         match self.ask(request)? {
             Reply::User(user) => Ok(*user),
             other => Err(unexpected(&other)),
@@ -167,39 +170,42 @@ impl Operator<'_, '_> {
         user: &UserView,
         made: Option<&SecretText>,
         json: bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CommandError> {
         if json {
             let value = serde_json::json!({
                 "user": user,
                 "password": made.map(SecretText::expose),
             });
-            tell(self.surroundings.out, &show::json(&value)?);
+            print_line(self.console.out, &show::json(&value)?);
         } else {
-            tell(self.surroundings.out, &show::user(user));
-            self.made(made);
+            print_line(self.console.out, &show::user(user));
+            self.print_generated(made);
         }
         Ok(())
     }
 
-    /// The password, and once more when it was made up and is to be shown.
-    fn password(&mut self, generate: bool) -> Result<(SecretText, Option<SecretText>), Trouble> {
+    /// Returns the password, and a second copy to print if it was generated.
+    fn password(
+        &mut self,
+        generate: bool,
+    ) -> Result<(SecretText, Option<SecretText>), CommandError> {
         if generate {
-            let made = password::generate(self.surroundings.random);
+            let made = password::generate(self.console.random);
             return Ok((made.clone(), Some(made)));
         }
-        (self.surroundings.password)("password")
+        (self.console.password)("password")
             .map(|typed| (typed, None))
             .map_err(|e| {
-                Trouble::Use(format!(
+                CommandError::Usage(format!(
                     "{e}; write it to standard input, or use --generate"
                 ))
             })
     }
 
-    fn made(&mut self, made: Option<&SecretText>) {
+    fn print_generated(&mut self, made: Option<&SecretText>) {
         if let Some(made) = made {
             let text = format!("password  {}", made.expose());
-            tell(self.surroundings.out, &text);
+            print_line(self.console.out, &text);
         }
     }
 
@@ -208,22 +214,22 @@ impl Operator<'_, '_> {
         json: bool,
         value: &T,
         text: impl Fn(&T) -> String,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CommandError> {
         let text = if json {
             show::json(value)?
         } else {
             text(value)
         };
-        tell(self.surroundings.out, &text);
+        print_line(self.console.out, &text);
         Ok(())
     }
 
     pub(super) fn note(&mut self, text: &str) {
-        tell(self.surroundings.err, text);
+        print_line(self.console.err, text);
     }
 
-    /// Asks the running server; when there is none, does it here.
-    pub(super) fn ask(&mut self, request: Request) -> Result<Reply, Trouble> {
+    /// Sends a request to the running server. Without one, executes it in this process.
+    pub(super) fn ask(&mut self, request: Request) -> Result<Reply, CommandError> {
         let socket = self.config.server.control.clone();
         let answer = match &socket {
             Some(socket) => call(socket, &request, owner(&self.config))?,
@@ -235,30 +241,34 @@ impl Operator<'_, '_> {
             None => self.offline(request, socket.as_ref())?,
         };
         match reply {
-            Reply::Failed(message) => Err(Trouble::Failed(clean(&message))),
+            Reply::Failed(message) => Err(CommandError::Failed(clean(&message))),
             reply => Ok(reply),
         }
     }
 
-    /// Whether a server answers.
-    pub(super) fn is_served(&self) -> Result<bool, Trouble> {
+    /// Whether a server answers on the control socket.
+    pub(super) fn is_served(&self) -> Result<bool, CommandError> {
         match &self.config.server.control {
             Some(socket) => Ok(call(socket, &Request::Health, owner(&self.config))?.is_some()),
             None => Ok(false),
         }
     }
 
-    /// Carries it out here. The store stays open until the command is done: one that asks page by
-    /// page opens it once.
-    fn offline(&mut self, request: Request, socket: Option<&PathBuf>) -> Result<Reply, Trouble> {
+    /// Executes a request in this process. The store stays open until the command is complete, so that a command
+    /// with many requests opens it once.
+    fn offline(
+        &mut self,
+        request: Request,
+        socket: Option<&PathBuf>,
+    ) -> Result<Reply, CommandError> {
         if self.config.is_volatile() {
             let none =
                 "there is nothing to work on: the store is in memory and no server is running";
-            return Err(Trouble::Failed(none.to_owned()));
+            return Err(CommandError::Failed(none.to_owned()));
         }
-        let told = |error| match error {
-            OfflineError::Failed(message) => Trouble::Failed(message),
-            OfflineError::StoreLocked => Trouble::Failed(format!(
+        let described = |error| match error {
+            OfflineError::Failed(message) => CommandError::Failed(message),
+            OfflineError::StoreLocked => CommandError::Failed(format!(
                 "another process holds the store, yet no server answers on {}; use the \
                  configuration that the server was started with, or stop the other process",
                 shown(socket)
@@ -266,54 +276,62 @@ impl Operator<'_, '_> {
         };
         let open = match self.offline.take() {
             Some(open) => open,
-            None => self.app.open_offline(self.config.clone()).map_err(told)?,
+            None => self
+                .app
+                .open_offline(self.config.clone())
+                .map_err(described)?,
         };
-        self.offline.insert(open).execute(request).map_err(told)
+        self.offline
+            .insert(open)
+            .execute(request)
+            .map_err(described)
     }
 
     /// Closes the store if the command has opened it.
-    pub(super) fn close(&mut self) -> Result<(), Trouble> {
+    pub(super) fn close(&mut self) -> Result<(), CommandError> {
         match self.offline.take().map(Offline::close) {
-            Some(Err(error)) => Err(Trouble::Failed(error.to_string())),
+            Some(Err(error)) => Err(CommandError::Failed(error.to_string())),
             Some(Ok(())) | None => Ok(()),
         }
     }
 }
 
-/// The user that a server of this configuration runs as, as far as its files tell.
+/// The user of a server with this configuration, if its files exist.
 fn owner(config: &Config) -> Option<u32> {
-    match &config.store.engine {
-        Engine::Sled { path, .. } => files::owner_of(path),
-        Engine::Memory => files::owner_of(&config.tokens.keys_dir),
-    }
+    let keys = &config.tokens.keys_dir;
+    files::owner_of(config.store.engine.directory().unwrap_or(keys))
 }
 
-/// `None` when nobody listens.
-fn call(socket: &Path, request: &Request, owner: Option<u32>) -> Result<Option<Reply>, Trouble> {
+/// Calls the server; `None` when none listens.
+fn call(
+    socket: &Path,
+    request: &Request,
+    owner: Option<u32>,
+) -> Result<Option<Reply>, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
-        .map_err(|e| Trouble::Failed(e.to_string()))?;
-    let patience = if *request == Request::Health {
+        .map_err(|e| CommandError::Failed(e.to_string()))?;
+    let deadline = if *request == Request::Health {
         PROBE
     } else {
         DEADLINE
     };
-    match runtime.block_on(wire::call_of(socket, request, patience, owner)) {
+    match runtime.block_on(wire::call_of(socket, request, deadline, owner)) {
         Ok(reply) => Ok(Some(reply)),
         Err(CallError::NoServer) => Ok(None),
-        Err(error @ CallError::Connect(_)) => Err(Trouble::Failed(format!(
+        Err(error @ CallError::Connect(_)) => Err(CommandError::Failed(format!(
             "{error}; {} belongs to the user that runs the server",
             socket.display()
         ))),
-        Err(error) => Err(Trouble::Failed(error.to_string())),
+        Err(error) => Err(CommandError::Failed(error.to_string())),
     }
 }
 
-fn no_server(socket: Option<&PathBuf>) -> Trouble {
-    Trouble::Failed(format!(
-        "no server is running: nobody answers on {}",
+fn no_server(socket: Option<&PathBuf>) -> CommandError {
+    CommandError::Failed(format!(
+        "no server is running: nothing answers on {}",
         shown(socket)
     ))
 }
@@ -325,8 +343,8 @@ pub(super) fn shown(socket: Option<&PathBuf>) -> String {
     )
 }
 
-/// Server and command line are not of the same version.
-pub(super) fn unexpected(reply: &Reply) -> Trouble {
+/// The error for a reply of another kind: server and command line have different versions.
+pub(super) fn unexpected(reply: &Reply) -> CommandError {
     let word = match reply {
         Reply::Done(text) => text.as_str(),
         Reply::Health { .. } => "health",
@@ -338,12 +356,12 @@ pub(super) fn unexpected(reply: &Reply) -> Trouble {
         Reply::Audit { .. } | Reply::AuditVerified(_) => "audit records",
         Reply::Failed(message) => message.as_str(),
     };
-    Trouble::Failed(format!(
+    CommandError::Failed(format!(
         "the server gave another answer than expected: {word}"
     ))
 }
 
-/// How long an operator waits: longer than the store's longest wait and a password's hash.
+/// The deadline of a command: longer than the longest wait for the store and a password hash.
 const DEADLINE: Duration = Duration::from_secs(90);
-/// How long a probe waits: a server that is well answers at once.
+/// The deadline of a health check. A healthy server answers at once.
 const PROBE: Duration = Duration::from_secs(5);

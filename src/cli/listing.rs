@@ -1,11 +1,12 @@
-//! Lists of any length, written page by page.
+//! How is a list of any length written?
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::cli::error::CommandError;
+use crate::cli::show;
 use crate::cli::table::Columns;
-use crate::cli::{Trouble, show};
 
 /// A list that is being written.
 pub(super) struct Listing<T> {
@@ -16,7 +17,7 @@ pub(super) struct Listing<T> {
 }
 
 impl<T: Serialize> Listing<T> {
-    /// A list with these headings, or of JSON.
+    /// A table with these headings, or JSON.
     pub(super) fn new(
         json: bool,
         headings: &'static [&'static str],
@@ -29,8 +30,8 @@ impl<T: Serialize> Listing<T> {
         }
     }
 
-    /// Writes one more page.
-    pub(super) fn page(&mut self, page: &[T], out: &mut dyn Write) -> Result<(), Trouble> {
+    /// Writes a page.
+    pub(super) fn page(&mut self, page: &[T], out: &mut dyn Write) -> Result<(), CommandError> {
         if page.is_empty() {
             return Ok(());
         }
@@ -52,8 +53,8 @@ impl<T: Serialize> Listing<T> {
         Ok(())
     }
 
-    /// Ends the list; an empty one is replaced by this text.
-    pub(super) fn end(self, nothing: &str, out: &mut dyn Write) -> Result<(), Trouble> {
+    /// Ends the list. An empty table is replaced by `nothing`.
+    pub(super) fn end(self, nothing: &str, out: &mut dyn Write) -> Result<(), CommandError> {
         let text = match (self.columns, self.is_empty) {
             (Some(_), true) => format!("{nothing}\n"),
             (Some(_), false) => String::new(),
@@ -61,18 +62,21 @@ impl<T: Serialize> Listing<T> {
             (None, false) => "\n]\n".to_owned(),
         };
         put(out, &text)?;
-        out.flush().or_else(|error| gone(&error))
+        out.flush().or_else(|error| ignore_closed_pipe(&error))
     }
 }
 
-fn put(out: &mut dyn Write, text: &str) -> Result<(), Trouble> {
-    out.write_all(text.as_bytes()).or_else(|error| gone(&error))
+fn put(out: &mut dyn Write, text: &str) -> Result<(), CommandError> {
+    out.write_all(text.as_bytes())
+        .or_else(|error| ignore_closed_pipe(&error))
 }
 
-/// A reader that has gone away (`| head`) is no reason to complain; a full disk is one.
-fn gone(error: &io::Error) -> Result<(), Trouble> {
+/// A closed pipe (`| head`) is not an error; a full disk is.
+fn ignore_closed_pipe(error: &io::Error) -> Result<(), CommandError> {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(Trouble::Failed(format!("cannot write the list: {error}"))),
+        _ => Err(CommandError::Failed(format!(
+            "cannot write the list: {error}"
+        ))),
     }
 }

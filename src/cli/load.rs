@@ -1,4 +1,4 @@
-//! From the process's surroundings to a configuration: which file, which variables.
+//! From which file and which variables is the configuration read?
 
 use std::cell::RefCell;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use crate::config::problem::{Problem, Problems, Source};
 use crate::config::{self, Config, Sources};
 use crate::files;
 
-/// Reads the configuration, the first time and again at a reload.
+/// Reads the configuration at the start and at each reload.
 #[derive(Clone)]
 pub struct Loader {
     named: Option<PathBuf>,
@@ -17,7 +17,7 @@ pub struct Loader {
 }
 
 impl std::fmt::Debug for Loader {
-    /// Without the variables, which may hold secrets.
+    /// Omits the variables, which may contain secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loader")
             .field("named", &self.named)
@@ -26,16 +26,17 @@ impl std::fmt::Debug for Loader {
 }
 
 impl Loader {
-    /// `named` is the file that was asked for, if any.
+    /// `named` is the file of `--config`, if any.
     pub fn new(named: Option<PathBuf>, env: Vec<(String, String)>) -> Self {
         Self { named, env }
     }
 
-    /// Reads the file and lays the environment over it. A file that was named must be there;
-    /// `./config.toml` may be missing, since the environment can say everything.
+    /// Reads the file, then applies the environment. A named file must exist; `./config.toml` may be missing,
+    /// because the environment can set every key.
     ///
     /// # Errors
-    /// Every mistake in it.
+    ///
+    /// All problems of the configuration.
     pub fn load(&self) -> Result<Config, Problems> {
         let secrets = RefCell::new(Vec::new());
         let mut config = config::load(&Sources {
@@ -56,7 +57,7 @@ impl Loader {
         Ok(config)
     }
 
-    /// What is read, in words.
+    /// The source of the configuration, as text.
     pub(super) fn described(&self) -> String {
         let path = self.path();
         if path.exists() {
@@ -97,15 +98,14 @@ impl Loader {
     }
 }
 
-/// The files of private keys for TLS, on both sides.
+/// The files of private keys for TLS, towards clients and the upstream.
 fn private_keys(config: &Config) -> impl Iterator<Item = &Path> {
     let ours = config.server.tls.iter().flat_map(|tls| &tls.pairs);
     let shown = config.proxy.upstream.client_key();
     ours.map(|pair| pair.key.as_path()).chain(shown)
 }
 
-/// The environment. A variable of ours that is not UTF-8 is an error with its name; others are none
-/// of our business.
+/// The variables with our prefix. One that is not UTF-8 is an error with its name.
 pub(super) fn environment() -> Result<Vec<(String, String)>, String> {
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
@@ -124,7 +124,7 @@ pub(super) fn environment() -> Result<Vec<(String, String)>, String> {
     Ok(variables)
 }
 
-/// Reads a file of bounded size: a configuration or a secret, not a device without end.
+/// Reads a file of bounded size, so that a device such as `/dev/zero` fails.
 pub(super) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?

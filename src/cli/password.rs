@@ -1,4 +1,6 @@
-//! Passwords from standard input, and made-up ones. At a terminal nothing shows while one is typed.
+//! How does the command line read or generate a password?
+//!
+//! It is read from standard input. A terminal does not show it.
 
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -11,11 +13,11 @@ use crate::files;
 use crate::types::random::Random;
 use crate::types::secret::SecretText;
 
-/// Reads one line. At a terminal it asks, hides what is typed, and asks again to be sure; from a
-/// pipe or file it takes the first line as it is.
+/// Reads one line. At a terminal, the input is hidden and must be typed twice. From a pipe or file, the first
+/// line is used unchanged.
 ///
 /// # Errors
-/// When there is nothing to read, or when the two differ.
+/// When the input is empty, or when the two lines differ.
 pub(super) fn read(question: &str) -> io::Result<SecretText> {
     let input = io::stdin();
     if !input.is_terminal() {
@@ -31,7 +33,7 @@ pub(super) fn read(question: &str) -> io::Result<SecretText> {
     }
 }
 
-/// Says so when the password comes from a file that others can read.
+/// Warns when other users can read the file of the password.
 fn warn_of_open_file(input: &io::Stdin) {
     let Ok(file) = input.as_fd().try_clone_to_owned().map(File::from) else {
         return;
@@ -42,7 +44,7 @@ fn warn_of_open_file(input: &io::Stdin) {
         .filter(|_| is_file)
         .and_then(|name| files::open_to_others(&name))
     {
-        // Only a hint: the password is read all the same.
+        // A warning only: the password is used.
         drop(writeln!(io::stderr(), "sidegate: {open}"));
     }
 }
@@ -66,9 +68,9 @@ fn hidden(question: &str) -> io::Result<SecretText> {
     let mut err = io::stderr();
     write!(err, "{question}: ")?;
     err.flush()?;
-    let silence = Silence::begin()?;
+    let echo_off = EchoOff::begin()?;
     let typed = line(&mut io::stdin().lock());
-    drop(silence);
+    drop(echo_off);
     writeln!(err)?;
     typed
 }
@@ -90,12 +92,12 @@ fn line(input: &mut dyn BufRead) -> io::Result<SecretText> {
     }
 }
 
-/// The terminal without echo, until this is dropped.
-struct Silence {
+/// Turns off the echo of the terminal until it is dropped.
+struct EchoOff {
     before: Termios,
 }
 
-impl Silence {
+impl EchoOff {
     fn begin() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut quiet = before.clone();
@@ -105,10 +107,10 @@ impl Silence {
     }
 }
 
-impl Drop for Silence {
+impl Drop for EchoOff {
     fn drop(&mut self) {
         if tcsetattr(io::stdin(), OptionalActions::Now, &self.before).is_err() {
-            // Nothing more can be done for a terminal that refuses; the shell puts it right.
+            // Nothing else can be done. The shell restores the terminal.
         }
     }
 }
@@ -124,7 +126,7 @@ mod tests {
     use crate::types::random::SeededRandom;
 
     #[test]
-    fn one_line_is_taken_as_it_is() {
+    fn one_line_is_read_unchanged() {
         for (input, password) in [
             ("blue kettle\n", "blue kettle"),
             ("blue kettle\r\nmore\n", "blue kettle"),
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_too_much_and_non_text_are_refused() {
+    fn an_empty_oversized_or_non_utf8_password_is_refused() {
         let long = vec![b'x'; MAX_LINE];
         for bad in [&b""[..], b"\n", b"\r\n", b"\xff\n", &long] {
             assert!(line(&mut &*bad).is_err());
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_made_up_password_has_six_groups_and_is_never_the_same() {
+    fn a_generated_password_has_six_groups_and_is_never_the_same() {
         let random = SeededRandom::new(1);
         let (one, two) = (generate(&random), generate(&random));
         assert_eq!(one.expose().len(), 29);

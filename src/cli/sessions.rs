@@ -1,21 +1,22 @@
-//! `sidegate sessions …`: lists of any length, and the end of any number of sessions.
+//! How does `sidegate sessions` list and end any number of sessions?
 
 use crate::cli::args::{Ending, Sessions};
-use crate::cli::execute::{Operator, unexpected};
+use crate::cli::console::print_line;
+use crate::cli::error::CommandError;
+use crate::cli::execute::{Executor, unexpected};
 use crate::cli::listing::Listing;
-use crate::cli::{Trouble, show, tell};
-use crate::control::Reply;
-use crate::control::Request;
+use crate::cli::show;
 use crate::control::reply::EndingView;
 use crate::control::request::SessionsToEnd;
+use crate::control::{Reply, Request};
 use crate::types::named::Named;
 
-/// Sessions in one exchange.
+/// The most sessions in one reply.
 const PAGE: u32 = 500;
 
-impl Operator<'_, '_> {
+impl Executor<'_, '_> {
     /// `sidegate sessions …`.
-    pub(super) fn sessions(&mut self, command: Sessions) -> Result<(), Trouble> {
+    pub(super) fn sessions(&mut self, command: Sessions) -> Result<(), CommandError> {
         match command {
             Sessions::List { user, limit, json } => self.list(user.as_ref(), limit, json.json),
             Sessions::End { which, json } => {
@@ -26,7 +27,7 @@ impl Operator<'_, '_> {
                     } => SessionsToEnd::User(user),
                     Ending { all: true, .. } => return self.end_all(json.json),
                     Ending { .. } => {
-                        return Err(Trouble::Use("name --id, --user or --all".to_owned()));
+                        return Err(CommandError::Usage("name --id, --user or --all".to_owned()));
                     }
                 };
                 match self.ask(Request::SessionsEnd(which))? {
@@ -37,8 +38,8 @@ impl Operator<'_, '_> {
         }
     }
 
-    /// Page by page, so that neither side holds more than one page.
-    fn list(&mut self, user: Option<&Named>, limit: u32, json: bool) -> Result<(), Trouble> {
+    /// Reads page by page: neither side holds more than one page in memory.
+    fn list(&mut self, user: Option<&Named>, limit: u32, json: bool) -> Result<(), CommandError> {
         let mut listing = Listing::new(json, show::SESSIONS, show::session_row);
         let mut after = None;
         let mut listed = 0;
@@ -53,21 +54,21 @@ impl Operator<'_, '_> {
                 other => return Err(unexpected(&other)),
             };
             listed += u32::try_from(sessions.len()).unwrap_or(u32::MAX);
-            listing.page(&sessions, self.surroundings.out)?;
+            listing.page(&sessions, self.console.out)?;
             after = next;
             if after.is_none() || sessions.is_empty() || listed >= limit {
                 break;
             }
         }
-        listing.end(show::NO_SESSIONS, self.surroundings.out)?;
+        listing.end(show::NO_SESSIONS, self.console.out)?;
         if after.is_some() {
             self.note("there are more sessions; raise --limit");
         }
         Ok(())
     }
 
-    /// All sessions are over with the first answer. What takes time is the removal of their records.
-    fn end_all(&mut self, json: bool) -> Result<(), Trouble> {
+    /// All sessions are ended with the first reply. The removal of their records takes longer.
+    fn end_all(&mut self, json: bool) -> Result<(), CommandError> {
         let mut request = Request::SessionsEnd(SessionsToEnd::All);
         let mut last: Option<EndingView> = None;
         loop {
@@ -91,7 +92,7 @@ impl Operator<'_, '_> {
         }
     }
 
-    fn ended(&mut self, count: u64, json: bool) -> Result<(), Trouble> {
+    fn ended(&mut self, count: u64, json: bool) -> Result<(), CommandError> {
         let text = if json {
             show::json(&serde_json::json!({ "ended": count }))?
         } else if count == 1 {
@@ -99,7 +100,7 @@ impl Operator<'_, '_> {
         } else {
             format!("{count} sessions ended")
         };
-        tell(self.surroundings.out, &text);
+        print_line(self.console.out, &text);
         Ok(())
     }
 }

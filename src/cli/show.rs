@@ -1,14 +1,14 @@
-//! Replies as people and programs read them.
+//! How is a reply printed, as text or JSON?
 
 use serde::Serialize;
 
-use crate::cli::Trouble;
+use crate::cli::error::CommandError;
 use crate::cli::table::{clean, facts, table};
 use crate::control::reply::{AuditFiles, AuditView, KeyView, SessionView, UserView};
 
 /// Pretty JSON.
-pub(super) fn json<T: Serialize>(value: &T) -> Result<String, Trouble> {
-    serde_json::to_string_pretty(value).map_err(|e| Trouble::Failed(e.to_string()))
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, CommandError> {
+    serde_json::to_string_pretty(value).map_err(|e| CommandError::Failed(e.to_string()))
 }
 
 /// One account.
@@ -34,7 +34,7 @@ pub(super) fn user(user: &UserView) -> String {
 /// Headings of a list of accounts.
 pub(super) const USERS: &[&str] = &["ID", "USERNAME", "EMAIL", "MOBILE", "ROLES", "STATUS"];
 
-/// What an empty list of accounts says.
+/// The text for an empty list of accounts.
 pub(super) const NO_USERS: &str = "no users; add one with: sidegate users add NAME";
 
 /// One account in a list.
@@ -60,7 +60,7 @@ pub(super) const SESSIONS: &[&str] = &[
     "ENDS",
 ];
 
-/// What an empty list of sessions says.
+/// The text for an empty list of sessions.
 pub(super) const NO_SESSIONS: &str = "no live sessions";
 
 /// One session in a list.
@@ -130,7 +130,7 @@ pub(super) fn audit(records: &[AuditView]) -> String {
     )
 }
 
-/// What the audit files are like.
+/// The state of the audit files.
 pub(super) fn audit_files(files: &AuditFiles) -> String {
     let mut lines = vec![format!(
         "{} records in {} files ({} bytes), {} faults",
@@ -149,7 +149,7 @@ fn or_dash(text: Option<&String>) -> String {
         .map_or_else(|| "-".to_owned(), Clone::clone)
 }
 
-/// An address, and whether it is only claimed.
+/// An address, marked when it is not verified.
 fn address(text: Option<&String>, is_verified: bool) -> String {
     let shown = or_dash(text);
     if is_verified || shown == "-" {

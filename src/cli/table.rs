@@ -1,12 +1,14 @@
-//! Aligned columns. Whatever came from outside (device names, addresses, names) is shown without
-//! its control characters, so that it cannot drive the operator's terminal.
+//! How is a table printed, and why can its content not control the terminal?
+//!
+//! Columns are aligned. Text from outside (device names, addresses, names) is printed without control
+//! characters.
 
-/// Rows under headings; the last column is not padded.
+/// Formats rows below their headings. The last column is not padded.
 pub(super) fn table(headings: &'static [&'static str], rows: &[Vec<String>]) -> String {
     Columns::new(headings).rows(rows)
 }
 
-/// A table that is written in pieces. A column never becomes narrower.
+/// A table that is formatted in parts. A column never becomes narrower.
 pub(super) struct Columns {
     headings: &'static [&'static str],
     widths: Vec<usize>,
@@ -23,7 +25,7 @@ impl Columns {
         }
     }
 
-    /// More rows, with the headings above the first.
+    /// Formats further rows. The first call includes the headings.
     pub(super) fn rows(&mut self, rows: &[Vec<String>]) -> String {
         let mut lines: Vec<Vec<String>> = Vec::with_capacity(rows.len() + 1);
         if !self.is_begun {
@@ -54,7 +56,7 @@ impl Columns {
     }
 }
 
-/// Names and values, one pair a line.
+/// Formats names and values, one pair per line.
 pub(super) fn facts(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines: Vec<String> = pairs
@@ -64,8 +66,8 @@ pub(super) fn facts(pairs: &[(&str, String)]) -> String {
     lines.join("\n")
 }
 
-/// Text without characters that a terminal obeys: controls, and the marks that turn the direction
-/// of writing.
+/// Replaces the characters that control a terminal: control characters, and those that change the writing
+/// direction.
 pub(super) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn no_cell_can_drive_a_terminal() {
+    fn no_cell_contains_terminal_control_characters() {
         let rows = [vec!["\u{1b}[2Jx\u{9b}31m\n\u{202e}y".to_owned()]];
         let shown = table(&["a"], &rows);
         assert_eq!(shown.lines().count(), 2, "one heading, one row");

@@ -1,22 +1,22 @@
-//! `sidegate users list`: accounts, page by page.
+//! How does `sidegate users list` list any number of accounts?
 
-use crate::cli::execute::{Operator, unexpected};
+use crate::cli::error::CommandError;
+use crate::cli::execute::{Executor, unexpected};
 use crate::cli::listing::Listing;
-use crate::cli::{Trouble, show};
-use crate::control::Reply;
-use crate::control::Request;
+use crate::cli::show;
+use crate::control::{Reply, Request};
 
-/// Accounts in one exchange.
+/// The most accounts in one reply.
 const PAGE: u32 = 500;
 
-impl Operator<'_, '_> {
-    /// Page by page, so that neither side holds more than one page.
+impl Executor<'_, '_> {
+    /// Reads page by page: neither side holds more than one page in memory.
     pub(super) fn users_list(
         &mut self,
         limit: u32,
         mut after: Option<String>,
         json: bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CommandError> {
         let mut listing = Listing::new(json, show::USERS, show::user_row);
         let mut listed = 0;
         loop {
@@ -29,13 +29,13 @@ impl Operator<'_, '_> {
                 other => return Err(unexpected(&other)),
             };
             listed += u32::try_from(users.len()).unwrap_or(u32::MAX);
-            listing.page(&users, self.surroundings.out)?;
+            listing.page(&users, self.console.out)?;
             after = next;
             if after.is_none() || users.is_empty() || listed >= limit {
                 break;
             }
         }
-        listing.end(show::NO_USERS, self.surroundings.out)?;
+        listing.end(show::NO_USERS, self.console.out)?;
         if let Some(after) = after {
             self.note(&format!("there are more users: go on with --after {after}"));
         }

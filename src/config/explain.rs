@@ -1,5 +1,6 @@
-//! A configuration in words: what listens where, who may pass, what the upstream is told. Made from
-//! the same settings that the parts are built with, so it cannot say anything else than what holds.
+//! Which configuration is in force, as text? The output of `sidegate check`.
+//!
+//! It is made from the settings that the parts are built with, so it cannot differ from them.
 
 use std::fmt;
 
@@ -8,16 +9,16 @@ use serde::Serialize;
 use crate::api::settings::{Delivery, Mount};
 use crate::config::Config;
 use crate::guard::settings::Preset;
+use crate::net::settings::Listen;
 use crate::policy::settings::{Access, Rule, Storage};
 use crate::proxy::settings::Address;
-use crate::server::settings::Listen;
 use crate::service::settings::SignupMode;
 use crate::store::settings::Engine;
 use crate::tls::settings::{self as tls, ClientAuth};
 use crate::types::duration::{show_duration, show_size};
 use crate::types::role::Role;
 
-/// The explanation. `Display` is its text form; serialised it is for programs.
+/// The explanation. `Display` is the text for people, the serialized form is for programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
@@ -124,7 +125,11 @@ impl fmt::Display for Explanation {
             write!(f, "\n  {}. {}", index + 1, rule.summary())?;
         }
         write!(f, "\n  otherwise: {}", self.otherwise)?;
-        list(f, "what the upstream is told", &self.identity_headers)?;
+        list(
+            f,
+            "identity headers to the upstream",
+            &self.identity_headers,
+        )?;
         list(f, "DANGER", &self.dangers)?;
         list(f, "warnings", &self.warnings)
     }
@@ -181,7 +186,7 @@ fn listener(config: &Config) -> String {
         words.push_str(", a PROXY header from trusted proxies");
     }
     if let Some(address) = server.redirect_listen {
-        words = format!("{words}; {address} sends clients there");
+        words = format!("{words}; {address} redirects there");
     }
     words
 }
@@ -196,8 +201,8 @@ fn certificates(tls: &tls::Settings, subject: Option<&http::HeaderName>) -> Stri
         ClientAuth::Optional { .. } => ", clients may have one",
         ClientAuth::Required { .. } => ", clients must have one",
     };
-    let told = subject.map_or_else(String::new, |name| format!(", told as {name}"));
-    format!(", {own}{theirs}{told}")
+    let subject = subject.map_or_else(String::new, |name| format!(", subject in {name}"));
+    format!(", {own}{theirs}{subject}")
 }
 
 fn upstream(config: &Config) -> String {
@@ -212,16 +217,16 @@ fn upstream(config: &Config) -> String {
                 |path| path.display().to_string(),
             );
             let name = tls.server_name.as_ref().unwrap_or(host);
-            format!(", HTTP/2 or HTTP/1.1, shows a certificate for {name} by {roots}")
+            format!(", HTTP/2 or HTTP/1.1, must have a certificate for {name} from {roots}")
         }
     };
     let host = if proxy.preserve_host {
-        "sees the caller's Host"
+        "receives the Host of the request"
     } else {
-        "sees its own Host"
+        "receives its own Host"
     };
     let patience = if proxy.response_timeout.is_zero() {
-        "may take any time to answer".to_owned()
+        "has no time limit to answer".to_owned()
     } else {
         format!("has {} to answer", show_duration(proxy.response_timeout))
     };
@@ -230,7 +235,7 @@ fn upstream(config: &Config) -> String {
 
 fn store(engine: &Engine) -> String {
     match engine {
-        Engine::Memory => "in memory, forgotten at the end of the process".to_owned(),
+        Engine::Memory => "in memory, lost when the process ends".to_owned(),
         Engine::Sled { path, cache } => {
             format!("sled in {}, cache {}", path.display(), show_size(*cache))
         }
@@ -299,16 +304,21 @@ fn mount(mount: &Mount) -> MountWords {
     let origins = if mount.allowed_origins.is_empty() {
         "no other origin may call".to_owned()
     } else {
-        format!("may be called from {}", mount.allowed_origins.join(", "))
+        let origins: Vec<String> = mount
+            .allowed_origins
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        format!("may be called from {}", origins.join(", "))
     };
     let renewed = if mount.verify_renews {
-        ", renewed on a gateway's check as well"
+        ", also renewed by GET /auth/verify"
     } else {
         ""
     };
     MountWords {
         prefix: mount.prefix.clone(),
-        dialect: "sidegate",
+        dialect: mount.dialect.as_str(),
         meaning: format!("{delivery}{renewed}, {origins}"),
     }
 }
@@ -325,28 +335,25 @@ fn rule(rule: &Rule) -> RuleWords {
 fn access(access: Access, roles: &[Role]) -> String {
     let roles: Vec<&str> = roles.iter().map(Role::as_str).collect();
     match (access, roles.as_slice()) {
-        (Access::Public, _) => "everybody; tokens are not looked at".to_owned(),
+        (Access::Public, _) => "everybody; tokens are ignored".to_owned(),
         (Access::Optional, _) => {
-            "everybody; who is logged in is named to the upstream, a bad token is refused"
+            "everybody; logged-in users are identified to the upstream, a bad token is refused"
                 .to_owned()
         }
         (Access::Deny, _) => "nobody".to_owned(),
-        (Access::User, []) => "who is logged in".to_owned(),
-        (Access::User, [one]) => format!("who is logged in and has the role {one}"),
+        (Access::User, []) => "logged-in users".to_owned(),
+        (Access::User, [one]) => format!("logged-in users with the role {one}"),
         (Access::User, many) => {
-            format!(
-                "who is logged in and has one of the roles {}",
-                many.join(", ")
-            )
+            format!("logged-in users with one of the roles {}", many.join(", "))
         }
     }
 }
 
-/// Said only where it matters who is calling, and differs from the default.
+/// Shown only where the response depends on the user and the setting is not the default.
 fn stored(access: Access, storage: Storage) -> &'static str {
     match (access, storage) {
         (Access::User | Access::Optional, Storage::Application) => {
-            "; shared caches may store the answers as the application says"
+            "; shared caches may store responses as the application states"
         }
         _ => "",
     }

@@ -1,23 +1,35 @@
-//! The configuration: a file and the environment in, the settings of every part out, or every
-//! mistake at once.
+//! How do the file and the environment become settings?
+//!
+//! [`load`] reads both and returns the settings of every part, or all mistakes at once.
 //!
 //! ```text
 //! file ── tree ──┐
-//!                ├─ shape (known keys, types) ── raw ── build ── Config
+//!                ├─ shape (known keys, types) ── build (values, rules) ── Config
 //! environment ───┘
 //! ```
 //!
-//! Nothing here reads the process's environment or the disk: [`Sources`] brings both, so every case
-//! is a test of a few lines. Values keep the place they were written at until the end, so a wrong
-//! one is always told with file, line and column, or with the variable's name. What this version
-//! cannot do is refused, never ignored, when leaving it out would change safety or meaning.
+//! Each key is declared once, in `keys`. Everything else that depends on the list of keys is derived
+//! from the declarations: the type check, the suggestions, the environment, the text of `config.toml`
+//! and what a reload changes.
+//!
+//! For example, `keys/server.rs` declares `server.header_timeout`, and `build/server.rs` reads it into
+//! `process::settings::Settings`.
+//!
+//! This module does not read the environment or the disk; [`Sources`] contains both, so a test needs a
+//! few lines. The place of each value is kept, so that a mistake has file, line and column, or the
+//! variable's name. A setting of a missing feature is refused if ignoring it would change safety or
+//! meaning (decision 12).
 
 mod build;
+mod document;
 pub mod explain;
 mod hint;
+pub(crate) mod key;
+pub(crate) mod keys;
+pub(crate) mod kind;
 mod overlay;
 pub mod problem;
-mod raw;
+mod schema;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -29,20 +41,17 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use toml::Value;
 
-use crate::config::problem::{Problem, Problems, Source};
-use crate::config::raw::Raw;
+use crate::config::problem::{Problem, Problems};
 use crate::config::tree::Tree;
 use crate::store::settings::Engine;
 
-/// What every part is told.
+/// The settings of every part.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Listeners, limits, life.
-    pub server: crate::server::settings::Settings,
-    /// The upstream. `managed` is empty here: which header names are ours to set is known by the
-    /// guard that sets them.
+    /// Listeners, limits, timeouts.
+    pub server: crate::process::settings::Settings,
+    /// The upstream. `managed` is empty here; the guard has the names of the headers that it sets.
     pub proxy: crate::proxy::settings::Settings,
     /// Rules.
     pub policy: crate::policy::settings::Settings,
@@ -62,32 +71,32 @@ pub struct Config {
     pub api: crate::api::settings::Settings,
     /// Rate limits.
     pub limits: crate::limits::Settings,
-    /// What is logged.
+    /// Level and format of the log.
     pub log: crate::telemetry::settings::Settings,
-    /// The networks behind `server.trusted_proxies`, as stated: to be shown, not to be asked.
+    /// The networks in `server.trusted_proxies`, as written. Only for output.
     pub trusted_networks: Vec<IpNet>,
-    /// Things the operator should know, one sentence each: to be logged at start.
+    /// Warnings for the operator, one sentence each. Logged at the start.
     pub warnings: Vec<String>,
-    /// The `danger_*` keys that are on: to be logged at start.
+    /// The `danger_*` keys that are on. Logged at the start.
     pub dangers: Vec<String>,
 }
 
 impl Config {
-    /// Whether all state ends with the process, so that nothing can be done without a server.
+    /// Whether all state is lost when the process ends. Then no command works without a server.
     pub fn is_volatile(&self) -> bool {
         self.store.engine == Engine::Memory
     }
 }
 
-/// Where a configuration comes from.
+/// The file, the environment, and the facts about the machine.
 pub struct Sources<'a> {
     /// The file's name, for messages, and its text; `None` when there is no file.
     pub file: Option<(PathBuf, String)>,
     /// The environment; variables that do not begin with `SIDEGATE__` are ignored.
     pub env: Vec<(String, String)>,
-    /// Reads a secret's file.
+    /// Reads the file of a secret.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    /// How many cores this process may use; what `server.threads = 0` means.
+    /// The number of cores that this process may use: the value of `server.threads = 0`.
     pub cores: NonZeroUsize,
 }
 
@@ -101,47 +110,40 @@ impl fmt::Debug for Sources<'_> {
     }
 }
 
-/// Reads, merges and judges a configuration.
+/// Reads, merges and checks a configuration.
 ///
 /// # Errors
 /// Every mistake that can be found, in the order of the file.
 pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
     let mut problems = Vec::new();
-    let (raw, tree) = read(sources, &mut problems)?;
-    let built = build::build(&raw, &tree.origins, sources, &mut problems);
+    let tree = read(sources, &mut problems)?;
+    let built = build::build(&tree, sources, &mut problems);
     match built {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(sorted(problems)),
     }
 }
 
-/// The merged configuration in its raw form, with whatever is wrong in it taken out and told.
-fn read(sources: &Sources<'_>, problems: &mut Vec<Problem>) -> Result<(Raw, Tree), Problems> {
+/// The text of `config.toml`: every key with its meaning and its default.
+pub fn defaults() -> String {
+    document::document()
+}
+
+/// File and environment, merged. Unknown keys and values of the wrong type are taken out and noted.
+fn read(sources: &Sources<'_>, problems: &mut Vec<Problem>) -> Result<Tree, Problems> {
     let mut tree = match &sources.file {
         Some((path, text)) => Tree::parse(path, text).map_err(sorted)?,
         None => Tree::default(),
     };
-    let template = Raw::template().map_err(|e| internal(&e.to_string()))?;
-    overlay::lay(&mut tree, &template, &sources.env, problems);
-    shape::check("", &mut tree.values, &template, &tree.origins, problems);
-    let raw = Value::Table(std::mem::take(&mut tree.values))
-        .try_into()
-        .map_err(|e: toml::de::Error| internal(e.message()))?;
-    Ok((raw, tree))
+    let schema = schema::schema();
+    overlay::lay(&mut tree, &schema, &sources.env, problems);
+    shape::check(&mut tree.values, &schema, &tree.origins, problems);
+    tree.take_secrets();
+    Ok(tree)
 }
 
-/// By place: the file from top to bottom, then the environment, then what is written nowhere.
+/// Sorted by place: the file from top to bottom, then the environment, then keys that are not written.
 fn sorted(mut problems: Vec<Problem>) -> Problems {
     problems.sort_by(|a, b| a.source.cmp(&b.source));
     Problems(problems)
-}
-
-/// A mistake whose place is not known. The shape check leaves none of these to happen.
-fn internal(message: &str) -> Problems {
-    Problems(vec![Problem {
-        source: Source::Whole(None),
-        key: String::new(),
-        message: message.to_owned(),
-        hint: None,
-    }])
 }

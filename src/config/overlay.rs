@@ -1,7 +1,7 @@
 //! The environment over the file: `SIDEGATE__SECTION__KEY` sets `section.key`.
 //!
-//! The key may be written in any case. A text is taken as it is; a list is written with commas or
-//! in TOML; a list of tables (`SIDEGATE__RULE`) only in TOML. A variable that fits no key is
+//! The key may be written in any case. A text is used as it is; a list is written with commas or
+//! in TOML; a list of tables (`SIDEGATE__RULE`) only in TOML. A variable that matches no key is
 //! refused, because a mistyped override would otherwise leave the weaker setting in force.
 
 use std::collections::BTreeMap;
@@ -10,14 +10,15 @@ use toml::Table;
 use toml::Value;
 
 use crate::config::hint::nearest;
+use crate::config::key::Shape;
 use crate::config::problem::{Problem, Source};
-use crate::config::shape::expected;
+use crate::config::schema::{Names, Node};
 use crate::config::tree::{self, Tree};
 
-/// Lays the variables over the tree. `template` knows every key and its type.
+/// Lays the variables over the tree.
 pub(super) fn lay(
     tree: &mut Tree,
-    template: &Table,
+    schema: &Names,
     variables: &[(String, String)],
     problems: &mut Vec<Problem>,
 ) {
@@ -29,7 +30,7 @@ pub(super) fn lay(
         let key = parts.join(".");
         let outcome = match seen.insert(key.clone(), name) {
             Some(other) => Err((format!("{other} sets the same key"), None)),
-            None => find(template, &parts).and_then(|kind| read(kind, text)),
+            None => find(schema, &parts).and_then(|kind| read(&kind, text)),
         };
         match outcome {
             Ok(value) => put(tree, &parts, value, &key, name, problems),
@@ -43,7 +44,7 @@ pub(super) fn lay(
     }
 }
 
-/// `SIDEGATE__SERVER__TLS__CERT` to `server`, `tls`, `cert`; `None` for variables of others.
+/// `SIDEGATE__SERVER__TLS__CERT` to `server`, `tls`, `cert`; `None` for variables without the prefix.
 fn parts_of(name: &str) -> Option<Vec<String>> {
     let rest = name
         .get(..PREFIX.len())
@@ -54,65 +55,83 @@ fn parts_of(name: &str) -> Option<Vec<String>> {
 
 type Refusal = (String, Option<String>);
 
-/// The template's value at a path: what type is expected there.
-fn find<'t>(template: &'t Table, parts: &[String]) -> Result<&'t Value, Refusal> {
-    let mut table = template;
+/// The declaration at a path.
+fn find<'s>(schema: &'s Names, parts: &[String]) -> Result<Kind<'s>, Refusal> {
+    let mut names = schema;
     let mut rest = parts.iter();
     while let Some(part) = rest.next() {
-        let Some(value) = table.get(part) else {
-            let hint = nearest(part, table.keys().map(String::as_str))
+        let Some(node) = names.get(part.as_str()) else {
+            let hint = nearest(part, names.keys().copied())
                 .map(|known| format!("did you mean \"{known}\"?"));
             return Err(("unknown key".to_owned(), hint));
         };
-        match value {
-            Value::Table(section) if rest.as_slice().is_empty() && !section.is_empty() => {
+        match (node, rest.as_slice()) {
+            (Node::Section(_), []) => {
                 let hint = "set its keys one by one, as in SIDEGATE__SECTION__KEY";
                 return Err(("this is a section".to_owned(), Some(hint.to_owned())));
             }
-            _ if rest.as_slice().is_empty() => return Ok(value),
-            // A free map of texts: one entry of it.
-            Value::Table(map) if map.is_empty() && rest.as_slice().len() == 1 => {
-                return Ok(&FREE_TEXT);
-            }
-            Value::Table(inner) => table = inner,
-            _ => break,
+            (_, []) => return Ok(Kind::Declared(node)),
+            (Node::Map, [_]) => return Ok(Kind::FreeText),
+            (Node::Section(inner), _) => names = inner,
+            (Node::Key(_) | Node::List(_) | Node::Map, _) => break,
         }
     }
     Err(("unknown key".to_owned(), None))
 }
 
-/// The variable's text as the expected type.
-fn read(kind: &Value, text: &str) -> Result<Value, Refusal> {
-    let wrong = || (format!("expected {}", expected(kind)), None);
-    match kind {
-        Value::String(_) => Ok(Value::String(text.to_owned())),
-        Value::Integer(_) => text.trim().parse().map(Value::Integer).map_err(|_| wrong()),
-        Value::Boolean(_) => text.trim().parse().map(Value::Boolean).map_err(|_| wrong()),
-        // A variable that came out empty by mistake must not open what the list was to close.
-        Value::Array(_) if text.trim().is_empty() => {
-            let hint = "write [] for an empty list".to_owned();
-            Err(("is empty".to_owned(), Some(hint)))
-        }
-        Value::Array(entries) => {
-            let of_tables = entries.iter().any(Value::is_table);
-            if of_tables || text.trim_start().starts_with('[') {
-                tree::parse_value(text)
-                    .filter(Value::is_array)
-                    .ok_or_else(wrong)
-            } else {
-                let entries = text.split(',').map(str::trim).filter(|t| !t.is_empty());
-                let entries = entries.map(|t| Value::String(t.to_owned()));
-                Ok(Value::Array(entries.collect()))
-            }
-        }
-        Value::Table(_) => tree::parse_value(text)
-            .filter(Value::is_table)
-            .ok_or_else(wrong),
-        Value::Float(_) | Value::Datetime(_) => Err(wrong()),
-    }
+/// The expected type of a variable's text.
+enum Kind<'s> {
+    Declared(&'s Node),
+    /// An entry of a map.
+    FreeText,
 }
 
-/// Writes the value into the tree, making the tables on the way.
+/// The variable's text as the expected type.
+fn read(kind: &Kind<'_>, text: &str) -> Result<Value, Refusal> {
+    let node = match kind {
+        Kind::FreeText => return Ok(Value::String(text.to_owned())),
+        Kind::Declared(node) => *node,
+    };
+    let value = match node {
+        Node::Key(key) => match key.shape {
+            Shape::Text(_) | Shape::TextOrFlag(_) | Shape::Secret => {
+                Some(Value::String(text.to_owned()))
+            }
+            Shape::Number(_) => text.trim().parse().map(Value::Integer).ok(),
+            Shape::Flag(_) => text.trim().parse().map(Value::Boolean).ok(),
+            Shape::Texts(_) => {
+                refuse_empty(text)?;
+                texts(text)
+            }
+        },
+        Node::List(_) => {
+            refuse_empty(text)?;
+            tree::parse_value(text).filter(Value::is_array)
+        }
+        Node::Section(_) | Node::Map => tree::parse_value(text).filter(Value::is_table),
+    };
+    value.ok_or_else(|| (format!("expected {}", node.expected()), None))
+}
+
+/// An empty variable is refused: by mistake it could empty a list that restricts access.
+fn refuse_empty(text: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() {
+        let hint = "write [] for an empty list".to_owned();
+        return Err(("is empty".to_owned(), Some(hint)));
+    }
+    Ok(())
+}
+
+fn texts(text: &str) -> Option<Value> {
+    if text.trim_start().starts_with('[') {
+        return tree::parse_value(text).filter(Value::is_array);
+    }
+    let entries = text.split(',').map(str::trim).filter(|t| !t.is_empty());
+    let entries = entries.map(|t| Value::String(t.to_owned()));
+    Some(Value::Array(entries.collect()))
+}
+
+/// Writes the value into the tree, creating the tables that are missing.
 fn put(
     tree: &mut Tree,
     parts: &[String],
@@ -145,4 +164,3 @@ fn put(
 }
 
 const PREFIX: &str = "SIDEGATE__";
-static FREE_TEXT: Value = Value::String(String::new());

@@ -1,4 +1,4 @@
-//! One mistake in the configuration: where it is, which key, what is wrong, what to write instead.
+//! One mistake in the configuration: its place, the key, the message and the remedy.
 //! A problem never repeats the value of a secret.
 
 use std::fmt;
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it was written.
+    /// The place of the value.
     pub source: Source,
     /// The key's path, e.g. `server.listen`; entries of a list count from 1: `rule[2].path`. Empty
-    /// when no key is to blame.
+    /// if the mistake belongs to no key.
     pub key: String,
-    /// What is wrong.
+    /// The mistake.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub hint: Option<String>,
 }
 
@@ -39,12 +39,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Where a value was written.
+/// The place of a value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// A place in the file; line and column count from 1, columns in characters.
     File {
-        /// The file as it was named.
+        /// The path as it was given.
         path: PathBuf,
         /// Line.
         line: usize,
@@ -53,16 +53,16 @@ pub enum Source {
     },
     /// An environment variable.
     Env(String),
-    /// No place: the key is written nowhere. The file, if there is one.
+    /// The key is not written anywhere. Holds the file, if there is one.
     Whole(Option<PathBuf>),
 }
 
-/// Everything that is wrong, in the order of the file, then of the environment. Never empty.
+/// All mistakes, in the order of the file, then of the environment. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
 impl fmt::Display for Problems {
-    /// One line a problem.
+    /// One line per problem.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
             if index > 0 {

@@ -1,142 +1,147 @@
-//! Are the keys known and the values of the right type? Judged against the serialised defaults, so
-//! that there is one definition of the configuration: the structs in `raw`.
+//! Are all keys known, and has each value the declared type?
 //!
-//! Whatever is refused is also taken out of the tree; the rest is still read, so that every mistake
-//! of a file is told at once.
+//! A value that is refused is taken out of the tree. The rest is still read, so that all mistakes of
+//! a file are reported at once.
 
 use toml::Table;
 use toml::Value;
 
 use crate::config::hint::nearest;
+use crate::config::key::Shape;
 use crate::config::problem::Problem;
+use crate::config::schema::{Names, Node, TABLE, TEXT, found};
 use crate::config::tree::{self, Origins};
 
-/// Refuses and removes unknown keys and wrong types under `path`.
+/// Refuses and removes unknown keys and values of the wrong type.
 pub(super) fn check(
-    path: &str,
-    table: &mut Table,
-    template: &Table,
+    values: &mut Table,
+    schema: &Names,
     origins: &Origins,
     problems: &mut Vec<Problem>,
 ) {
-    let mut bad = Vec::new();
-    for (name, value) in table.iter_mut() {
-        let key = tree::join(path, name);
-        let outcome = match template.get(name) {
-            // An empty table in the template is a free map from words to texts.
-            None if template.is_empty() && !path.is_empty() => fits(
-                &key,
-                value,
-                &Value::String(String::new()),
-                origins,
-                problems,
-            ),
-            None => Err(unknown(name, template)),
-            Some(kind) => fits(&key, value, kind, origins, problems),
-        };
-        if let Err((message, hint)) = outcome {
-            problems.push(Problem {
-                source: origins.find(&key),
-                key,
-                message,
-                hint,
-            });
-            bad.push(name.clone());
-        }
-    }
-    for name in bad {
-        table.remove(&name);
-    }
+    Check { origins, problems }.table("", values, schema);
 }
 
-/// What a value of this type is called in messages.
-pub(super) fn expected(kind: &Value) -> &'static str {
-    match kind {
-        Value::String(_) => "a text in quotes",
-        Value::Integer(_) => "a whole number",
-        Value::Boolean(_) => "true or false",
-        Value::Float(_) => "a number",
-        Value::Datetime(_) => "a date",
-        Value::Table(_) => "a table",
-        Value::Array(entries) if entries.iter().any(Value::is_table) => "a list of tables",
-        Value::Array(_) => "a list of texts",
-    }
+struct Check<'a> {
+    origins: &'a Origins,
+    problems: &'a mut Vec<Problem>,
 }
 
 type Refusal = (String, Option<String>);
 
-fn fits(
-    key: &str,
-    value: &mut Value,
-    kind: &Value,
-    origins: &Origins,
-    problems: &mut Vec<Problem>,
-) -> Result<(), Refusal> {
-    match (&mut *value, kind) {
-        (Value::String(_), Value::String(_))
-        | (Value::Integer(_), Value::Integer(_))
-        | (Value::Boolean(_), Value::Boolean(_)) => Ok(()),
-        (Value::Boolean(flag), Value::String(_)) if FLAG_OR_WORD.contains(&key) => {
-            let word = flag.to_string();
-            *value = Value::String(word);
-            Ok(())
+impl Check<'_> {
+    fn table(&mut self, path: &str, table: &mut Table, names: &Names) {
+        self.retain(path, table, |check, key, name, value| {
+            match names.get(name) {
+                Some(node) => check.fits(key, value, node),
+                None => Err(unknown(name, names)),
+            }
+        });
+    }
+
+    fn map(&mut self, path: &str, table: &mut Table) {
+        self.retain(path, table, |_, _, _, value| {
+            is_a(value.is_str(), value, TEXT)
+        });
+    }
+
+    /// Keeps what passes.
+    fn retain(
+        &mut self,
+        path: &str,
+        table: &mut Table,
+        mut check: impl FnMut(&mut Self, &str, &str, &mut Value) -> Result<(), Refusal>,
+    ) {
+        table.retain(|name, value| {
+            let key = tree::join(path, name);
+            match check(self, &key, name, value) {
+                Ok(()) => true,
+                Err(refusal) => {
+                    self.refuse(key, refusal);
+                    false
+                }
+            }
+        });
+    }
+
+    fn fits(&mut self, key: &str, value: &mut Value, node: &Node) -> Result<(), Refusal> {
+        let wrong = |value: &Value| mismatch(value, node.expected());
+        match (node, &mut *value) {
+            (Node::Section(names), Value::Table(table)) => self.table(key, table, names),
+            (Node::Map, Value::Table(table)) => self.map(key, table),
+            (Node::List(names), Value::Array(entries)) => self.entries(key, entries, names),
+            (Node::Key(declared), _) => match (declared.shape, &mut *value) {
+                (Shape::Text(_) | Shape::TextOrFlag(_) | Shape::Secret, Value::String(_))
+                | (Shape::Number(_), Value::Integer(_))
+                | (Shape::Flag(_), Value::Boolean(_)) => {}
+                (Shape::TextOrFlag(_), Value::Boolean(flag)) => {
+                    *value = Value::String(flag.to_string());
+                }
+                (Shape::Texts(_), Value::Array(entries)) => self.texts(key, entries),
+                (_, found) => return Err(wrong(found)),
+            },
+            (_, found) => return Err(wrong(found)),
         }
-        (Value::Table(table), Value::Table(template)) => {
-            check(key, table, template, origins, problems);
-            Ok(())
+        Ok(())
+    }
+
+    // An entry that is refused is replaced, not removed: later entries are named by their position.
+
+    fn entries(&mut self, key: &str, entries: &mut [Value], names: &Names) {
+        for (index, entry) in entries.iter_mut().enumerate() {
+            let key = tree::item(key, index);
+            if let Value::Table(table) = entry {
+                self.table(&key, table, names);
+            } else {
+                self.refuse(key, mismatch(entry, TABLE));
+                *entry = Value::Table(Table::new());
+            }
         }
-        (Value::Array(entries), Value::Array(kinds)) => {
-            let text = Value::String(String::new());
-            let kind = kinds.first().unwrap_or(&text);
-            check_entries(key, entries, kind, origins, problems);
-            Ok(())
+    }
+
+    fn texts(&mut self, key: &str, entries: &mut [Value]) {
+        for (index, entry) in entries.iter_mut().enumerate() {
+            if let Err(refusal) = is_a(entry.is_str(), entry, TEXT) {
+                self.refuse(tree::item(key, index), refusal);
+                *entry = Value::String(String::new());
+            }
         }
-        (found, _) => Err((
-            format!("expected {}, found {}", expected(kind), expected(found)),
-            None,
-        )),
+    }
+
+    fn refuse(&mut self, key: String, (message, hint): Refusal) {
+        self.problems.push(Problem {
+            source: self.origins.find(&key),
+            key,
+            message,
+            hint,
+        });
     }
 }
 
-fn check_entries(
-    key: &str,
-    entries: &mut [Value],
-    kind: &Value,
-    origins: &Origins,
-    problems: &mut Vec<Problem>,
-) {
-    for (index, entry) in entries.iter_mut().enumerate() {
-        let key = format!("{key}[{}]", index + 1);
-        if let Err((message, hint)) = fits(&key, entry, kind, origins, problems) {
-            problems.push(Problem {
-                source: origins.find(&key),
-                key,
-                message,
-                hint,
-            });
-            // Neutral, not removed: the places of later entries are named by their position.
-            *entry = match kind {
-                Value::Table(_) => Value::Table(Table::new()),
-                _ => Value::String(String::new()),
-            };
-        }
+fn is_a(is: bool, value: &Value, expected: &str) -> Result<(), Refusal> {
+    if is {
+        Ok(())
+    } else {
+        Err(mismatch(value, expected))
     }
 }
 
-fn unknown(name: &str, template: &Table) -> Refusal {
-    let known = || template.keys().map(String::as_str);
-    let hint = match nearest(name, known()) {
+fn mismatch(value: &Value, expected: &str) -> Refusal {
+    let found = found(value);
+    (format!("expected {expected}, found {found}"), None)
+}
+
+fn unknown(name: &str, names: &Names) -> Refusal {
+    let hint = match nearest(name, names.keys().copied()) {
         Some(near) => Some(format!("did you mean \"{near}\"?")),
-        None if template.len() <= MAX_LISTED => Some(format!(
-            "known here: {}",
-            known().collect::<Vec<_>>().join(", ")
-        )),
+        None if names.len() <= MAX_LISTED => {
+            let known: Vec<&str> = names.keys().copied().collect();
+            Some(format!("known here: {}", known.join(", ")))
+        }
         None => None,
     };
     ("unknown key".to_owned(), hint)
 }
 
-/// Keys whose word may also be written as a bare `true` or `false`.
-const FLAG_OR_WORD: &[&str] = &["cookies.secure"];
 /// The longest list of known keys that a message shows.
 const MAX_LISTED: usize = 16;

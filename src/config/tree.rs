@@ -1,5 +1,4 @@
-//! The configuration as it was written, before anything is understood: merged values, and for each
-//! key path the place it came from.
+//! The configuration as it is written: file and environment merged, and the place of each value.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,20 +9,25 @@ use toml::Value;
 use toml::de::DeTable;
 use toml::de::DeValue;
 
+use crate::config::key::Shape;
+use crate::config::keys;
 use crate::config::problem::{Problem, Source};
+use crate::types::secret::SecretText;
 
-/// Values and where they came from.
+/// Values and their places.
 #[derive(Default)]
 pub(super) struct Tree {
     /// The values, file and environment merged.
     pub(super) values: Table,
-    /// Where each came from.
+    /// Values of secret keys that are not empty, by path. They are not among `values`.
+    pub(super) secrets: BTreeMap<&'static str, SecretText>,
+    /// Their places.
     pub(super) origins: Origins,
 }
 
 impl Tree {
-    /// Reads a file. Syntax errors are all told at once, and then nothing else is: what the parser
-    /// made of the rest would only mislead.
+    /// Reads a file. If there are syntax errors, all of them are returned and nothing else: the values
+    /// after an error may be wrong.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Vec<Problem>> {
         let places = Places { path, text };
         if text.len() > MAX_FILE {
@@ -54,6 +58,43 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// The value at a path such as `rule[2].path`.
+    pub(super) fn get(&self, path: &str) -> Option<&Value> {
+        let mut table = &self.values;
+        let mut parts = path.split('.').peekable();
+        while let Some(part) = parts.next() {
+            let (name, number) = match part.split_once('[') {
+                Some((name, rest)) => (name, Some(rest.strip_suffix(']')?)),
+                None => (part, None),
+            };
+            let mut value = table.get(name)?;
+            if let Some(number) = number {
+                let number: usize = number.parse().ok()?;
+                value = value.as_array()?.get(number.checked_sub(1)?)?;
+            }
+            if parts.peek().is_none() {
+                return Some(value);
+            }
+            table = value.as_table()?;
+        }
+        None
+    }
+
+    /// Moves the values of secret keys to where they are wiped on drop.
+    pub(super) fn take_secrets(&mut self) {
+        for key in keys::all().filter(|key| matches!(key.shape, Shape::Secret)) {
+            let (section, name) = key.path.rsplit_once('.').unwrap_or_default();
+            let table = self.values.get_mut(section).and_then(Value::as_table_mut);
+            if let Some(Value::String(text)) = table.and_then(|table| table.remove(name))
+                && !text.is_empty()
+            {
+                self.secrets.insert(key.path, SecretText::new(text));
+            }
+        }
+    }
+}
+
 /// Reads one value in TOML syntax, as an environment variable may hold it.
 pub(super) fn parse_value(text: &str) -> Option<Value> {
     let (value, errors) = DeValue::parse_recoverable(text);
@@ -71,7 +112,7 @@ pub(super) fn parse_value(text: &str) -> Option<Value> {
     value.filter(|_| problems.is_empty())
 }
 
-/// Key path to place.
+/// The place of each key path.
 #[derive(Default)]
 pub(super) struct Origins {
     file: Option<PathBuf>,
@@ -79,12 +120,12 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    /// Whether the key was written anywhere.
+    /// Whether the key is written anywhere.
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.places.contains_key(key)
     }
 
-    /// Where the key was written; else where the nearest table around it was.
+    /// The place of the key, or else of the nearest table around it.
     pub(super) fn find(&self, key: &str) -> Source {
         let mut path = key;
         loop {
@@ -98,7 +139,7 @@ impl Origins {
         }
     }
 
-    /// Remembers that an environment variable gave this key; what the file said under it is void.
+    /// Notes that an environment variable sets this key. Places in the file below it are removed.
     pub(super) fn overlay(&mut self, key: &str, variable: &str) {
         self.places.retain(|path, _| {
             !path
@@ -132,7 +173,7 @@ impl Places<'_> {
     }
 }
 
-/// Copies the parser's tree and notes the places.
+/// Copies the parser's tree and records the places.
 struct Reader<'a> {
     places: Option<&'a Places<'a>>,
     origins: &'a mut Origins,
@@ -183,7 +224,7 @@ impl Reader<'_> {
     {
         let mut out = Vec::new();
         for (index, entry) in entries.enumerate() {
-            let path = format!("{path}[{}]", index + 1);
+            let path = item(path, index);
             self.note(&path, entry.span().start);
             out.extend(self.value(&path, entry.get_ref()));
         }
@@ -209,13 +250,18 @@ impl Reader<'_> {
     }
 }
 
-/// `section` and `key` to `section.key`.
+/// `section` and `key` joined to `section.key`.
 pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() {
         key.to_owned()
     } else {
         format!("{path}.{key}")
     }
+}
+
+/// The path of a list's entry; entries count from 1.
+pub(super) fn item(path: &str, index: usize) -> String {
+    format!("{path}[{}]", index + 1)
 }
 
 fn syntax(source: Source, message: &str) -> Problem {

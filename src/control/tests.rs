@@ -42,7 +42,7 @@ fn password() -> Request {
 }
 
 #[test]
-fn a_request_reaches_the_server_and_the_answer_comes_back() {
+fn a_request_reaches_the_server_and_returns_its_answer() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
@@ -62,7 +62,7 @@ fn a_request_reaches_the_server_and_the_answer_comes_back() {
 }
 
 #[test]
-fn only_the_owner_may_connect_and_nothing_else_is_left_beside() {
+fn only_the_owner_may_connect_and_no_temporary_file_remains() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
@@ -74,7 +74,7 @@ fn only_the_owner_may_connect_and_nothing_else_is_left_beside() {
 }
 
 #[test]
-fn a_left_behind_socket_is_replaced_and_a_live_one_is_not() {
+fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
@@ -107,7 +107,7 @@ fn without_a_socket_there_is_no_server() {
 }
 
 #[test]
-fn a_silent_server_does_not_hold_the_operator() {
+fn a_silent_server_does_not_block_a_command() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
@@ -153,7 +153,7 @@ fn garbage_oversize_silence_and_half_lines_are_refused() {
 }
 
 #[test]
-fn an_answer_that_is_too_long_says_so_instead() {
+fn an_oversized_answer_is_replaced_by_an_error() {
     run(async {
         let (mut here, mut there) = tokio::io::duplex(4096);
         let reply = Reply::Done("x".repeat(MAX_REPLY));
@@ -170,7 +170,7 @@ fn an_answer_that_is_too_long_says_so_instead() {
 }
 
 #[test]
-fn a_password_shows_nowhere_but_on_the_wire() {
+fn no_debug_output_contains_a_password() {
     let request = password();
     assert!(!format!("{request:?}").contains("kettle"));
     let line = wire::encode(&request, MAX_REQUEST).unwrap();
@@ -197,7 +197,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_request_survives_the_wire(
+    fn every_request_survives_a_round_trip(
         user in "[a-z][a-z0-9._-]{0,20}",
         name in proptest::option::of("\\PC{0,40}"),
         secret in "\\PC{0,60}",
@@ -231,7 +231,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_decode_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         drop(wire::decode::<Request>(&bytes));
         drop(wire::decode::<Reply>(&bytes));
     }

@@ -1,31 +1,30 @@
-//! SHA-256 over several parts, and comparison in constant time. Each part is preceded by its
-//! length, so that no two different lists of parts are ever the same input.
+//! How is a digest computed, and how are two compared?
+//!
+//! SHA-256 by the crate `sha2`: of stored secrets, of content, and of tokens that are seen for the first time. Known
+//! tokens need no digest. [`sha256`] writes the length before each part, so different lists of parts are different
+//! inputs.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use sha2::Digest as _;
 use subtle::ConstantTimeEq;
 
 /// The SHA-256 of the parts, each preceded by its length as eight big-endian bytes.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
+    let mut hash = Sha256::new();
     for part in parts {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part);
     }
-    let mut hash = [0; 32];
-    for (to, from) in hash.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    hash
+    hash.finish()
 }
 
-/// A plain SHA-256 that is fed piece by piece.
+/// A plain SHA-256 whose input arrives in pieces.
 #[derive(Clone)]
-pub struct Sha256(Context);
+pub struct Sha256(sha2::Sha256);
 
 impl Sha256 {
-    /// Of nothing so far.
+    /// The hash of no bytes.
     pub fn new() -> Self {
-        Self(Context::new(&SHA256))
+        Self(sha2::Sha256::new())
     }
 
     /// Adds bytes.
@@ -35,11 +34,7 @@ impl Sha256 {
 
     /// The hash of all bytes that were added.
     pub fn finish(self) -> [u8; 32] {
-        let mut hash = [0; 32];
-        for (to, from) in hash.iter_mut().zip(self.0.finish().as_ref()) {
-            *to = *from;
-        }
-        hash
+        self.0.finalize().into()
     }
 }
 
@@ -55,7 +50,7 @@ impl std::fmt::Debug for Sha256 {
     }
 }
 
-/// Whether both are the same bytes; how long it takes tells only the lengths.
+/// Whether both are equal. The time depends only on the lengths.
 pub fn equal(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
 }
@@ -93,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_is_equal() {
+    fn equal_inputs_are_equal() {
         assert!(equal(b"abc", b"abc"));
         assert!(!equal(b"abc", b"abd"));
         assert!(!equal(b"abc", b"ab"));

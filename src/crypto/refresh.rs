@@ -60,8 +60,8 @@ impl RefreshKeys {
         ))
     }
 
-    /// Whether the token was issued for this session, at the generation it names. Which generation
-    /// the session stands at is the store's business. Takes the same time wherever the MAC differs.
+    /// Whether the token was issued for this session, at the generation it names. The current
+    /// generation of the session is checked by the store. Takes the same time wherever the MAC differs.
     pub fn verify(&self, presented: &Presented, session: &Session) -> bool {
         let is_same = presented.session == session.key.id;
         match self.mac(presented, session) {
@@ -109,12 +109,12 @@ impl std::fmt::Debug for RefreshKeys {
     }
 }
 
-/// What a refresh token says, before anybody believes it.
+/// The content of a refresh token that is not verified yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Presented {
     /// Which key made the MAC.
     pub kid: u8,
-    /// What the store finds the session by.
+    /// The key by which the store finds the session.
     pub route: [u8; 16],
     /// The session.
     pub session: SessionId,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_derived_and_says_where_it_belongs() {
+    fn a_token_is_derived_and_contains_its_session() {
         let session = session(1);
         let token = keys(1).issue(&session, ROUTE);
         assert_eq!(token, keys(1).issue(&session, ROUTE));
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_stays_good_when_another_key_becomes_current() {
+    fn a_token_stays_valid_when_another_key_becomes_current() {
         let session = session(1);
         let old = keys(1).issue(&session, ROUTE);
         let presented = Presented::parse(old.expose()).unwrap();
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_speaks_of_one_session_owner_and_salt_only() {
+    fn a_token_is_bound_to_one_session_owner_and_salt() {
         let good = session(1);
         let token = keys(1).issue(&good, ROUTE);
         let mut other_tenant = good.clone();
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_cannot_serve_are_refused() {
+    fn unusable_keys_are_refused() {
         let key = |n: u8, len| (n, SecretBytes::new(vec![n; len]));
         assert!(RefreshKeys::new([], 1).is_err());
         assert!(RefreshKeys::new([key(1, 31)], 1).is_err());
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn no_debug_output_shows_a_mac_or_a_key() {
+    fn no_debug_output_contains_a_mac_or_a_key() {
         let token = keys(1).issue(&session(1), ROUTE);
         let shown = format!("{:?} {:?}", keys(1), Presented::parse(token.expose()));
         assert!(
@@ -342,7 +342,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_issued_token_reads_back(
+        fn every_issued_token_parses(
             id in any::<[u8; 16]>(), route in any::<[u8; 16]>(), generation in any::<u32>(),
             salt in any::<[u8; 16]>(),
         ) {

@@ -4,8 +4,8 @@
 //! "SGS1" | memory KiB (4) | passes (4) | lanes (4) | salt (16) | nonce (12) | ciphertext and tag
 //! ```
 //!
-//! All numbers are big-endian. Everything before the ciphertext is authenticated with it. What a
-//! sealed text asks for in memory and passes is capped before it is believed.
+//! All numbers are big-endian. Everything before the ciphertext is authenticated with it. The
+//! memory and the passes that sealed bytes state are limited before they are used.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -17,7 +17,7 @@ use crate::types::secret::SecretText;
 /// The shortest passphrase, in characters.
 pub const MIN_PASSPHRASE: usize = 12;
 
-/// What sealing costs: Argon2id with 64 MiB and three passes, the second choice of RFC 9106 4.
+/// The cost of sealing: Argon2id with 64 MiB and three passes, the second choice of RFC 9106 4.
 const MEMORY_KIB: u32 = 64 * 1024;
 const PASSES: u32 = 3;
 const LANES: u32 = 1;
@@ -68,7 +68,7 @@ pub fn seal(
 ///
 /// # Errors
 /// [`SealError::Wrong`] when the passphrase is not the one, or the bytes were changed: the two cannot
-/// be told apart. [`SealError::Malformed`] when they are no sealed bytes.
+/// be distinguished. [`SealError::Malformed`] when they are no sealed bytes.
 pub fn open(sealed: &[u8], passphrase: &SecretText) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let (head, body) = sealed.split_at_checked(HEAD).ok_or(SealError::Malformed)?;
     let rest = head.strip_prefix(MAGIC).ok_or(SealError::Malformed)?;
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_with_the_same_passphrase_only() {
+    fn sealed_bytes_open_with_the_same_passphrase_only() {
         let sealed = seal(b"the keys", &passphrase(), &SeededRandom::new(1)).unwrap();
         assert!(!sealed.windows(8).any(|bytes| bytes == b"the keys"));
         assert_eq!(
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_passphrase_is_refused_and_a_ruinous_cost_is_not_paid() {
+    fn a_short_passphrase_and_an_excessive_cost_are_refused() {
         let short = SecretText::new("elevenchars");
         let refused = seal(b"keys", &short, &SeededRandom::new(1));
         assert_eq!(refused, Err(SealError::TooShort));

@@ -1,4 +1,4 @@
-//! What password hashing costs.
+//! What does a password hash cost?
 
 /// Argon2id parameters (RFC 9106) and how many hashes may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Keys that sign and verify access tokens, prepared once so that a check costs the mathematics
 //! and nothing else. A key has one algorithm; nothing in a token can choose another.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -15,9 +14,10 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::crypto::digest::Sha256;
 use crate::types::random::Random;
 
-/// What kind of key pair it is; each kind signs in exactly one way.
+/// The kind of a key pair. Each kind has exactly one signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyKind {
@@ -157,7 +157,7 @@ impl SigningKey {
     pub fn id(&self) -> String {
         let whole = match (&self.0, self.public()) {
             (_, Some(public)) => public.thumbprint(),
-            // Made by the key itself, so that it tells nothing that a signature does not tell.
+            // Made with the key itself, so it reveals no more than a signature.
             (Signer::Hmac(key), None) => {
                 BASE64URL_NOPAD.encode(hmac::sign(key, b"sidegate key id").as_ref())
             }
@@ -209,7 +209,9 @@ impl PublicKey {
                 format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, b64(e), b64(n))
             }
         };
-        b64(digest(&SHA256, canonical.as_bytes()).as_ref())
+        let mut hash = Sha256::new();
+        hash.update(canonical.as_bytes());
+        b64(&hash.finish())
     }
 }
 
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_thumbprint_is_that_of_the_standard() {
+    fn the_thumbprint_matches_rfc_7638() {
         // RFC 8037, A.3.
         let x = BASE64URL_NOPAD.decode(b"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
         let public = PublicKey::Ed25519(x.unwrap().try_into().unwrap());
@@ -338,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_secret_has_no_public_half_and_shows_nothing() {
+    fn a_shared_secret_has_no_public_key_and_a_silent_debug_output() {
         let key = SigningKey::from_secret(b"0123456789abcdef0123456789abcdef");
         assert_eq!(key.public(), None);
         assert!(!format!("{key:?}").contains("0123"));

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s23_weak_secrets_are_refused_for_their_reason() {
+    fn s23_weak_secrets_are_refused_with_a_reason() {
         let table: [(&str, WeakSecret); 17] = [
             ("", WeakSecret::Missing),
             ("secret", WeakSecret::Sample),

@@ -1,30 +1,30 @@
-//! What caches may do with an answer. A cache between us and the client answers in our place, without
-//! asking who is calling, so what it may store is a part of the guard's decision.
+//! Which caches may store an answer? A cache between us and the client answers by itself and does not
+//! check the caller, so this is a part of the guard's decision.
 //!
-//! What always holds: an answer that sets one of our cookies may be stored by nobody, whatever the
-//! application says of it; one that passed because of who is calling may be stored by that client
-//! alone. Both hold against every header that caches are known to read: `Cache-Control` (RFC 9111,
-//! 5.2), and those that outrank it for caches of one kind.
+//! Invariant: no cache may store an answer that sets one of our cookies, whatever the application's
+//! headers say. An answer that depends on the caller may be stored only by that client. Both hold for
+//! every header that caches are known to read: `Cache-Control` (RFC 9111, 5.2), and those that override
+//! it for caches of one kind.
 
 use http::header::{CACHE_CONTROL, EXPIRES, Entry, PRAGMA, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// An answer that nobody may store.
-const NOBODY: HeaderValue = HeaderValue::from_static("private, no-store");
+/// The value for an answer that no cache may store.
+const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
 
 /// An answer that its client may store.
 const CLIENT: HeaderValue = HeaderValue::from_static("private");
 
-/// Makes an answer one that nobody may store.
+/// Marks an answer so that no cache may store it.
 pub fn forbid(headers: &mut HeaderMap) {
     remove_outranking(headers);
     headers.remove(EXPIRES);
     headers.remove(PRAGMA);
-    headers.insert(CACHE_CONTROL, NOBODY);
+    headers.insert(CACHE_CONTROL, NO_STORE);
 }
 
-/// Makes an answer one that no shared cache may store. What the application says to the client's own
-/// cache stays; a `Cache-Control` that cannot be read counts as one that forbids everything.
+/// Marks an answer so that no shared cache may store it. The directives for the client's own cache
+/// stay. An invalid `Cache-Control` counts as one that forbids everything.
 pub fn restrict(headers: &mut HeaderMap) {
     remove_outranking(headers);
     let said = match headers.entry(CACHE_CONTROL) {
@@ -38,14 +38,14 @@ pub fn restrict(headers: &mut HeaderMap) {
     let (first, more) = (lines.next(), lines.next());
     let value = match first.map(|line| read(line.as_bytes())) {
         Some(Read::Private) if more.is_none() => return,
-        Some(Read::Malformed) => NOBODY,
+        Some(Read::Malformed) => NO_STORE,
         _ => with_private(headers),
     };
     headers.insert(CACHE_CONTROL, value);
 }
 
-/// Says that an answer depends on our credentials: on an optional route a shared cache may store what
-/// strangers get, and must not give it to somebody who shows who they are.
+/// Marks an answer as depending on our credentials: on an optional route a shared cache may store the
+/// answer to an anonymous caller, and must not serve it to a known one.
 pub fn vary(headers: &mut HeaderMap) {
     const OURS: &str = "cookie, authorization";
     let mut value = Vec::new();
@@ -64,13 +64,13 @@ pub fn vary(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a header says who may store an answer, `Cache-Control` included. None of them may stand
-/// in trailers (RFC 9110, 6.5.1).
+/// Whether a header controls caches, including `Cache-Control`. None of them may be in trailers (RFC
+/// 9110, 6.5.1).
 pub fn is_about_storage(name: &HeaderName) -> bool {
     *name == CACHE_CONTROL || *name == EXPIRES || *name == PRAGMA || outranks(name)
 }
 
-/// Removes what outranks `Cache-Control`.
+/// Removes the headers that override `Cache-Control`.
 fn remove_outranking(headers: &mut HeaderMap) {
     while let Some(name) = headers.keys().find(|name| outranks(name)) {
         let name = name.clone();
@@ -96,7 +96,7 @@ fn outranks(name: &HeaderName) -> bool {
     }
 }
 
-/// What one `Cache-Control` value says.
+/// The directives of one `Cache-Control` value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Read {
     /// No shared cache may store it, and nothing speaks to one.
@@ -124,7 +124,7 @@ fn read(value: &[u8]) -> Read {
     }
 }
 
-/// All lines as one, without what speaks to shared caches and with `private`.
+/// All lines as one, with `private` and without the directives for shared caches.
 fn with_private(headers: &HeaderMap) -> HeaderValue {
     let lines = headers.get_all(CACHE_CONTROL);
     let length: usize = lines.iter().map(|line| line.len() + 2).sum();
@@ -133,7 +133,7 @@ fn with_private(headers: &HeaderMap) -> HeaderValue {
     for line in lines {
         for directive in Directives(line.as_bytes()) {
             let Some(directive) = directive else {
-                return NOBODY;
+                return NO_STORE;
             };
             if !directive.is_private() && !directive.is_for_shared_caches() {
                 value.extend_from_slice(b", ");
@@ -141,7 +141,7 @@ fn with_private(headers: &HeaderMap) -> HeaderValue {
             }
         }
     }
-    HeaderValue::from_bytes(&value).unwrap_or(NOBODY)
+    HeaderValue::from_bytes(&value).unwrap_or(NO_STORE)
 }
 
 /// One directive, as written.
@@ -192,8 +192,7 @@ impl<'a> Iterator for Directives<'a> {
     }
 }
 
-/// How long the directive at the beginning is; nothing but blanks may stand between it and a comma or
-/// the end.
+/// The length of the first directive. Only blanks may be between it and a comma or the end.
 fn directive(text: &[u8]) -> Option<usize> {
     let name = token(text);
     let mut length = name;
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passed_because_of_who_is_calling_is_private_and_keeps_the_rest() {
+    fn an_answer_that_needed_a_session_is_private_and_keeps_other_directives() {
         for (said, told) in [
             ("", "private"),
             (" , ,", "private"),
@@ -307,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_for_nobody() {
+    fn unparsable_directives_become_no_store() {
         for said in [
             "max-age = 3",
             "max-age=",
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_outrank_cache_control_go() {
+    fn headers_that_override_cache_control_are_removed() {
         let mut headers = lines(&[
             ("cdn-cache-control", "max-age=60"),
             ("cloudflare-cdn-cache-control", "max-age=60"),
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_depends_on_credentials_says_so_in_one_line() {
+    fn an_answer_that_depends_on_credentials_has_one_vary_header() {
         let mut headers = HeaderMap::new();
         vary(&mut headers);
         assert_eq!(headers[VARY], "cookie, authorization");
@@ -369,7 +368,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
-        fn no_value_leaves_anything_to_a_shared_cache(
+        fn no_value_permits_a_shared_cache(
             values in prop::collection::vec(
                 "((public|private|s-maxage=9|max-age=\"9\"|no-cache=\"a, public\"|x)([ ;=\"\\\\]{0,2},)?){0,5}",
                 0..3,

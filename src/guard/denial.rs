@@ -1,4 +1,4 @@
-//! Why a request may not pass. What its answer says is decided in one place, with all others.
+//! Why may a request not pass? The answer is made in one place, with all others.
 
 use crate::guard::extract::BadCredential;
 use crate::guard::headers::TooLong;
@@ -12,7 +12,7 @@ pub struct Denial {
     detail: &'static str,
 }
 
-/// What stands in the way. A caller may learn this much and no more.
+/// The reason. A caller gets this information and no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// There is no token, and one is needed.
@@ -29,9 +29,9 @@ pub enum Reason {
     Unavailable,
     /// Two different tokens in one request.
     TwoCredentials,
-    /// Who is calling has none of the roles that are needed.
+    /// The caller has none of the required roles.
     MissingRole,
-    /// Nobody may pass here.
+    /// The rule denies every request.
     Forbidden,
 }
 
@@ -59,8 +59,7 @@ impl Denial {
         }
     }
 
-    /// Of the refusals of two copies of a token, the one to answer with: where a refresh helps, that
-    /// comes first.
+    /// Selects the refusal of two copies of a token: one that a refresh can fix has priority.
     pub(super) fn or_better(self, other: Self) -> Self {
         let worth = |denial: Self| match denial.reason {
             Reason::Expired | Reason::Stale => 2,
@@ -74,7 +73,7 @@ impl Denial {
         }
     }
 
-    /// What stands in the way.
+    /// The reason.
     pub const fn reason(self) -> Reason {
         self.reason
     }

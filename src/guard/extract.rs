@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 
 use crate::types::secret::SecretText;
 
-/// What a request shows, not yet looked at.
+/// The credentials of a request, not verified.
 #[derive(Debug)]
 pub struct Shown<'a> {
     /// The token in `Authorization`.
@@ -19,7 +19,7 @@ pub struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// What these headers show, where `cookie` is the name of our cookie.
+    /// The credentials in these headers. `cookie` is the name of our cookie.
     pub fn of(headers: &'a HeaderMap, cookie: &str) -> Result<Self, BadCredential> {
         Ok(Self {
             bearer: bearer(lines(headers, &AUTHORIZATION))?,
@@ -43,9 +43,9 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// The values of one of our cookies. A browser sends several when it was given the cookie for this host
-/// and for a domain above it: after `cookies.domain` was changed, or by a neighbouring host. Only the
-/// cookie's content can tell which of them is ours.
+/// The values of one of our cookies. A browser sends several if the cookie was set for this host and
+/// for a domain above it: after a change of `cookies.domain`, or by a neighbouring host. Only the
+/// content of a cookie shows whether it is ours.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Copies<'a> {
     found: [&'a [u8]; MAX_COPIES],
@@ -137,8 +137,8 @@ pub fn copies<'a>(headers: &'a HeaderMap, name: &str) -> Result<Copies<'a>, BadC
 }
 
 /// The copies of our cookie in the `Cookie` lines (RFC 6265bis). Names are compared byte for byte;
-/// quotes mean nothing. More than [`MAX_COPIES`] different ones refuse: each of them would cost a look
-/// at its signature.
+/// quotes mean nothing. More than [`MAX_COPIES`] different ones are refused: each would cost a
+/// verification.
 pub fn our_cookie<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
     name: &str,
@@ -166,7 +166,7 @@ pub fn our_cookie<'a>(
     Ok(copies)
 }
 
-/// What a pair of a `Cookie` line is.
+/// The kind of a pair in a `Cookie` line.
 enum Pair<'a> {
     /// Our cookie, with a value that a browser could have been given.
     Ours(&'a [u8]),
@@ -194,8 +194,8 @@ const fn is_cookie_octet(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x2B | 0x2D..=0x3A | 0x3C..=0x5B | 0x5D..=0x7E)
 }
 
-/// Whether all bytes are of a kind. Looks at each of them even after one is not, which lets the
-/// compiler look at many at once: tokens are long and nearly always sound.
+/// Whether all bytes are of a kind. The loop does not stop early, so the compiler can check many bytes
+/// at once: tokens are long and nearly always valid.
 fn every(bytes: &[u8], is_of_kind: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, byte| all & is_of_kind(*byte))
 }
@@ -207,10 +207,10 @@ fn trim(pair: &[u8]) -> &[u8] {
     pair.get(start..end).unwrap_or_default()
 }
 
-/// The most bytes of `Cookie` lines that are looked at.
+/// The maximum number of bytes of `Cookie` lines that are parsed.
 pub const MAX_COOKIE_BYTES: usize = 32 * 1024;
 
-/// The most cookies that are looked at.
+/// The maximum number of cookies that are parsed.
 pub const MAX_COOKIES: usize = 180;
 
 /// The most different values of one of our cookies.
@@ -228,7 +228,7 @@ pub enum BadCredential {
     /// Our cookie is damaged, and there is no other copy of it.
     #[error("the access cookie is malformed")]
     Cookie,
-    /// More different copies of our cookie than are looked at.
+    /// More different copies of our cookie than are checked.
     #[error("too many copies of one cookie")]
     Copies,
     /// More cookies than a browser sends.
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn s34_only_a_bearer_token_is_one_that_no_browser_adds_by_itself() {
+    fn s34_only_a_bearer_token_is_never_added_by_a_browser() {
         let shows = |line: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, http::HeaderValue::from_static(line));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn s33_our_cookie_is_found_by_its_exact_name() {
+    fn s33_the_access_cookie_is_found_by_its_exact_name() {
         let t = Ok(found(&["t"]));
         let cookie = |text: &str| text.replace('N', NAME);
         for good in [
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn s33_copies_of_our_cookie_are_told_apart_and_bounded() {
+    fn s33_copies_of_the_access_cookie_are_distinguished_and_bounded() {
         let cookie = |text: &str| text.replace('N', NAME);
         assert_eq!(from_cookies(&[&cookie("N=t; N=t")]), Ok(found(&["t"])));
         assert_eq!(from_cookies(&[&cookie("N=t; N=u")]), Ok(found(&["t", "u"])));
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn s33_a_damaged_copy_of_our_cookie_is_noticed() {
+    fn s33_a_damaged_copy_of_the_access_cookie_is_detected() {
         let cookie = |text: &str| text.replace('N', NAME);
         for bad in [
             "N", "N=", "N =t", "N\t=t", "N=\"t\"", "N=a b", "N=a,b", "N=a\\b", "N=\u{e9}", "N=\t t",
@@ -411,7 +411,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn s51_any_bytes_are_read_without_a_panic(
+        fn s51_any_bytes_parse_without_a_panic(
             lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3),
         ) {
             let all = || lines.iter().map(Vec::as_slice);

@@ -1,19 +1,18 @@
-//! The identity headers: which ones are written for a caller, and which ones no client may send.
+//! Which identity headers are written for a caller, and which may no client send?
 //!
-//! What always holds: a value is visible ASCII of at most [`MAX_VALUE`] bytes. Visible characters
-//! stand for themselves, all others and `%` are percent-encoded UTF-8, so decoding gives back what
-//! was meant. A value that does not fit refuses the token: an identity that is cut or left out
-//! could be taken for another one. What has no value has no header.
-
-use std::fmt::Write;
+//! Invariant: a value is visible ASCII of at most [`MAX_VALUE`] bytes. Visible characters are written
+//! as they are; all others and `%` are percent-encoded UTF-8, so decoding returns the original. If a
+//! value is too long, the token is refused: a truncated or missing identity could be taken for another
+//! one. A missing value has no header.
 
 use http::{HeaderName, HeaderValue};
 
 use crate::guard::presets::{ALWAYS, Entry, PRESETS};
 use crate::guard::settings::{Preset, RESERVED};
 use crate::tokens::AccessClaims;
+use crate::types::header::{encoded, is_same};
 
-/// What is written for each caller, made from the configured preset.
+/// The headers for each caller, made from the configured preset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityHeaders {
     entries: Vec<(HeaderName, Claim)>,
@@ -53,7 +52,7 @@ impl IdentityHeaders {
     pub fn render(&self, claims: &AccessClaims) -> Result<Vec<(HeaderName, HeaderValue)>, TooLong> {
         let mut headers = Vec::with_capacity(self.entries.len());
         for (name, claim) in &self.entries {
-            let value = encode(&claim.of(claims));
+            let value = encoded(&claim.of(claims)).to_string();
             if value.is_empty() {
                 continue;
             }
@@ -75,10 +74,7 @@ fn custom(list: &[(String, HeaderName)]) -> Result<Vec<(HeaderName, Claim)>, Bad
         if RESERVED.contains(&header.as_str()) {
             return Err(BadPreset::Reserved(header.clone()));
         }
-        if entries
-            .iter()
-            .any(|(other, _)| folded(other) == folded(header))
-        {
+        if entries.iter().any(|(other, _)| is_same(other, header)) {
             return Err(BadPreset::Twice(header.clone()));
         }
         entries.push((header.clone(), known));
@@ -86,18 +82,12 @@ fn custom(list: &[(String, HeaderName)]) -> Result<Vec<(HeaderName, Claim)>, Bad
     Ok(entries)
 }
 
-/// The name as the laxest reader sees it.
-fn folded(name: &HeaderName) -> String {
-    let fold = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    name.as_str().chars().map(fold).collect()
-}
-
 /// One fact about a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// The user's id.
     UserId,
-    /// The name the user goes by.
+    /// The name of the user.
     Username,
     /// The e-mail address.
     Email,
@@ -109,7 +99,7 @@ pub enum Claim {
     Tenant,
     /// The session's id.
     Session,
-    /// How the user proved who they are.
+    /// The authentication method.
     Method,
 }
 
@@ -143,8 +133,8 @@ impl Claim {
     }
 }
 
-/// The log-in method in plain words: `password`, or `password+otp` after a second factor. `mfa`
-/// only says that there were several, which the words show.
+/// The log-in method as text: `password`, or `password+otp` after a second factor. `mfa` is left out,
+/// since it only states that there were several.
 pub(super) fn method(amr: &[String]) -> String {
     let word = |method: &String| match method.as_str() {
         "pwd" => "password".to_owned(),
@@ -152,20 +142,6 @@ pub(super) fn method(amr: &[String]) -> String {
     };
     let words = amr.iter().filter(|m| *m != "mfa").map(word);
     words.collect::<Vec<_>>().join("+")
-}
-
-/// Visible ASCII as it is, the rest and `%` as percent-encoded UTF-8.
-fn encode(text: &str) -> String {
-    let mut value = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' {
-            value.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(value, "%{byte:02X}");
-        }
-    }
-    value
 }
 
 /// The longest value of an identity header, in bytes.
@@ -302,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_value_has_no_header() {
+    fn a_claim_without_a_value_has_no_header() {
         let bare = shown("native", &claims("", None, &[]));
         for name in ["x-user-name", "x-user-email", "x-user-role"] {
             assert!(!bare.contains(name), "{bare}");
@@ -310,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn s13_values_are_visible_ascii_and_decode_to_what_was_meant() {
+    fn s13_values_are_visible_ascii_and_decode_to_the_original() {
         let odd = claims("J\u{f6}rg 100%", None, &[]);
         assert!(shown("native", &odd).contains("x-user-name: J%C3%B6rg%20100%25"));
     }
@@ -354,8 +330,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn s13_any_name_makes_a_sound_value_that_reads_back(name in "\\PC{0,80}|[ -~]{0,80}") {
-            let value = encode(&name);
+        fn s13_any_name_gives_a_valid_value_that_decodes(name in "\\PC{0,80}|[ -~]{0,80}") {
+            let value = encoded(&name).to_string();
             prop_assert!(value.bytes().all(|b| b.is_ascii_graphic()));
             let mut bytes = Vec::new();
             let mut rest = value.bytes();

@@ -1,4 +1,4 @@
-//! Who is calling, as the upstream is told: the verified claims and the headers made from them.
+//! The caller's identity for the upstream: the verified claims and the headers made from them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,13 +26,13 @@ pub struct Identity {
     pub version: Option<AccountVersion>,
     /// The access token's own id.
     pub token: TokenId,
-    /// The name the user goes by.
+    /// The name of the user.
     pub username: String,
     /// The e-mail address, when there is one.
     pub email: Option<String>,
     /// The roles the token carries.
     pub roles: Roles,
-    /// How the user proved who they are, e.g. `password`.
+    /// The authentication method, for example `password`.
     pub method: String,
     /// When they did.
     pub auth_time: Timestamp,
@@ -60,7 +60,7 @@ impl Identity {
         due
     }
 
-    /// What the store can contradict.
+    /// The claims that are compared with the store.
     pub(super) fn stated(&self) -> Stated<'_> {
         Stated {
             session: &self.session,

@@ -1,5 +1,5 @@
 //! Permission as a value. Only this module tree can make a [`Permit`], and the proxy forwards
-//! nothing without one, so a request that was not judged cannot reach the upstream: the types do
+//! nothing without one, so a request that was not authorized cannot reach the upstream: the types do
 //! not fit.
 
 use std::sync::Arc;
@@ -18,14 +18,14 @@ pub struct Permit {
     storage: Storage,
 }
 
-/// What is known about who is calling.
+/// The known facts about the caller.
 #[derive(Debug)]
 enum Caller {
     /// They showed a good token.
     Known(Arc<Identity>),
     /// They could have shown one and did not: an optional route.
     Unknown,
-    /// Nobody looked: a public route.
+    /// Not checked: a public route.
     NotAsked,
 }
 
@@ -54,7 +54,7 @@ impl Permit {
         }
     }
 
-    /// A permit for tests of what is forwarded.
+    /// A permit for tests of forwarding.
     #[cfg(test)]
     pub(crate) fn for_tests(identity: Option<Arc<Identity>>) -> Self {
         identity.map_or_else(Self::anonymous, |identity| {
@@ -62,7 +62,7 @@ impl Permit {
         })
     }
 
-    /// Who is calling, if known.
+    /// The caller, if known.
     pub fn identity(&self) -> Option<&Identity> {
         match &self.caller {
             Caller::Known(identity) => Some(identity),
@@ -78,9 +78,9 @@ impl Permit {
         }
     }
 
-    /// Says in the head of the answer who may store it. An answer that was given because of who is
-    /// calling is for no shared cache, which would give it to others without asking; on an optional
-    /// route what strangers get is not for those who show who they are.
+    /// Writes into the head of the answer which caches may store it. No shared cache may store an
+    /// answer that depends on the caller, since it would serve it to others without a check. On an
+    /// optional route, the answer to an anonymous caller is not for known ones.
     pub fn limit_storage(&self, answer: &mut HeaderMap) {
         match (&self.caller, self.storage) {
             (Caller::Known(_), Storage::Private) => caching::restrict(answer),
@@ -89,7 +89,7 @@ impl Permit {
         }
     }
 
-    /// Whether it would matter who is calling, and nobody knows.
+    /// Whether the answer depends on the caller and the caller is unknown.
     pub fn lacks_identity(&self) -> bool {
         matches!(self.caller, Caller::Unknown)
     }

@@ -5,8 +5,8 @@ use crate::guard::headers::Claim;
 /// One header of a preset.
 pub(super) type Entry = (&'static str, Claim);
 
-/// A preset: its names, what it writes, and what it never writes although the same application
-/// reads it, so that a client's copy is taken away all the same.
+/// A preset: the names that it writes, and the names that it never writes although the same application
+/// reads them, so that the client's headers with these names are removed, too.
 pub(super) struct PresetTable {
     pub(super) names: &'static [&'static str],
     pub(super) writes: &'static [Entry],
@@ -144,7 +144,7 @@ pub(super) const PRESETS: &[PresetTable] = &[
     },
 ];
 
-/// Where a client without cookies shows its device: a credential, which no application gets to see.
+/// The header with the device token of a client without cookies. It is a credential and never forwarded.
 pub const DEVICE_TOKEN: &str = "x-device-token";
 
 /// Ours whatever the preset: the signed assertion, the device token, and `Proxy`, which CGI programs

@@ -1,8 +1,8 @@
-//! What the guard is told by the configuration.
+//! Settings of the guard.
 
 use http::HeaderName;
 
-/// Where tokens are found and what the upstream is told.
+/// The cookie of the access token, and the headers for the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The cookie that carries the access token, with its `__Host-` prefix if it has one.

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use crate::guard::authorize::permit;
 use crate::guard::denial::{Denial, Reason};
 use crate::guard::extract::BadCredential;
 use crate::guard::identity::Identity;
-use crate::guard::judge::permit;
 use crate::guard::permit::Permit;
-use crate::policy::Decision;
+use crate::policy::RuleMatch;
 use crate::policy::settings::Storage;
 use crate::types::role::Role;
 use crate::types::time::Timestamp;
 
-/// A request whose judgement waits for the first sight of a token. Only
+/// A request whose authorization waits for the first sight of a token. Only
 /// [`Guard::first_sight`](crate::guard::Guard::first_sight) makes a permit of it.
 #[derive(Debug)]
 #[must_use = "the request is neither permitted nor denied yet"]
@@ -21,7 +21,7 @@ pub struct Unseen {
     pub(super) demand: Demand,
 }
 
-/// What a rule asks for, and what it says of the answer.
+/// The requirements of a rule, and its caching of the answer.
 #[derive(Debug)]
 pub(super) struct Demand {
     /// One of these roles; none = no role is needed.
@@ -30,7 +30,7 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    pub(super) fn of(rule: &Decision<'_>) -> Self {
+    pub(super) fn of(rule: &RuleMatch<'_>) -> Self {
         Self {
             roles: rule.roles.to_vec(),
             storage: rule.storage,
@@ -51,7 +51,7 @@ pub(super) struct Proofs {
     pub(super) copies: Vec<Proof>,
 }
 
-/// What a token is worth.
+/// The state of a token.
 #[derive(Debug)]
 pub(super) enum Proof {
     /// It passes.
@@ -62,7 +62,7 @@ pub(super) enum Proof {
     Bad(Denial),
 }
 
-/// A token whose signature and time are good, and what is made of it.
+/// A token with a valid signature and valid times, and the identity made from it.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) token: Box<[u8]>,
@@ -103,10 +103,11 @@ impl Proofs {
         all.all(|proof| !matches!(proof, Proof::New(_)))
     }
 
-    /// Who is calling. A bearer token has to be good. Of the copies of our cookie the good one counts,
-    /// however many others there are: a neighbouring host can plant them, and a browser keeps those of
-    /// an earlier `cookies.domain`. Tokens of different sessions refuse, since nothing tells which of
-    /// them is meant; so does one about which nobody knows, because the store has no answer.
+    /// The caller. A bearer token must be valid. Of the copies of our cookie the valid one counts,
+    /// however many others there are: a neighbouring host can set them, and a browser keeps those
+    /// of an earlier `cookies.domain`. Tokens of different sessions are refused, since nothing
+    /// shows which one is meant. A token is also refused if its state is unknown because the store
+    /// does not answer.
     pub(super) fn choose(self) -> Result<Arc<Identity>, Denial> {
         let has_bearer = self.bearer.is_some();
         let mut chosen = self.bearer.map(Proof::outcome).transpose()?;

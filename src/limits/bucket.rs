@@ -1,16 +1,17 @@
 //! Token buckets by key, in a bounded table.
 //!
 //! A bucket is one number, the moment at which it will be full again (the theoretical arrival time of
-//! GCRA): taking a token moves it on by one interval, giving it back moves it back. Keys are 64-bit
-//! hashes under a random seed: what a key was cannot be read back, and a collision costs a stranger one
-//! shared bucket in 2^32.
+//! GCRA). Taking a token moves it forward by one interval; returning it moves it back. Keys are 64-bit
+//! hashes with a random seed: the original key cannot be recovered, and two clients share a bucket by a
+//! collision once in 2^32.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,7 +21,7 @@ use crate::types::time::Clock;
 /// The most keys one limiter remembers.
 pub const MAX_KEYS: usize = 100_000;
 
-/// How long a caller waits for a token that may come back.
+/// How long a caller waits for a token that may be returned.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The table is an associative one: a key may only be in its set.
@@ -49,13 +50,13 @@ struct Bucket {
     key: u64,
     /// When it is full again, in nanoseconds.
     full_at: u64,
-    /// Tokens that were taken and may come back.
+    /// Tokens that were taken and may be returned.
     pending: u32,
-    /// Tells those who wait that a token was settled.
+    /// Notifies waiting callers that a token was settled.
     settled: Option<watch::Sender<()>>,
 }
 
-/// What came of one try to take a token.
+/// The result of one attempt to take a token.
 enum Step {
     /// With the moment at which the bucket will be full again.
     Taken(u64),
@@ -111,7 +112,7 @@ impl Limiter {
         }
     }
 
-    /// Takes a token, or waits for one that may come back.
+    /// Takes a token, or waits for one that may be returned.
     pub(super) async fn take(self: &Arc<Self>, key: &impl Hash) -> Result<Token, Refused> {
         let key = self.seed.hash_one(key);
         let until = Instant::now() + PATIENCE;
@@ -125,7 +126,7 @@ impl Limiter {
             if place.is_none() {
                 place = Some(self.place().ok_or(Refused::Busy)?);
             }
-            // An error says that the bucket is gone: it was settled.
+            // An error means that the bucket was dropped, so it was settled.
             if timeout_at(until, settled.changed()).await.is_err() {
                 return Err(Refused::Busy);
             }
@@ -229,21 +230,20 @@ impl Limiter {
         &mut set[at]
     }
 
-    /// A place among those who wait.
+    /// A slot in the queue of waiting callers.
     fn place(&self) -> Option<Place<'_>> {
         let place = Place(&self.waiting);
         (self.waiting.fetch_add(1, Ordering::AcqRel) < MAX_WAITING).then_some(place)
     }
 
-    /// Nanoseconds of the monotonic clock: a wall clock that is set gives nobody a fresh burst and
-    /// keeps nobody out.
+    /// Nanoseconds of the monotonic clock: a change of the wall clock neither refills a bucket nor
+    /// locks a caller out.
     fn now(&self) -> u64 {
         nanos(self.clock.monotonic())
     }
 
-    /// Each bucket is whole at any moment, so a poisoned lock still guards a sound table.
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Vec<Bucket>>> {
-        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sets.lock()
     }
 }
 
@@ -263,7 +263,7 @@ impl Bucket {
     }
 }
 
-/// Counts one of those who wait, until dropped.
+/// Counts one waiting caller, until dropped.
 struct Place<'a>(&'a AtomicUsize);
 
 impl Drop for Place<'_> {

@@ -1,4 +1,4 @@
-//! How often: token buckets behind verbs, one per thing worth protecting.
+//! How often may an action happen? Token buckets, with one method for each protected action.
 //!
 //! | verb | counted by | quota |
 //! |---|---|---|
@@ -15,10 +15,9 @@
 //! never get more than the quota of attempts that count, and none is refused because others are on
 //! their way.
 //!
-//! The number of keys is bounded. When there is no room, the key that owes least is forgotten: invented
-//! keys push out invented keys only. Names without an account have
-//! a table of their own, so that inventing names cannot reach the keys of accounts. What is seen from
-//! outside is the same in both.
+//! The number of keys is bounded. If there is no room, the key with the smallest debt is removed, so
+//! invented keys replace only invented keys. Names without an account have their own table, so
+//! inventing names does not affect the keys of accounts. Both look the same from outside.
 
 mod bucket;
 #[cfg(test)]
@@ -56,7 +55,7 @@ impl Quota {
     }
 }
 
-/// The limits by what they guard.
+/// The limits, by protected action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Failed log-ins of one account name from one address; an address in all has ten times as many.
@@ -78,7 +77,7 @@ pub enum Refused {
     Busy,
 }
 
-/// A limit that was exceeded; what `Retry-After` and `RateLimit-*` are made from.
+/// An exceeded limit, with the values for `Retry-After` and `RateLimit-*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
     /// When one more will be admitted.
@@ -135,8 +134,8 @@ impl Limits {
         }
     }
 
-    /// Limits for other quotas. One that stays as it is goes on with what it has counted, so that
-    /// nobody gains a fresh burst from a change somewhere else.
+    /// Limits with other quotas. A limit with an unchanged quota keeps its counts, so a change of
+    /// another limit does not refill it.
     #[must_use]
     pub fn with(&self, settings: &Settings, clock: &Arc<dyn Clock>) -> Self {
         let next = |before, quota| Limiter::next(before, quota, clock);
@@ -181,7 +180,7 @@ impl Limits {
         self.refresh.take_now(&session)
     }
 
-    /// One more look at, or end of, this user's sessions.
+    /// Counts one list or end of this user's sessions.
     pub fn lists(&self, user: UserId) -> Result<Token, Exceeded> {
         self.lists.take_now(&user)
     }
@@ -233,7 +232,8 @@ impl Levels {
             match limiter.take(&key).await {
                 Ok(token) => attempt.0.push(token),
                 Err(refused) => {
-                    // What is refused here counts for nobody: it must not use up a network's share.
+                    // An attempt that is refused here is not counted, so it does
+                    // not use up the network's quota.
                     attempt.give_back();
                     return Err(refused);
                 }

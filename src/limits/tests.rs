@@ -1,3 +1,5 @@
+//! Quotas: accounts, addresses and networks are counted apart, and a full table stays bounded.
+
 use tokio::task::JoinSet;
 
 use super::*;
@@ -59,7 +61,7 @@ async fn fail(limits: &Limits, from: &str, name: &str) -> Result<(), Refused> {
 }
 
 #[test]
-fn a_used_up_quota_says_when_to_come_back_and_then_admits() {
+fn a_used_up_quota_gives_a_retry_time_and_admits_after_it() {
     let (limits, clock) = limits();
     block_on(async {
         for _ in 0..3 {
@@ -105,7 +107,7 @@ fn one_address_cannot_try_every_account() {
 }
 
 #[test]
-fn the_networks_around_an_address_have_quotas_of_their_own() {
+fn the_networks_around_an_address_have_their_own_quotas() {
     let (limits, _) = limits();
     block_on(async {
         let admitted = async |address: &dyn Fn(u32) -> String| {
@@ -143,7 +145,7 @@ fn a_whole_ipv6_subnet_is_one_client() {
 }
 
 #[test]
-fn what_is_given_back_can_be_taken_by_anybody() {
+fn a_returned_token_can_be_taken_by_any_caller() {
     let (limits, _) = limits_of(20);
     block_on(async {
         // Story: of 260 people behind one address the last sixty were refused.
@@ -164,7 +166,7 @@ fn what_is_given_back_can_be_taken_by_anybody() {
 }
 
 #[test]
-fn parallel_callers_wait_for_tokens_that_may_come_back() {
+fn parallel_callers_wait_for_tokens_that_may_be_returned() {
     let (limits, _) = limits_of(20);
     block_on(async {
         let mut people = JoinSet::new();
@@ -211,7 +213,7 @@ fn parallel_guesses_get_no_more_than_the_quota() {
 }
 
 #[test]
-fn a_caller_that_waits_in_vain_is_answered_busy() {
+fn a_caller_whose_wait_fails_gets_busy() {
     let (limits, _) = limits();
     block_on(async {
         let held: Vec<_> = [
@@ -230,7 +232,7 @@ fn a_caller_that_waits_in_vain_is_answered_busy() {
 }
 
 #[test]
-fn what_a_wider_limit_admits_and_a_closer_one_refuses_uses_nothing_of_the_wider() {
+fn a_refusal_of_a_narrow_limit_uses_nothing_of_the_wide_one() {
     let (limits, _) = limits();
     block_on(async {
         for n in 0..2_000 {
@@ -247,7 +249,7 @@ fn what_a_wider_limit_admits_and_a_closer_one_refuses_uses_nothing_of_the_wider(
 }
 
 #[test]
-fn made_up_names_reach_neither_accounts_nor_strangers() {
+fn invented_names_affect_neither_accounts_nor_other_clients() {
     let (limits, clock) = limits_of(20);
     block_on(async {
         // Story: 100,000 made-up names put every name into a few shared buckets, and 26 of 30 honest
@@ -276,7 +278,7 @@ fn made_up_names_reach_neither_accounts_nor_strangers() {
 }
 
 #[test]
-fn a_key_that_owes_much_is_not_forgotten_for_one_that_owes_little() {
+fn a_key_with_more_used_quota_is_not_evicted_for_one_with_less() {
     let (limits, _) = limits_of(20);
     block_on(async {
         for _ in 0..20 {
@@ -292,7 +294,7 @@ fn a_key_that_owes_much_is_not_forgotten_for_one_that_owes_little() {
 }
 
 #[test]
-fn what_is_seen_of_accounts_and_of_names_without_one_is_the_same() {
+fn accounts_and_unknown_names_behave_the_same() {
     let (limits, _) = limits();
     block_on(async {
         let from = ip("192.0.2.1");
@@ -318,7 +320,7 @@ fn what_is_seen_of_accounts_and_of_names_without_one_is_the_same() {
 }
 
 #[test]
-fn a_million_made_up_keys_stay_bounded_and_are_forgotten() {
+fn a_million_invented_keys_stay_bounded_and_expire() {
     let (limits, clock) = limits();
     for n in 0..1_000_000_u128 {
         drop(limits.refresh(SessionId::from_bytes(n.to_be_bytes())));
@@ -332,7 +334,7 @@ fn a_million_made_up_keys_stay_bounded_and_are_forgotten() {
 /// Story: an attempt that was held until its token had grown back by time gave it back once more, and one guess
 /// too many passed.
 #[test]
-fn a_token_that_has_grown_back_by_time_does_not_come_back_a_second_time() {
+fn a_token_refilled_by_time_cannot_be_returned_again() {
     let (limits, clock) = limits();
     let (one, two) = (
         SessionId::from_bytes([1; 16]),

@@ -1,4 +1,4 @@
-//! Audit records: who did what, from where, and how it went. Append-only.
+//! Audit records: actor, action, address and outcome. Append-only.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use crate::types::time::Timestamp;
 pub struct AuditRecord {
     /// When.
     pub at: Timestamp,
-    /// What was done.
+    /// The action.
     pub action: AuditAction,
     /// How it went; for a refusal, the reason that the caller is not told.
     pub outcome: String,
@@ -23,18 +23,19 @@ pub struct AuditRecord {
     pub user: Option<UserId>,
     /// The session concerned, when there is one.
     pub session: Option<SessionId>,
-    /// Who did it.
+    /// The actor.
     pub actor: Actor,
     /// From which address.
     pub address: Option<IpAddr>,
     /// The request's id, to find its access-log line.
     pub request_id: Option<String>,
-    /// How many acts a summary stands for. Not in records of the store, which earlier versions wrote.
+    /// The number of actions in a summary. Absent in records of the store, which earlier versions
+    /// wrote.
     #[serde(skip)]
     pub count: Option<u64>,
 }
 
-/// Who did something.
+/// The actor of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {

@@ -22,7 +22,7 @@ impl Lockout {
     }
 }
 
-/// What stands against one more try.
+/// The reason against another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Standing {
     /// The counter of the account, or of the name.

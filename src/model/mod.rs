@@ -1,7 +1,7 @@
-//! What the product remembers: accounts, sessions, failure counters, revocations, audit records.
+//! Which records does Sidegate store? Accounts, sessions, failure counters, revocations, audit records.
 //!
-//! Records are plain values. They change with the product, so they live apart from `types`; how
-//! they are written to disk is the business of `store::codec`.
+//! Records are plain values. They change with the product, so they are separate from `types`.
+//! `store::codec` writes them to disk.
 
 pub mod audit;
 pub mod lockout;

@@ -1,4 +1,4 @@
-//! What makes a valid access token worthless before it expires.
+//! Why is a valid access token refused before it expires?
 
 use serde::{Deserialize, Serialize};
 
@@ -13,27 +13,27 @@ use crate::types::time::Timestamp;
 pub struct Revocation {
     /// The session it is about.
     pub session: SessionId,
-    /// What holds for it.
-    pub verdict: Verdict,
+    /// Its content.
+    pub effect: RevocationEffect,
     /// When the entry may be forgotten.
     pub until: Timestamp,
 }
 
-/// What a revocation says about a session's access tokens.
+/// The effect of a revocation on the access tokens of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
+pub enum RevocationEffect {
     /// The session is over: no token of it passes.
     Ended,
-    /// As [`Verdict::Stale`], written by releases whose tokens did not carry the account's version:
+    /// As [`RevocationEffect::Stale`], written by releases whose tokens did not carry the account's version:
     /// a token without one must be refreshed first. Read from their stores, and never written.
     StaleGeneration(Generation),
     /// Roles or names changed: tokens made from an earlier version of the account must be refreshed
-    /// first. What is issued after the change carries this version or a later one, at whatever
-    /// generation the session stands.
+    /// first. Tokens issued after the change have this version or a later one, in any generation of
+    /// the session.
     Stale(AccountVersion),
 }
 
-impl Verdict {
+impl RevocationEffect {
     /// Whether a token made from this version of the account may still pass; none = the token
     /// carries no version.
     pub fn admits(self, version: Option<AccountVersion>) -> bool {
@@ -50,7 +50,8 @@ impl Verdict {
         match (self, other) {
             (Self::Ended, _) | (_, Self::Ended) => Self::Ended,
             (Self::Stale(a), Self::Stale(b)) => Self::Stale(a.max(b)),
-            // Stricter than the other: what lacks a version lacks a late one.
+            // Stricter than the other: a token without a version counts as one of an early
+            // version.
             (stale @ Self::Stale(_), Self::StaleGeneration(_))
             | (Self::StaleGeneration(_), stale @ Self::Stale(_)) => stale,
             (Self::StaleGeneration(a), Self::StaleGeneration(b)) => Self::StaleGeneration(a.max(b)),
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_token_of_an_earlier_version_is_stale_and_one_of_the_change_is_not() {
-        let stale = Verdict::Stale(AccountVersion(3));
+        let stale = RevocationEffect::Stale(AccountVersion(3));
         for (version, passes) in [
             (None, false),
             (Some(2), false),
@@ -76,13 +77,13 @@ mod tests {
                 passes,
                 "{version:?}"
             );
-            assert!(!Verdict::Ended.admits(version.map(AccountVersion)));
+            assert!(!RevocationEffect::Ended.admits(version.map(AccountVersion)));
         }
     }
 
     #[test]
     fn an_entry_of_an_earlier_release_refuses_the_tokens_of_that_release() {
-        let old = Verdict::StaleGeneration(Generation(7));
+        let old = RevocationEffect::StaleGeneration(Generation(7));
         assert!(!old.admits(None));
         assert!(old.admits(Some(AccountVersion(0))));
     }
@@ -90,11 +91,11 @@ mod tests {
     #[test]
     fn two_entries_together_admit_what_both_admit() {
         let entries = [
-            Verdict::Ended,
-            Verdict::StaleGeneration(Generation(1)),
-            Verdict::StaleGeneration(Generation(2)),
-            Verdict::Stale(AccountVersion(0)),
-            Verdict::Stale(AccountVersion(2)),
+            RevocationEffect::Ended,
+            RevocationEffect::StaleGeneration(Generation(1)),
+            RevocationEffect::StaleGeneration(Generation(2)),
+            RevocationEffect::Stale(AccountVersion(0)),
+            RevocationEffect::Stale(AccountVersion(2)),
         ];
         for a in entries {
             for b in entries {

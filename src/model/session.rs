@@ -8,9 +8,9 @@
 //! active ── expires_at or idle_expires_at → expired
 //! ```
 //!
-//! An ended session is deleted from the store and its id goes to the revocation log, which outlives
-//! every access token that names it. `pending`, `removed` and `abandoned` belong to dialects that
-//! show them; nothing makes them in the native one.
+//! An ended session is deleted from the store, and its id is written to the revocation log, which lives
+//! longer than every access token of the session. `pending`, `removed` and `abandoned` belong to
+//! dialects that show them; the native one never uses them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -69,13 +69,13 @@ pub struct Session {
     pub idle_limit: Duration,
     /// Whether the log-in asked to be remembered.
     pub remembered: bool,
-    /// How the user proved who they are.
+    /// The authentication methods.
     pub proof: Proof,
     /// The device's own id, when it has one.
     pub device_id: Option<DeviceId>,
-    /// What the user called the device, at most 128 characters.
+    /// The user's name for the device, at most 128 characters.
     pub device_label: Option<String>,
-    /// What the User-Agent says.
+    /// The information from the User-Agent.
     pub device: Device,
     /// Address at log-in.
     pub first_address: Option<IpAddr>,
@@ -118,7 +118,7 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// How the user proved who they are (RFC 8176 gives the words for `amr`).
+/// The authentication method (RFC 8176 defines the values of `amr`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     /// `password`; other ways to log in have their own words.

@@ -78,8 +78,8 @@ impl User {
         self.mobile.as_ref().filter(|_| self.verified.mobile)
     }
 
-    /// What the claim `username` and the header `X-User-Name` carry: the username, else the verified
-    /// e-mail address, else the verified mobile number.
+    /// The value of the claim `username` and the header `X-User-Name`: the username, else the
+    /// verified e-mail address, else the verified mobile number.
     pub fn handle(&self) -> &str {
         self.username
             .as_ref()
@@ -100,12 +100,12 @@ pub struct VerifiedAddresses {
 }
 
 impl VerifiedAddresses {
-    /// Both addresses; for what an operator enters.
+    /// Both addresses are verified: an operator entered them.
     pub const ALL: Self = Self {
         email: true,
         mobile: true,
     };
-    /// None of them; for what is claimed at sign-up.
+    /// No address is verified: they were given at sign-up.
     pub const NONE: Self = Self {
         email: false,
         mobile: false,
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_are_picked_as_often_as_they_are_used_and_a_number_moves_once() {
+    fn parameter_sets_are_chosen_by_their_share_and_a_user_moves_once() {
         let mut costs = HashCosts::default();
         assert_eq!(costs.pick(7), None);
         for _ in 0..30 {

@@ -1,11 +1,10 @@
-//! Which rule a request falls under. The first rule that matches wins; when none does, the default
-//! holds.
+//! Which rule applies to a request? The first one that matches; if none does, the default.
 //!
-//! What always holds: when two readers could disagree about a path, the stricter one is right. Open
-//! rules (`public`, `optional`) match byte for byte as written. Restrictive ones (`user`, `deny`)
-//! also match other spellings that an application may take for the same: other ASCII case, percent
-//! escapes, a slash more or less at the end. Where an operator re-admitted odd paths, an open rule
-//! must match both readings of the path, a restrictive rule either.
+//! Invariant: if two parsers could disagree about a path, the stricter interpretation applies. Open
+//! rules (`public`, `optional`) match byte for byte as written. Restrictive ones (`user`, `deny`) also
+//! match other spellings that an application may treat as the same: other ASCII case, percent escapes,
+//! an added or missing slash at the end. If the operator allows ambiguous paths, an open rule must
+//! match both interpretations of the path, a restrictive rule either.
 
 mod pattern;
 pub mod settings;
@@ -67,14 +66,14 @@ impl RouteTable {
     }
 
     /// The rule of a request. `host` may have a port; a rule for `GET` is also one for `HEAD`.
-    pub fn find(&self, method: &str, host: &str, path: &CleanPath<'_>) -> Decision<'_> {
+    pub fn find(&self, method: &str, host: &str, path: &CleanPath<'_>) -> RuleMatch<'_> {
         let host = without_port(host);
         for at in self.candidates(path) {
             let Some(rule) = self.rules.get(*at) else {
                 continue;
             };
             if rule.is_about(method, host) && rule.pattern.matches(path, rule.is_open()) {
-                return Decision {
+                return RuleMatch {
                     access: rule.access,
                     roles: &rule.roles,
                     storage: rule.storage,
@@ -82,7 +81,7 @@ impl RouteTable {
                 };
             }
         }
-        Decision {
+        RuleMatch {
             access: self.default,
             roles: &[],
             storage: self.storage,
@@ -124,7 +123,7 @@ impl Compiled {
         })
     }
 
-    /// Whether the rule lets anybody in.
+    /// Whether the rule admits anonymous callers.
     const fn is_open(&self) -> bool {
         matches!(self.access, Access::Public | Access::Optional)
     }
@@ -153,14 +152,14 @@ fn without_port(host: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// What holds for a request.
+/// The policy for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision<'a> {
-    /// Who may pass.
+pub struct RuleMatch<'a> {
+    /// The required access.
     pub access: Access,
     /// Any of these is needed; none = no role is needed.
     pub roles: &'a [Role],
-    /// Who may store the answer.
+    /// Which caches may store the answer.
     pub storage: Storage,
     /// Which rule said so, counted from 0; none = the default.
     pub rule: Option<usize>,
@@ -172,11 +171,11 @@ pub struct Decision<'a> {
 pub struct PolicyError {
     /// Which rule, counted from 1.
     pub number: usize,
-    /// What is wrong with it.
+    /// The error in the pattern or rule.
     pub why: BadRule,
 }
 
-/// What is wrong with a rule.
+/// Why a rule is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRule {
     /// The pattern is no path that could ever be requested.
@@ -191,7 +190,7 @@ pub enum BadRule {
     /// Not a host.
     #[error("a host is written in lower case and without a port")]
     Host,
-    /// Roles that nobody asks for.
+    /// Roles in a rule that does not use them.
     #[error("roles need access = \"user\"")]
     Roles,
 }

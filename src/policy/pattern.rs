@@ -23,7 +23,7 @@ enum Piece {
     },
 }
 
-/// What may follow the pieces.
+/// The part after the pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tail {
     /// Nothing.
@@ -81,7 +81,7 @@ impl Pattern {
             || (path.is_ambiguous() && self.fits(path.reduced(), Piece::is_like))
     }
 
-    /// Whether the path ends as the pattern says, slash or no slash.
+    /// Whether the path ends like the pattern, with or without a slash.
     fn fits_slash(&self, path: &CleanPath<'_>) -> bool {
         match self.tail {
             Tail::End => !path.has_trailing_slash(),
@@ -128,8 +128,8 @@ impl Piece {
     }
 }
 
-/// The bytes of a segment, decoded once, ASCII letters in lower case. Nothing but ASCII is folded:
-/// how applications fold the rest, nobody can know.
+/// The bytes of a segment, decoded once, ASCII letters in lower case. Only ASCII is folded, because
+/// applications differ in how they fold other letters.
 fn folded(segment: &str) -> impl Iterator<Item = u8> {
     let mut bytes = segment.bytes();
     std::iter::from_fn(move || {

@@ -2,14 +2,14 @@
 
 use crate::types::role::Role;
 
-/// The rule list and what holds when no rule matches.
+/// The rules, and the defaults if no rule matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Rules in order; the first match wins.
     pub rules: Vec<Rule>,
-    /// What holds when none matches.
+    /// The access if no rule matches.
     pub default: Access,
-    /// Who may store answers when none matches.
+    /// The caching of answers if no rule matches.
     pub storage: Storage,
 }
 
@@ -22,33 +22,33 @@ pub struct Rule {
     pub methods: Vec<String>,
     /// The host it is about, lower case, without port; empty = all.
     pub host: String,
-    /// Who may pass.
+    /// The required access.
     pub access: Access,
     /// Any of these is needed; none = no role is needed. Only with [`Access::User`].
     pub roles: Vec<Role>,
-    /// Who may store the answers.
+    /// Which caches may store the answers.
     pub storage: Storage,
 }
 
-/// Who may store an answer that was given because of who is calling.
+/// Which caches may store an answer that depends on the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Storage {
-    /// The client, if the application does not say less.
+    /// Only the client's own cache, and less if the application says so.
     #[default]
     Private,
-    /// As the application says.
+    /// As the application's headers say.
     Application,
 }
 
 /// Who may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody; a token is not looked at.
+    /// Everybody. Tokens are ignored.
     Public,
-    /// Everybody; who shows a good token is named to the upstream. A bad token is refused.
+    /// Everybody. A valid token gives identity headers; an invalid one is refused.
     Optional,
-    /// Whoever is logged in.
+    /// Logged-in users.
     User,
-    /// Nobody.
+    /// No caller.
     Deny,
 }

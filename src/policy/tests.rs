@@ -1,3 +1,5 @@
+//! Rule matching: order, methods, hosts and paths with two readings.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -66,7 +68,7 @@ fn the_first_rule_that_matches_wins_and_else_the_default_holds() {
 }
 
 #[test]
-fn s5_open_rules_match_as_written_and_restrictive_ones_what_may_be_meant() {
+fn s5_open_rules_match_exactly_and_restrictive_rules_match_every_reading() {
     // pattern, path, an open rule matches, a restrictive one matches
     let cases = [
         ("/a", "/a", true, true),
@@ -119,7 +121,7 @@ fn s5_open_rules_match_as_written_and_restrictive_ones_what_may_be_meant() {
 }
 
 #[test]
-fn s5_where_a_path_has_two_readings_the_stricter_one_counts() {
+fn s5_of_two_readings_of_a_path_the_stricter_one_applies() {
     let cases = [
         // An application may read /public/x here, or /public%2Fx.
         ("/public/**", "/public%2Fx", false, true),
@@ -171,7 +173,7 @@ fn methods_and_hosts_narrow_a_rule() {
 }
 
 #[test]
-fn an_unsound_rule_is_refused_by_its_number() {
+fn an_invalid_rule_is_refused_by_its_number() {
     let good = rule("/a", Access::User);
     let bad = |change: &dyn Fn(&mut Rule)| {
         let mut rule = good.clone();

@@ -1,4 +1,4 @@
-//! The body of an answer, as hyper takes it.
+//! The body of an answer, in the form that a server sends.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,18 +11,18 @@ use crate::proxy::error::UpstreamError;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::http2;
 
-/// The body of the upstream's answer. It owns the exchange, and so goes on sending what is left
-/// of the request's body while it is read.
+/// The body of the upstream's answer. It owns the exchange, so reading it also sends the rest of the
+/// request's body.
 ///
-/// An answer that breaks off gives an error, never a clean end. Dropping it early closes the
-/// connection to the upstream, or resets the stream; when the answer ends before the whole request was
+/// An incomplete answer ends with an error, never with a clean end. Dropping the body early closes the
+/// connection to the upstream, or resets the stream. If the answer ends before the whole request was
 /// sent, the rest of the request is not read.
 #[derive(Debug)]
 pub struct Body<B = Incoming> {
     kind: Kind<B>,
 }
 
-/// In boxes: an answer is moved several times before it is read.
+/// Boxed, because an answer is moved several times before it is read.
 #[derive(Debug)]
 enum Kind<B> {
     Http1(Box<Exchange<B>>),
@@ -36,7 +36,7 @@ impl<B> Body<B> {
         }
     }
 
-    /// The body of an answer on a stream of HTTP/2.
+    /// The body of an answer on an HTTP/2 stream.
     pub(super) fn multiplexed(exchange: http2::Exchange<B>) -> Self {
         Self {
             kind: Kind::Http2(Box::new(exchange)),
@@ -49,7 +49,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Whether all of it has come, so that nothing more is asked of the upstream.
+    /// Whether all of it was received, so that nothing more is expected from the upstream.
     pub fn is_whole(&self) -> bool {
         match &self.kind {
             Kind::Http1(exchange) => exchange.is_whole(),
@@ -64,7 +64,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// How many bytes this holds in memory of its own.
+    /// The number of bytes that this buffers.
     pub(super) fn held(&self) -> usize {
         match &self.kind {
             Kind::Http1(exchange) => exchange.held(),

@@ -1,8 +1,8 @@
-//! The chunked transfer coding, read strictly (RFC 9112, 7.1).
+//! A strict decoder of the chunked transfer coding (RFC 9112, 7.1).
 //!
-//! Every line ends in CRLF, a size has 1 to 16 hexadecimal digits, extensions are skipped but
-//! bounded, and so is the section of trailers. A lenient reader here is how one answer becomes
-//! two.
+//! Every line must end in CRLF, and a size has 1 to 16 hexadecimal digits. Extensions are skipped; their length
+//! and that of the trailer section are limited. With a lenient decoder an upstream's answer could be read as
+//! two answers.
 //!
 //! ```text
 //! Size ──n──→ Data(n) ──→ DataEnd ──→ Size
@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::proxy::error::Fault;
 use crate::proxy::payload::Step;
 
-/// Where in the coding a body is.
+/// The position of a body in the coding.
 #[derive(Debug)]
 pub(super) struct Decoder {
     state: State,
@@ -83,7 +83,7 @@ impl Decoder {
         }
     }
 
-    /// Whether the last chunk is complete and nothing is known of the next one.
+    /// Whether the last chunk is complete and nothing of the next one was read.
     pub(super) const fn is_between(&self) -> bool {
         matches!(self.state, State::Size)
     }
@@ -92,9 +92,9 @@ impl Decoder {
         matches!(self.state, State::Done)
     }
 
-    /// Weighs framing against data: a chunk may cost 16 bytes and as many again as twice what it
-    /// carries; what goes beyond adds up to at most 16 KiB a body. So short chunks are free and a
-    /// stream of extensions is not (CVE-2023-39326).
+    /// Limits the overhead of framing: a chunk may have 16 bytes of it plus twice the bytes of its data. The
+    /// excess of all chunks of a body is at most 16 KiB. So short chunks are permitted and endless extensions
+    /// are not (CVE-2023-39326).
     fn count(&mut self, size: u64, line: usize) -> Result<(), Fault> {
         let cost = u64::try_from(line).unwrap_or(u64::MAX).saturating_add(2);
         let credit = size.saturating_mul(2).saturating_add(16);
@@ -106,7 +106,7 @@ impl Decoder {
     }
 }
 
-/// Splits up to `left` bytes off, and says how many are left then.
+/// Splits up to `left` bytes off. Also returns how many are left then.
 pub(super) fn take(input: &mut BytesMut, left: u64) -> (Bytes, u64) {
     let here = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
     let data = input.split_to(here).freeze();
@@ -117,7 +117,7 @@ pub(super) fn take(input: &mut BytesMut, left: u64) -> (Bytes, u64) {
 fn size_line(input: &[u8]) -> Result<Option<(u64, usize)>, Fault> {
     let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
         return match input.len() {
-            // One more than a line may have: its CR.
+            // A line at the limit, and its CR.
             0..=MAX_SIZE_LINE => Ok(None),
             _ => Err(Fault::Chunk),
         };
@@ -161,7 +161,7 @@ const fn hex(digit: u8) -> u8 {
     }
 }
 
-/// Takes the CRLF behind a chunk's data; false when it has not come whole.
+/// Takes the CRLF after a chunk's data; false if it is not complete.
 fn line_end(input: &mut BytesMut) -> Result<bool, Fault> {
     match input.get(..2) {
         Some(b"\r\n") => {
@@ -228,7 +228,7 @@ const MAX_TRAILER_BYTES: usize = 8 * 1024;
 mod tests {
     use super::*;
 
-    /// The data, the trailers as text, and what is left of the input.
+    /// The data, the trailers as text, and the rest of the input.
     fn decoded(input: &[u8]) -> Result<(String, String, usize), Fault> {
         let mut decoder = Decoder::new();
         let mut input = BytesMut::from(input);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_framing_is_refused() {
+    fn malformed_chunks_are_refused() {
         for input in [
             &b"5\nhello\r\n0\r\n\r\n"[..],
             b"5\r\nhello\n0\r\n\r\n",

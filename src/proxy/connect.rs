@@ -1,4 +1,4 @@
-//! How a connection to the upstream is made: look-up, socket and TLS, all within one limit.
+//! How is a connection to the upstream made? Name look-up, socket and TLS, all within one timeout.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::proxy::error::UpstreamError;
-use crate::proxy::places::overloaded;
 use crate::proxy::settings::{Address, Tls};
 use crate::proxy::stream::Stream;
 use crate::tls::client::{self, BadClient};
@@ -26,28 +25,28 @@ use crate::types::descriptors;
 pub(super) struct Connector {
     address: Address,
     limit: Duration,
-    tls: Option<Shaker>,
+    tls: Option<TlsDialer>,
 }
 
-/// What is offered to an upstream that chooses (ALPN).
+/// The versions of HTTP that are offered in the TLS handshake (ALPN).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offer {
-    /// HTTP/1.1 and nothing else.
+    /// HTTP/1.1 only.
     Http1,
     /// HTTP/2 first, HTTP/1.1 second.
     Both,
 }
 
-/// Makes TLS of a socket.
-struct Shaker {
+/// Makes TLS handshakes.
+struct TlsDialer {
     name: ServerName<'static>,
-    /// Exchanged when the files have changed; a handshake that has begun goes on with what it has.
-    ways: ArcSwap<Ways>,
+    /// Replaced when the files have changed; a handshake that has begun continues with its own.
+    configs: ArcSwap<TlsConfigs>,
 }
 
-/// One set of files, by what is offered. Sessions are resumed; all connections of one worker share
-/// what they know, and nothing of it outlives the files.
-struct Ways {
+/// The configurations for one set of files, by offer. All connections of one worker share a cache of TLS
+/// sessions, which is dropped with the files.
+struct TlsConfigs {
     http1: TlsConnector,
     both: TlsConnector,
 }
@@ -60,7 +59,7 @@ impl Connector {
     /// When one of them cannot be used.
     pub(super) fn new(address: Address, limit: Duration) -> Result<Self, BadClient> {
         let tls = match &address {
-            Address::Tls { host, tls, .. } => Some(Shaker::new(host, tls)?),
+            Address::Tls { host, tls, .. } => Some(TlsDialer::new(host, tls)?),
             Address::Tcp { .. } | Address::Unix(_) | Address::H2c { .. } => None,
         };
         Ok(Self {
@@ -70,22 +69,21 @@ impl Connector {
         })
     }
 
-    /// Makes connections that are begun from here on with these files' content; no matter to an
-    /// upstream without TLS.
-    pub(super) fn believe(&self, config: &ClientConfig) {
+    /// Uses this configuration for connections that are made from now on. Has no effect for an upstream without
+    /// TLS.
+    pub(super) fn set_tls(&self, config: &ClientConfig) {
         if let Some(tls) = &self.tls {
-            tls.ways.store(Arc::new(Ways::new(config)));
+            tls.configs.store(Arc::new(TlsConfigs::new(config)));
         }
     }
 
-    /// Until when a connection that is begun at this moment must stand.
+    /// The deadline for a connection that is begun now.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.limit
     }
 
-    /// Connects before `deadline`. A name that has several addresses is tried address by address,
-    /// each with its share of the time that is left, so that one that swallows packets does not hide
-    /// the next.
+    /// Connects before `deadline`. The addresses of a name are tried one after the other, each with its share of
+    /// the remaining time, so that an address that drops packets does not use up the time of the next.
     ///
     /// # Errors
     ///
@@ -98,7 +96,9 @@ impl Connector {
         let (host, port) = match &self.address {
             Address::Unix(path) => {
                 return match timeout_at(deadline, UnixStream::connect(path)).await {
-                    Ok(Ok(stream)) if descriptors::is_reserved(&stream) => Err(overloaded()),
+                    Ok(Ok(stream)) if descriptors::is_reserved(&stream) => {
+                        Err(UpstreamError::overloaded())
+                    }
                     Ok(stream) => stream.map(Stream::Unix).map_err(UpstreamError::Unreachable),
                     Err(_) => Err(UpstreamError::Timeout),
                 };
@@ -125,8 +125,10 @@ async fn dial_first(found: &[SocketAddr], deadline: Instant) -> Result<TcpStream
         let left = u32::try_from(found.len() - tried).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / left;
         match timeout(share, TcpStream::connect(address)).await {
-            // Let go of at once: what is reserved is for others.
-            Ok(Ok(stream)) if descriptors::is_reserved(&stream) => return Err(overloaded()),
+            // Closed at once: this descriptor is in the reserved range.
+            Ok(Ok(stream)) if descriptors::is_reserved(&stream) => {
+                return Err(UpstreamError::overloaded());
+            }
             Ok(Ok(stream)) => {
                 prepare(&stream).map_err(UpstreamError::Unreachable)?;
                 return Ok(stream);
@@ -138,8 +140,8 @@ async fn dial_first(found: &[SocketAddr], deadline: Instant) -> Result<TcpStream
     Err(last)
 }
 
-/// No waiting for more to send, and probes on a quiet connection, so that a host which is gone is
-/// noticed under a stream that may be silent for an hour.
+/// Sets `TCP_NODELAY`, and keep-alive probes, so that a dead host is detected under a stream that may be
+/// silent for an hour.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let probes = TcpKeepalive::new()
@@ -148,14 +150,14 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
-impl Shaker {
+impl TlsDialer {
     fn new(host: &str, tls: &Tls) -> Result<Self, BadClient> {
         let config = client::config(tls.files())?;
         let name = tls.server_name.as_deref().unwrap_or(host);
         let bad = |_| BadClient::Name(name.to_owned());
         Ok(Self {
             name: ServerName::try_from(name.to_owned()).map_err(bad)?,
-            ways: ArcSwap::from_pointee(Ways::new(&config)),
+            configs: ArcSwap::from_pointee(TlsConfigs::new(&config)),
         })
     }
 
@@ -165,10 +167,10 @@ impl Shaker {
         offer: Offer,
         deadline: Instant,
     ) -> Result<Stream, UpstreamError> {
-        let ways = self.ways.load_full();
+        let configs = self.configs.load_full();
         let connector = match offer {
-            Offer::Http1 => &ways.http1,
-            Offer::Both => &ways.both,
+            Offer::Http1 => &configs.http1,
+            Offer::Both => &configs.both,
         };
         let shaking = connector.connect(self.name.clone(), socket);
         match timeout_at(deadline, shaking).await {
@@ -179,10 +181,10 @@ impl Shaker {
     }
 }
 
-impl Ways {
+impl TlsConfigs {
     fn new(config: &ClientConfig) -> Self {
-        // Its own, and empty: workers share no lock, and a session of before was verified by what
-        // was believed then.
+        // A cache of its own, and empty: workers share no lock, and earlier sessions were verified
+        // with earlier roots.
         let sessions = Resumption::default();
         let offering = |protocols: &[&[u8]]| {
             let mut config = config.clone();
@@ -197,15 +199,15 @@ impl Ways {
     }
 }
 
-impl std::fmt::Debug for Shaker {
+impl std::fmt::Debug for TlsDialer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shaker")
+        f.debug_struct("TlsDialer")
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }
 
-/// How long a connection is quiet before the kernel probes it, and how often it does then.
+/// How long a connection is silent before the kernel probes it, and the interval of the probes.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 
@@ -217,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_address_is_tried_when_one_refuses() {
-        // Bound and not listening: the port refuses, and no other test can get it.
+        // Bound and not listening: the port refuses connections, and no other test can use it.
         let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         bound
             .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())

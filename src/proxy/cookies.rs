@@ -1,11 +1,11 @@
-//! Cookie lines without our own cookies: the upstream never sees a token of ours. All other
-//! cookies pass byte for byte and in order; names are compared exactly, because cookie names are
-//! case-sensitive (RFC 6265, 4.1.1).
+//! Removes the session cookies from `Cookie` lines: the upstream never receives a token. All other cookies are
+//! forwarded byte for byte and in order. Names are compared exactly, because cookie names are case-sensitive
+//! (RFC 6265, 4.1.1).
 
-/// Writes what is left of one `Cookie` value, or says that nothing is left.
+/// Writes one `Cookie` value without the session cookies. Returns whether anything is left of it.
 ///
-/// A pair belongs to us when the bytes before its first `=`, blanks around them aside, are one of
-/// the names. When a pair goes, so does the `;` behind it.
+/// A pair is a session cookie if the bytes before its first `=`, without blanks around them, are one of the
+/// names. It is removed with the `;` after it.
 pub(super) fn write_others(out: &mut Vec<u8>, line: &[u8], ours: &[Vec<u8>]) -> Left {
     if !pairs(line).any(|pair| is_ours(pair, ours)) {
         out.extend_from_slice(line);
@@ -28,12 +28,12 @@ pub(super) fn write_others(out: &mut Vec<u8>, line: &[u8], ours: &[Vec<u8>]) -> 
     left
 }
 
-/// Whether a line has anything to say.
+/// Whether anything is left of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
-    /// It has.
+    /// Yes.
     Some,
-    /// Nothing is left of it: the header is not sent.
+    /// No: the header is not sent.
     Nothing,
 }
 
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn our_cookies_go_and_the_others_keep_their_bytes() {
+    fn sidegate_cookies_are_removed_and_the_others_keep_their_bytes() {
         for (line, left) in [
             ("a=1; sg=x; b=2", Some("a=1; b=2")),
             ("sg=x; a=1", Some("a=1")),
@@ -102,7 +102,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_leak_or_panic(line in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_cause_no_leak_and_no_panic(line in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut out = Vec::new();
             let _ = write_others(&mut out, &line, &[b"s".to_vec()]);
             let leaked = out.split(|b| *b == b';').any(|pair| is_ours(pair, &[b"s".to_vec()]));

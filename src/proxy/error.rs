@@ -1,40 +1,40 @@
-//! Why a request could not be carried, and whose fault that is.
+//! Why did forwarding fail, and is it the fault of the upstream or of the client?
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// Why there is no answer, or why the answer stops in its middle. The server makes a response of
-/// it; given by a body, it cuts the client's connection.
+/// Why there is no answer, or why it is incomplete. The gateway turns it into an error answer; as the error of
+/// a body it ends the client's connection or stream.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// No connection, or a connection that ended before an answer began: 502.
     #[error("the upstream cannot be reached")]
     Unreachable(#[source] io::Error),
-    /// The upstream sent something that is not one plain HTTP/1.1 answer: 502.
+    /// The upstream sent a malformed answer: 502.
     #[error("the upstream sent a bad answer")]
     BadResponse(#[from] Fault),
-    /// The upstream's side of HTTP/2 failed, or it reset the stream: 502. In the middle of an answer
-    /// the reason becomes the reason of the client's stream.
+    /// HTTP/2 to the upstream failed, or the upstream reset the stream: 502. During the body of an answer the
+    /// client's stream is reset with the same reason.
     #[error(transparent)]
     Http2(#[from] BrokenOff),
     /// The upstream was silent for too long: 504.
     #[error("the upstream did not answer in time")]
     Timeout,
-    /// All connections are in use and none came free in time: 503.
+    /// All connections are in use, and none came free in time: 503.
     #[error("all connections to the upstream are in use")]
     Overloaded {
-        /// What `Retry-After` may say.
+        /// The value of `Retry-After`.
         retry_after: Duration,
     },
-    /// The client did not send the body it announced: 400.
+    /// The client did not send the announced body: 400.
     #[error("the client's request body is bad")]
     ClientBody(#[from] ClientFault),
 }
 
-/// A failure of HTTP/2, in a box: errors are handed around in places where there hardly ever is one.
-/// Its source is the library's error, in which a server finds the reason to reset its own stream with.
+/// A failure of HTTP/2. Boxed, because results are moved often and errors are rare. Its source is the library's
+/// error, which has the reason with which a server resets its own stream.
 #[derive(Debug)]
 pub struct BrokenOff(Box<h2::Error>);
 
@@ -64,6 +64,13 @@ impl Error for BrokenOff {
 }
 
 impl UpstreamError {
+    /// All permits are in use. `Retry-After` is one second.
+    pub(super) const fn overloaded() -> Self {
+        Self::Overloaded {
+            retry_after: Duration::from_secs(1),
+        }
+    }
+
     /// Why a stream or its connection failed before there was an answer.
     pub(super) fn of_http2(error: h2::Error) -> Self {
         match error.get_io() {
@@ -73,7 +80,7 @@ impl UpstreamError {
     }
 }
 
-/// What is wrong with an answer of the upstream.
+/// The fault in an answer of the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The head is not HTTP/1.0 or 1.1.
@@ -97,7 +104,7 @@ pub enum Fault {
     /// 101 to a request that asked for no upgrade.
     #[error("the upstream switched protocols unasked")]
     SwitchedProtocols,
-    /// A success that does not switch protocols, where it could not be told from one that does.
+    /// A success that does not switch protocols, where the client could not distinguish it from one that does.
     #[error("the upstream answered a handshake as if it were none")]
     NotSwitched,
     /// More than 16 interim answers.
@@ -106,7 +113,7 @@ pub enum Fault {
     /// A chunk is not framed as RFC 9112, 7.1 says.
     #[error("a chunk is malformed")]
     Chunk,
-    /// The framing of the chunks outweighs what they carry.
+    /// The framing of the chunks is too large for their data.
     #[error("the chunks carry too much overhead")]
     ChunkOverhead,
     /// The trailer section is malformed or too large.
@@ -117,10 +124,10 @@ pub enum Fault {
     CutShort,
 }
 
-/// What is wrong with the request body of the client.
+/// The fault in the request body of the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientFault {
-    /// It could not be read: malformed, or the client went away.
+    /// It could not be read: it is malformed, or the client closed the connection.
     #[error("the body could not be read")]
     Unreadable(#[source] Box<dyn Error + Send + Sync>),
     /// It is longer than its `Content-Length`.
@@ -129,7 +136,7 @@ pub enum ClientFault {
     /// It ended before its `Content-Length`.
     #[error("the body is shorter than declared")]
     TooShort,
-    /// Nothing of it came for too long.
+    /// Nothing of it was received for too long.
     #[error("the body stopped coming")]
     Stalled,
 }

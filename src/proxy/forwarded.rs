@@ -1,18 +1,18 @@
-//! The forwarding headers, written from [`Via`] alone: the client's own are gone by then.
+//! Writes the forwarding headers, from [`Via`] alone: those of the client are already removed.
 //!
-//! `X-Forwarded-For`, `-Host`, `-Proto`, `-Port`, and `-Prefix` when a trusted peer gave one. The
-//! standard's `Forwarded` (RFC 7239) is not written: applications that read both disagree on which
-//! one wins, and one truth is safer than two.
+//! They are `X-Forwarded-For`, `-Host`, `-Proto`, `-Port`, and `-Prefix` if a trusted peer sent one. The
+//! standard's `Forwarded` (RFC 7239) is not written: applications that read both disagree on which one takes
+//! precedence, and one source is safer than two.
 
 use http::HeaderValue;
 
 use crate::proxy::cookies::Left;
-use crate::proxy::lines::Lines;
+use crate::proxy::header_sink::HeaderSink;
 use crate::proxy::via::Via;
 use crate::types::text::push_address;
 
 /// Appends the forwarding headers and the request's id.
-pub(super) fn write(out: &mut impl Lines, via: &Via) {
+pub(super) fn write(out: &mut impl HeaderSink, via: &Via) {
     let earlier = &via.earlier;
     out.made(b"x-forwarded-for: ", |out| {
         if let Some(chain) = &earlier.chain {
@@ -39,7 +39,7 @@ pub(super) fn write(out: &mut impl Lines, via: &Via) {
     }
 }
 
-fn line(out: &mut impl Lines, label: &'static [u8], value: &[u8]) {
+fn line(out: &mut impl HeaderSink, label: &'static [u8], value: &[u8]) {
     out.made(label, |out| {
         out.extend_from_slice(value);
         Left::Some
@@ -50,8 +50,8 @@ fn value(value: &HeaderValue) -> &[u8] {
     value.as_bytes()
 }
 
-/// The port the client used: the one its `Host` names, else the scheme's own. Our listening port
-/// would be wrong behind every port mapping.
+/// The port the client used: the one in its `Host`, else the default of the scheme. The listening port would
+/// be wrong behind every port mapping.
 fn port(via: &Via) -> &[u8] {
     let default = via.scheme.default_port().as_bytes();
     let Some(host) = via.host.as_ref().map(value) else {
@@ -66,8 +66,8 @@ fn port(via: &Via) -> &[u8] {
     }
 }
 
-/// A bare IPv6 address without brackets is no `Host`; its last group can look like a port, but
-/// the server refuses such a `Host` before.
+/// The last group of an IPv6 address without brackets can look like a port, but the gateway refuses such a
+/// `Host`.
 fn is_port(text: &[u8]) -> bool {
     (1..=5).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
 }
@@ -81,6 +81,7 @@ mod tests {
     fn via(host: &'static str) -> Via {
         Via {
             client: std::net::Ipv4Addr::LOCALHOST.into(),
+            is_shared: false,
             peer: "203.0.113.9".parse().unwrap(),
             scheme: Scheme::Https,
             host: Some(HeaderValue::from_static(host)),
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_untrusted_peer_is_told_as_it_is() {
+    fn an_untrusted_peer_is_forwarded_by_its_own_address() {
         assert_eq!(
             written(&via("app.example.org")),
             "x-forwarded-for: 203.0.113.9\r\nx-forwarded-host: app.example.org\r\n\
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_trusted_peer_said_is_kept_and_the_peer_is_appended() {
+    fn headers_of_a_trusted_peer_are_kept_and_the_peer_is_appended() {
         let mut via = via("inside:8080");
         via.peer = "::ffff:10.0.0.1".parse().unwrap();
         via.earlier = Earlier {

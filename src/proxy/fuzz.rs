@@ -1,4 +1,4 @@
-//! What the fuzz targets run; `cargo test` runs the same over the committed corpora.
+//! The functions that the fuzz targets run. `cargo test` runs them over the committed corpora.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use http::{HeaderMap, HeaderValue, Method};
 use crate::proxy::error::Fault;
 use crate::proxy::grpc;
 use crate::proxy::payload::{Payload, Step};
-use crate::proxy::reply::Reader;
+use crate::proxy::response_head::HeadReader;
 
-/// Reads the bytes as what an upstream sent, twice: in one piece and cut into small ones. The
-/// first byte chooses the cut and the method.
+/// Reads the bytes as an answer of an upstream, twice: in one piece and in small ones. The first byte selects
+/// the size of the pieces and the method.
 ///
 /// # Panics
 ///
-/// When the two readings differ, when a body is longer than its input, or when anything comes
-/// after an end: each would be a fault of the parser.
+/// If the two results differ, if a body is longer than its input, or if data follows the end: each would be a
+/// fault of the parser.
 pub fn upstream_response(data: &[u8]) {
     let Some((choice, bytes)) = data.split_first() else {
         return;
@@ -34,7 +34,11 @@ pub fn upstream_response(data: &[u8]) {
         (Ok(whole), Ok(pieces)) => assert_eq!(whole, pieces, "the cut changes the answer"),
         // Malformed input may be refused earlier in one piece than in many, never accepted.
         (Err(_), Err(_)) => {}
-        _ => assert_eq!(whole.is_ok(), pieces.is_ok(), "the cut changes the verdict"),
+        _ => assert_eq!(
+            whole.is_ok(),
+            pieces.is_ok(),
+            "the cut changes the decision"
+        ),
     }
     if let Ok(answer) = whole {
         assert!(answer.body.len() <= bytes.len(), "a body came from nowhere");
@@ -45,7 +49,7 @@ pub fn upstream_response(data: &[u8]) {
 ///
 /// # Panics
 ///
-/// When a timeout is longer than eight digits can say, or is said by more than one line.
+/// If a timeout exceeds eight digits, or is taken from more than one line.
 pub fn grpc_head(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let kind = lines
@@ -77,7 +81,7 @@ struct Answer {
 }
 
 fn read<'a>(method: &Method, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Answer, Fault> {
-    let mut reader = Reader::new(method);
+    let mut reader = HeadReader::new(method);
     let mut input = BytesMut::new();
     let mut answer = Answer {
         status: 0,

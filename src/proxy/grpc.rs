@@ -1,18 +1,19 @@
-//! What a proxy must know of gRPC: which requests are calls, and how long a call may take.
+//! Which requests are gRPC calls, and how long may a call take?
 
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
-/// Whether a request is a gRPC call: its content type, the first if it names several, is
-/// `application/grpc`, perhaps with a codec (`+proto`) or parameters behind it. gRPC-Web is plain HTTP
-/// and is not meant.
+use crate::types::header::exactly_once;
+
+/// Whether a request is a gRPC call: its first content type is `application/grpc`, with or without a codec
+/// (`+proto`) and parameters. gRPC-Web is ordinary HTTP and does not count.
 pub fn is_call(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(is_grpc)
 }
 
-/// Whether a content type is gRPC's.
+/// Whether this is the content type of gRPC.
 pub fn is_grpc(kind: &HeaderValue) -> bool {
     let kind = kind.as_bytes();
     let (Some(start), rest) = (kind.get(..KIND.len()), kind.get(KIND.len()..)) else {
@@ -22,16 +23,12 @@ pub fn is_grpc(kind: &HeaderValue) -> bool {
         && matches!(rest.and_then(<[u8]>::first), None | Some(b'+' | b';'))
 }
 
-/// How long the caller waits at most. A value that is not one plain timeout says nothing.
+/// The timeout of the caller. A header that is repeated or malformed is ignored.
 pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    let mut values = headers.get_all("grpc-timeout").iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => parse(value.as_bytes()),
-        _ => None,
-    }
+    parse(exactly_once(headers, "grpc-timeout")?.as_bytes())
 }
 
-/// Up to eight digits and a unit.
+/// Parses up to eight digits and a unit.
 fn parse(text: &[u8]) -> Option<Duration> {
     let (unit, digits) = text.split_last()?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
@@ -58,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_told_by_their_content_type() {
+    fn calls_are_recognised_by_their_content_type() {
         for (kind, call) in [
             ("application/grpc", true),
             ("application/grpc+proto", true),
@@ -108,7 +105,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn no_bytes_are_too_odd_for_it(text in proptest::collection::vec(any::<u8>(), 0..12)) {
+        fn any_grpc_timeout_parses_without_a_panic(text in proptest::collection::vec(any::<u8>(), 0..12)) {
             let plain = text.len() >= 2
                 && text.len() <= 9
                 && text[..text.len() - 1].iter().all(u8::is_ascii_digit)

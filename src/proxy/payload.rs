@@ -1,4 +1,4 @@
-//! The body of an answer, taken off the bytes of a connection as its head said it is framed.
+//! Decodes the body of an HTTP/1.1 answer, according to the framing in its head.
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -9,7 +9,7 @@ use crate::proxy::error::Fault;
 /// How the body is framed (RFC 9112, 6.3), and how much of it is still to come.
 #[derive(Debug)]
 pub(super) enum Payload {
-    /// So many bytes more.
+    /// This many more bytes.
     Length(u64),
     /// In chunks.
     Chunked(Decoder),
@@ -17,7 +17,7 @@ pub(super) enum Payload {
     Close,
 }
 
-/// What a decoder found.
+/// The result of one decoding step.
 #[derive(Debug)]
 pub(super) enum Step {
     /// A piece of the body.
@@ -26,7 +26,7 @@ pub(super) enum Step {
     Trailers(HeaderMap),
     /// The body is over.
     End,
-    /// The input is used up.
+    /// More input is needed.
     More,
 }
 
@@ -49,7 +49,7 @@ impl Payload {
         }
     }
 
-    /// The connection ended: that is the end of a body without framing, and breaks any other.
+    /// The connection has ended. That ends a body without framing, and is an error in any other.
     pub(super) fn disconnect(&mut self) -> Result<(), Fault> {
         match self {
             Self::Close => {

@@ -1,7 +1,7 @@
-//! The way of a request to the upstream: its head, then its body, framed anew.
+//! Sends a request to the upstream over HTTP/1.1: its head, then its body, framed anew.
 //!
 //! The body has a `Content-Length` when its size is known and is chunked otherwise; trailers are
-//! dropped. At most one piece of the body is held, so a slow upstream slows the client down.
+//! dropped. At most one piece of the body is buffered, so a slow upstream slows the client down.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,22 +13,23 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use tokio::io::AsyncWrite;
 
+use crate::proxy::connection::{Connection, Replay};
 use crate::proxy::error::{ClientFault, UpstreamError};
-use crate::proxy::pool::{Again, Connection};
+use crate::proxy::timeouts::Waiting;
 
 /// How the body of a request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is none, and nothing is said of it.
+    /// No body and no framing header.
     None,
-    /// So many bytes.
+    /// A body of this length.
     Length(u64),
     /// In chunks.
     Chunked,
 }
 
 impl Framing {
-    /// How the body of this request is to be framed.
+    /// The framing for the body of this request.
     pub(super) fn of<B: http_body::Body>(body: &B, parts: &Parts) -> Self {
         if body.is_end_stream() {
             return empty(parts);
@@ -40,7 +41,7 @@ impl Framing {
         }
     }
 
-    /// How many bytes are promised.
+    /// The length that the framing declares.
     pub(super) const fn length(self) -> Option<u64> {
         match self {
             Self::Length(length) => Some(length),
@@ -49,7 +50,7 @@ impl Framing {
         }
     }
 
-    /// Whether anything is to come.
+    /// Whether the framing declares an empty body.
     pub(super) const fn is_empty(self) -> bool {
         matches!(self, Self::None | Self::Length(0))
     }
@@ -58,33 +59,22 @@ impl Framing {
 /// Sends one request.
 #[derive(Debug)]
 pub(super) struct Sender<B> {
-    /// None when all of it was taken.
+    /// `None` when all of it was taken.
     body: Option<B>,
     framing: Framing,
-    /// Bytes of the body that the framing still promises.
+    /// The remaining bytes of a body of known length.
     left: u64,
     /// How much of the connection's `output` was sent.
     sent: usize,
-    /// The piece on its way, and what follows it.
+    /// The piece that is being sent, and the chunk framing after it.
     piece: Bytes,
     tail: &'static [u8],
     /// Whether a byte of the request was handed to the kernel.
     started: bool,
-    /// Whether anything of the body was taken.
+    /// Whether any part of the body was taken.
     consumed: bool,
-    /// Why the upstream takes no more.
+    /// The error after which the upstream takes no more.
     broken: Option<io::Error>,
-}
-
-/// What [`Sender::poll`] waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waiting {
-    /// For nothing: the request is sent, or can be sent no further.
-    Done,
-    /// For the client to send more.
-    Client,
-    /// For the upstream to take more.
-    Upstream,
 }
 
 impl<B> Sender<B>
@@ -111,12 +101,12 @@ where
         self.framing
     }
 
-    /// Whether this request could be sent again if its first connection turned out dead.
-    pub(super) fn is_replayable(&self, method: &Method) -> Again {
+    /// Whether this request could be sent again if its connection turned out to be dead.
+    pub(super) fn replay(&self, method: &Method) -> Replay {
         if self.body.is_none() && method.is_idempotent() {
-            Again::Possible
+            Replay::Possible
         } else {
-            Again::Impossible
+            Replay::Impossible
         }
     }
 
@@ -127,7 +117,7 @@ where
         !self.consumed && (method.is_idempotent() || incomplete)
     }
 
-    /// Begins anew, on another connection that has the same head in its `output`.
+    /// Begins again on another connection that has the same head in its `output`.
     pub(super) fn start_again(&mut self) {
         self.sent = 0;
         self.started = false;
@@ -143,15 +133,15 @@ where
             && self.sent == usize::MAX
     }
 
-    /// Why the upstream stopped taking the request, if it did.
+    /// The error after which the upstream took no more, if there was one.
     pub(super) fn take_broken(&mut self) -> Option<io::Error> {
         self.broken.take()
     }
 
-    /// Sends as much as goes; says what it waits for and how many bytes went.
+    /// Sends as much as possible. Returns the party it waits for and the number of sent bytes.
     ///
-    /// An upstream that takes no more is no error here: it may have answered already. Only the
-    /// client's body can be at fault.
+    /// An upstream that takes no more is no error here: it may have answered already. Only a fault of the
+    /// client's body is an error.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -196,8 +186,7 @@ where
         self.sent == output.len() && self.piece.is_empty() && self.tail.is_empty()
     }
 
-    /// Takes the next piece of the body, if one has come and there is one. Says whether the client
-    /// is to be waited for.
+    /// Takes the next piece of the body if it was received. Returns whether the client is waited for.
     fn fill(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) -> Result<Waiting, ClientFault> {
         while let Some(body) = &mut self.body {
             let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
@@ -216,7 +205,7 @@ where
                 Some(Err(error)) => return Err(ClientFault::Unreadable(error.into())),
                 Some(Ok(frame)) => {
                     let over = body.is_end_stream();
-                    // Trailers could carry headers around our checks; they are never sent.
+                    // Trailers are never sent: they could bypass the checks of headers.
                     let piece = frame.into_data().unwrap_or_default();
                     self.accept(piece, output)?;
                     if over || (self.framing != Framing::Chunked && self.left == 0) {
@@ -265,7 +254,7 @@ where
         Ok(())
     }
 
-    /// Writes what is framed, in one call. There must be something.
+    /// Writes the framed bytes in one call. There must be at least one.
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -295,8 +284,8 @@ where
     }
 }
 
-/// A request without a body says so when the client said so, or when its method makes the upstream
-/// expect one (RFC 9110, 8.6).
+/// A request without a body declares a length of zero if the client did, or if the upstream expects a body for
+/// its method (RFC 9110, 8.6).
 fn empty(parts: &Parts) -> Framing {
     let expected = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
     if expected || parts.headers.contains_key(CONTENT_LENGTH) {
@@ -313,6 +302,6 @@ fn write_size(output: &mut Vec<u8>, size: usize) {
     write!(output, "{size:x}\r\n").ok();
 }
 
-/// How many writes in a row before the answer is looked at: a fast upload must not keep an early
-/// answer waiting.
+/// The number of consecutive writes before the answer is polled: a fast upload must not delay an early
+/// answer.
 const BURST: u32 = 16;

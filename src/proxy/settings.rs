@@ -1,4 +1,4 @@
-//! What the proxy is told by the configuration.
+//! Settings of the proxy.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use http::HeaderName;
 
 use crate::tls::client::Files;
 
-/// The upstream and how it is spoken to.
+/// The upstream and how requests are sent to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Where the application listens.
     pub upstream: Address,
     /// How long making a connection may take: looking up the name, trying all addresses, TLS.
     pub connect_timeout: Duration,
-    /// How long the upstream may take from the last byte of a request to the head of its answer; zero =
-    /// for ever.
+    /// How long the upstream may take from the last byte of a request to the head of its answer; zero = no
+    /// limit.
     pub response_timeout: Duration,
-    /// How long a request waits in the line for a connection when all are in use.
+    /// How long a request waits for a connection when all are in use.
     pub queue_timeout: Duration,
-    /// How long an answer without a known length, a gRPC call and a switched connection may be silent;
-    /// zero = for ever.
+    /// How long an answer of unknown length, a gRPC call and a switched connection may be silent; zero = no
+    /// limit.
     pub stream_idle_timeout: Duration,
     /// How long a connection is kept in the pool without a request.
     pub idle_timeout: Duration,
@@ -30,17 +30,17 @@ pub struct Settings {
     pub max_age: Duration,
     /// Whether the upstream sees the client's `Host`, or its own authority.
     pub preserve_host: bool,
-    /// Whether the caller's own `Authorization` is handed on.
+    /// Whether the client's own `Authorization` is forwarded.
     pub pass_authorization: bool,
-    /// Every header name that only we may set; stripped by normal form.
+    /// Every header name that only the proxy may set; a client's header with the same folded name is removed.
     pub managed: Vec<HeaderName>,
-    /// The names of our cookies, with their `__Host-` prefix if they have one.
+    /// The names of the session cookies, which are not forwarded, with their `__Host-` prefix if they have one.
     pub cookies: Vec<String>,
-    /// The most connections one worker keeps to the upstream.
+    /// The most connections of one worker to the upstream.
     pub max_connections: usize,
     /// The protocols a request may switch to, lower case; WebSocket is `websocket`.
     pub upgrades: Vec<String>,
-    /// The most connections of one worker that have switched. They stand beside `max_connections`.
+    /// The most connections of one worker that have switched. They do not count as `max_connections`.
     pub max_upgraded: usize,
 }
 
@@ -62,10 +62,10 @@ pub enum Address {
         host: String,
         /// Port.
         port: u16,
-        /// Whom we believe, and who we are.
+        /// The trusted roots, and the client certificate.
         tls: Tls,
     },
-    /// `h2c://host:port`: HTTP/2 in the clear, without asking.
+    /// `h2c://host:port`: HTTP/2 without TLS and without negotiation.
     H2c {
         /// Name or address, without brackets.
         host: String,
@@ -74,19 +74,19 @@ pub enum Address {
     },
 }
 
-/// TLS towards the upstream. There is no way to turn verification off.
+/// TLS towards the upstream. Verification cannot be turned off.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
-    /// The only roots that are believed; none = the system's.
+    /// The only trusted roots; none = those of the system.
     pub ca: Option<PathBuf>,
-    /// The certificate chain we show and its private key.
+    /// The client certificate chain and its private key.
     pub identity: Option<(PathBuf, PathBuf)>,
     /// The name that the upstream's certificate must have; none = the host.
     pub server_name: Option<String>,
 }
 
 impl Tls {
-    /// The files that are read.
+    /// The files to read.
     pub fn files(&self) -> Files<'_> {
         let identity = self.identity.as_ref();
         Files {
@@ -97,7 +97,7 @@ impl Tls {
 }
 
 impl Address {
-    /// What is spoken in front of `://`, host and port; none for a socket of the file system.
+    /// Scheme, host and port; `None` for a Unix socket.
     pub(super) fn parts(&self) -> Option<(&'static str, &str, u16)> {
         match self {
             Self::Tcp { host, port } => Some(("http", host, *port)),
@@ -107,7 +107,7 @@ impl Address {
         }
     }
 
-    /// The file of our private key, if we show a certificate.
+    /// The file of the private key of the client certificate, if there is one.
     pub fn client_key(&self) -> Option<&Path> {
         match self {
             Self::Tls { tls, .. } => tls.identity.as_ref().map(|(_, key)| key.as_path()),
@@ -115,12 +115,12 @@ impl Address {
         }
     }
 
-    /// Whether TLS is spoken.
+    /// Whether the connection uses TLS.
     pub const fn is_secure(&self) -> bool {
         matches!(self, Self::Tls { .. })
     }
 
-    /// Whether protocols can be switched: that is HTTP/1.1's, which TLS upstreams are asked for.
+    /// Whether protocols can be switched. Only HTTP/1.1 can, which a TLS upstream is asked for.
     pub const fn can_switch(&self) -> bool {
         !matches!(self, Self::H2c { .. })
     }

@@ -1,4 +1,4 @@
-//! One connection to the upstream, whatever it runs over.
+//! The byte stream of one connection to the upstream: TCP, a Unix socket, or TLS over TCP.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -10,21 +10,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
-/// A connected socket, perhaps with TLS over it.
+/// A connected socket, with or without TLS.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    /// In a box, because it is many times as large as a socket.
+    /// Boxed, because it is many times as large as a socket.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
-    /// Whether an idle connection is what it should be: open and silent. Asks the runtime, which
-    /// costs no system call and knows what the kernel had told it when this turn began.
+    /// Whether an idle connection is open and nothing was received on it. Uses the readiness that the runtime
+    /// has from its last poll, so it costs no system call.
     ///
-    /// Over TLS the records that have come are read: a late session ticket is taken and is no
-    /// reason to drop the connection; data, an alert or the end is one.
+    /// Over TLS the received records are read: the connection stays usable after a late session ticket, and
+    /// not after data, an alert or the end.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
         match self {
@@ -34,9 +34,9 @@ impl Stream {
         }
     }
 
-    /// The same, but asks the kernel: for requests that cannot be sent a second time. Bytes that the
-    /// runtime does not know of yet are a reason not to use the connection, also under TLS, where
-    /// nobody can tell a ticket from an alert without reading it.
+    /// The same, but asks the kernel: for requests that cannot be sent a second time. A connection with bytes
+    /// that the runtime has not yet reported is not used. That includes TLS, where a ticket cannot be
+    /// distinguished from an alert without reading it.
     pub(super) fn is_quiet_for_certain(&mut self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let socket = match self {
@@ -60,7 +60,7 @@ fn is_would_block(read: &io::Result<usize>) -> bool {
     matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Out of line, as [`poll_read_tls`] is: the way of plain sockets must not pay for this one.
+/// Not inlined, like [`poll_read_tls`]: plain sockets must not pay for it.
 #[inline(never)]
 fn is_quiet_under_tls(stream: &mut TlsStream<TcpStream>) -> bool {
     let mut nobody = Context::from_waker(Waker::noop());
@@ -71,8 +71,8 @@ fn is_quiet_under_tls(stream: &mut TlsStream<TcpStream>) -> bool {
         .is_pending()
 }
 
-/// Reads, after what a write left in TLS's own buffer is sent: whoever waits for an answer must not
-/// wait for bytes that were never sent. An error shows again when reading.
+/// Reads, after sending the data that a write left in the TLS buffer: otherwise the answer to unsent
+/// bytes would never arrive. A write error is returned by the read.
 #[inline(never)]
 fn poll_read_tls(
     stream: &mut TlsStream<TcpStream>,
@@ -128,7 +128,7 @@ impl AsyncWrite for Stream {
         true
     }
 
-    /// Sockets have nothing to flush; TLS has.
+    /// Only TLS has a buffer to flush.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),

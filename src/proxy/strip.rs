@@ -1,16 +1,16 @@
-//! Which request headers never reach the upstream as the client sent them.
+//! Which request headers of the client are never forwarded?
 //!
-//! A header is judged by what the upstream could read it as: CGI, WSGI, PHP and others turn every
-//! byte of a name that is not a letter or a digit into `_` and ignore case, so `x.user~id` and
-//! `X_USER-ID` are the same header to them. Names are compared in that folded form, for every
-//! request, on public routes too.
+//! Names are compared as the most lenient upstream would read them: CGI, WSGI, PHP and others turn every byte
+//! of a name that is not a letter or a digit into `_` and ignore case, so `x.user~id` and `X_USER-ID` are the
+//! same header to them. This applies to every request, on public routes too.
 //!
-//! The check runs for every header of every request, so a table of (first letter, length) turns
-//! away ordinary names with one look-up; only what passes it is compared byte by byte.
+//! The check runs for every header of every request. A table of first letter and length excludes ordinary
+//! names with one look-up; only the others are compared byte by byte.
 
 use http::{HeaderMap, HeaderName};
 
 use crate::guard::caching;
+use crate::types::header::fold;
 
 /// A set of names in folded form.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct StripSet {
 }
 
 impl StripSet {
-    /// The fixed names of this file and the given ones.
+    /// A set of the fixed names of this file and the given ones.
     pub(super) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut set = Self {
             lengths: [0; CLASSES],
@@ -40,7 +40,7 @@ impl StripSet {
         set
     }
 
-    /// Whether a header of this name is taken out.
+    /// Whether a header of this name is removed.
     pub(super) fn contains(&self, name: &HeaderName) -> bool {
         let name = name.as_str().as_bytes();
         let Some(first) = name.first() else {
@@ -58,13 +58,13 @@ impl StripSet {
             || (PREFIXES.iter()).any(|p| name.get(..p.len()).is_some_and(|n| folds_to(n, p)))
     }
 
-    /// Trailers that may reach the client: the same names go as from a request, because a client may
-    /// merge trailers into the headers. So do those that speak to caches, which have no place there.
+    /// The trailers that may reach the client. The same names are removed as from a request, because a client may
+    /// merge trailers into the headers, and those for caches, which may not be trailers.
     pub(super) fn clean(&self, trailers: HeaderMap) -> HeaderMap {
         let mut cleaned = HeaderMap::with_capacity(trailers.len());
         let mut last = None;
         for (name, value) in trailers {
-            // The map gives a name only with its first value.
+            // The iterator yields a name only with its first value.
             last = name.or(last);
             if let Some(name) = last
                 .as_ref()
@@ -95,23 +95,14 @@ impl StripSet {
     }
 }
 
-/// One byte of a name as a lenient next hop may read it.
-pub(super) const fn fold(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() {
-        byte.to_ascii_uppercase()
-    } else {
-        b'_'
-    }
-}
-
 fn folds_to(name: &[u8], folded: &[u8]) -> bool {
     name.len() == folded.len() && name.iter().zip(folded).all(|(n, f)| fold(*n) == *f)
 }
 
-/// The class of a first byte: letters, digits, all the rest.
+/// The class of a first byte: one for each letter and digit, one for all others.
 const fn class(byte: u8) -> usize {
     match fold(byte) {
-        letter @ b'A'..=b'Z' => (letter - b'A') as usize,
+        letter @ b'a'..=b'z' => (letter - b'a') as usize,
         digit @ b'0'..=b'9' => (digit - b'0') as usize + 26,
         _ => CLASSES - 1,
     }
@@ -122,7 +113,7 @@ const CLASSES: usize = 37;
 /// The last bit of a mask stands for every length from 63 on.
 const LAST_BIT: usize = 63;
 
-/// Headers that mean one connection only (RFC 9110, 7.6.1), and `Expect`, which hyper answers.
+/// Hop-by-hop headers (RFC 9110, 7.6.1), and `Expect`, which the server side answers.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "keep-alive",
@@ -137,11 +128,11 @@ const HOP_BY_HOP: &[&str] = &[
     "expect",
 ];
 
-/// Headers we rebuild, in every spelling.
+/// Headers that the proxy writes itself.
 const FRAMING: &[&str] = &["content-length", "host"];
 
-/// Headers that only a proxy in front of the application may say, and `Proxy`, which CGI turns
-/// into the `HTTP_PROXY` of the application's own calls ("httpoxy").
+/// Headers that an application trusts only from a proxy, and `Proxy`, which CGI turns into the `HTTP_PROXY` of
+/// the application's own requests ("httpoxy").
 const FORWARDING: &[&str] = &[
     "forwarded",
     "forwarded-for",
@@ -155,8 +146,8 @@ const FORWARDING: &[&str] = &[
     "proxy",
 ];
 
-/// Families of names: forwarding headers that are invented after this was written, and our own.
-const PREFIXES: &[&[u8]] = &[b"X_FORWARDED", b"X_ORIGINAL_", b"X_SIDEGATE_"];
+/// Prefixes of names: future forwarding headers, and those of Sidegate.
+const PREFIXES: &[&[u8]] = &[b"x_forwarded", b"x_original_", b"x_sidegate_"];
 
 #[cfg(test)]
 mod tests {

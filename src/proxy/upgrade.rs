@@ -1,9 +1,8 @@
-//! Switching protocols (RFC 9110, 7.8): a WebSocket's handshake, or that of another protocol which
-//! the settings name.
+//! How does a connection to the upstream switch to WebSocket or another configured protocol (RFC 9110, 7.8)?
 //!
-//! What always holds: nothing but the head of the handshake is sent before the upstream's 101; a 101
-//! switches to the protocol that was asked for or is a fault; a refused handshake ends its connection
-//! to the upstream, so no byte that follows can be taken for a request.
+//! Three things always hold: nothing but the head of the handshake is sent before the upstream's 101; a 101
+//! switches to the requested protocol or is a fault; the connection of a refused handshake is closed, so no
+//! byte that follows can be read as a request.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,64 +16,77 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::guard::Permit;
+use crate::proxy::body::Body;
+use crate::proxy::connection::Connection;
 use crate::proxy::error::UpstreamError;
 use crate::proxy::exchange::Exchange;
-use crate::proxy::places::{Place, Places, overloaded};
-use crate::proxy::pool::{Connection, Slot};
+use crate::proxy::pool::{Pool, PoolPermit};
+use crate::proxy::protocol::Protocol;
+use crate::proxy::semaphore::{FairSemaphore, SemaphorePermit};
 use crate::proxy::sender::Sender;
 use crate::proxy::settings::Settings;
-use crate::proxy::{Body, Proxy, Via, claimant};
+use crate::proxy::via::Via;
 use crate::types::share::Claimant;
 
-/// The name of a protocol to switch to, lower case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Protocol(Arc<str>);
-
-impl Protocol {
-    /// WebSocket (RFC 6455).
-    pub const WEBSOCKET: &'static str = "websocket";
-
-    pub(super) fn new(name: &str) -> Self {
-        Self(Arc::from(name))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether it is a WebSocket.
-    pub fn is_websocket(&self) -> bool {
-        self.as_str() == Self::WEBSOCKET
-    }
-}
-
-/// What became of a handshake.
+/// The answer to a handshake.
 #[derive(Debug)]
 pub enum Handshake<B> {
     /// The upstream switched; the head of its answer, and the connection.
     Switched(Response<()>, Box<Switched>),
-    /// The upstream answered as if it had not been asked to.
+    /// The upstream sent an ordinary answer.
     Declined(Box<Response<Body<B>>>),
 }
 
-impl Proxy {
-    /// The protocol a request may switch to, of those that it offers in `Upgrade`.
-    pub fn protocol<'a>(&self, offered: impl IntoIterator<Item = &'a [u8]>) -> Option<Protocol> {
+/// Inserts the handshake's own lines before the end of a head.
+fn write_upgrade(head: &mut Vec<u8>, protocol: &Protocol) {
+    head.truncate(head.len().saturating_sub(b"\r\n".len()));
+    head.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+    head.extend_from_slice(protocol.as_str().as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
+}
+
+/// The protocols that connections can switch to, and the limit of those that have switched.
+#[derive(Debug)]
+pub(super) struct Upgrades {
+    pool: Arc<Pool>,
+    protocols: Vec<Protocol>,
+    permits: Arc<FairSemaphore>,
+}
+
+impl Upgrades {
+    /// Without protocols where the upstream cannot switch: such a request is answered as an ordinary one.
+    pub(super) fn new(settings: &Settings, pool: &Arc<Pool>) -> Self {
+        let names = settings.upgrades.iter();
+        let names = names.filter(|_| settings.upstream.can_switch());
+        Self {
+            pool: Arc::clone(pool),
+            protocols: names.map(|name| Protocol::new(name)).collect(),
+            permits: Arc::new(FairSemaphore::new(settings.max_upgraded, Duration::ZERO)),
+        }
+    }
+
+    /// Counts connections that are open already, so that a reload grants no client a second share.
+    pub(super) fn continue_from(&mut self, before: &Self) {
+        let own = std::mem::replace(&mut self.permits, Arc::clone(&before.permits));
+        self.permits.resize(own.capacity());
+    }
+
+    /// The first of the offered protocols that is configured.
+    pub(super) fn protocol<'a>(
+        &self,
+        offered: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Option<Protocol> {
         let known = |name: &'a [u8]| {
-            let mut protocols = self.core.upgrades.protocols.iter();
+            let mut protocols = self.protocols.iter();
             protocols.find(|p| p.as_str().as_bytes().eq_ignore_ascii_case(name))
         };
         offered.into_iter().find_map(known).cloned()
     }
 
-    /// Sends a handshake and waits for the head of the answer. The request must have no body.
-    ///
-    /// # Errors
-    ///
-    /// As [`Proxy::forward`]; `Overloaded` also when too many connections have switched.
-    pub async fn upgrade<B>(
+    /// See [`Proxy::upgrade`](crate::proxy::Proxy::upgrade).
+    pub(super) async fn send<B>(
         &self,
+        who: Claimant,
         permit: Permit,
         request: Request<B>,
         via: &Via,
@@ -84,15 +96,15 @@ impl Proxy {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let who = claimant(&permit, via);
-        let place = self.core.upgrades.enter(who)?;
+        let switched = SemaphorePermit::try_acquire(&self.permits, who)?;
         let (parts, body) = request.into_parts();
         let sender = Sender::new(body, &parts);
-        let slot = Slot::take(&self.core, who).await?;
-        // It is used up either way, so a pooled one would be wasted and could be stale.
+        let slot = PoolPermit::acquire(&self.pool, who).await?;
+        // A handshake uses its connection up in any case, and a pooled one could be stale.
         let mut lease = slot.fresh().await?;
         let head = &mut lease.connection.output;
-        (self.core.outbound).write_head(head, &parts, sender.framing(), permit.identity(), via);
+        let writer = &self.pool.upstream.head;
+        writer.write_head(head, &parts, sender.framing(), permit.identity(), via);
         write_upgrade(head, &protocol);
         let mut headers = HeaderMap::new();
         let mut exchange = Exchange::new(lease, sender, parts.method).asking_for(protocol);
@@ -106,67 +118,23 @@ impl Proxy {
         *response.headers_mut() = headers;
         Ok(match lease {
             Some(lease) => {
-                let connection = lease.detach();
                 let switched = Switched {
-                    connection,
-                    _place: place,
+                    connection: lease.detach(),
+                    _permit: switched,
                 };
                 Handshake::Switched(response, Box::new(switched))
             }
             None => Handshake::Declined(Box::new(response.map(|()| Body::new(Box::new(exchange))))),
         })
     }
-
-    /// How long a connection that has switched may be silent in both directions; none = for ever.
-    pub fn stream_idle(&self) -> Option<Duration> {
-        self.core.limits.stream
-    }
 }
 
-/// Puts the handshake's own lines before the end of a head.
-fn write_upgrade(head: &mut Vec<u8>, protocol: &Protocol) {
-    head.truncate(head.len().saturating_sub(b"\r\n".len()));
-    head.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
-    head.extend_from_slice(protocol.as_str().as_bytes());
-    head.extend_from_slice(b"\r\n\r\n");
-}
-
-/// What a worker knows about switching.
-#[derive(Debug)]
-pub(super) struct Upgrades {
-    protocols: Vec<Protocol>,
-    places: Arc<Places>,
-}
-
-impl Upgrades {
-    /// None are known where there is nothing to switch: the request is then answered as it is.
-    pub(super) fn new(settings: &Settings) -> Self {
-        let names = settings.upgrades.iter();
-        let names = names.filter(|_| settings.upstream.can_switch());
-        Self {
-            protocols: names.map(|name| Protocol::new(name)).collect(),
-            places: Arc::new(Places::new(settings.max_upgraded, Duration::ZERO)),
-        }
-    }
-
-    /// Counts what is open already, so that a reload gives nobody a second share.
-    pub(super) fn count_on(&mut self, before: &Self) {
-        let own = std::mem::replace(&mut self.places, Arc::clone(&before.places));
-        self.places.resize(own.capacity());
-    }
-
-    fn enter(&self, who: Claimant) -> Result<Place, UpstreamError> {
-        let booked = self.places.try_take(who).ok_or_else(overloaded)?;
-        Ok(Place::new(&self.places, booked))
-    }
-}
-
-/// A connection to the upstream that has switched protocols: bytes both ways, beginning with what
-/// stood behind the 101. Dropping it closes it.
+/// A connection to the upstream that has switched protocols: bytes in both directions, beginning with those
+/// that came after the 101. Dropping it closes it.
 #[derive(Debug)]
 pub struct Switched {
     connection: Box<Connection>,
-    _place: Place,
+    _permit: SemaphorePermit,
 }
 
 impl AsyncRead for Switched {

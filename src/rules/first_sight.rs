@@ -1,8 +1,7 @@
-//! Whether an access token that was not seen before agrees with what the store holds.
+//! Does an access token that was not seen before agree with the store?
 //!
-//! A signature proves who issued a token, not that its session exists: a store that was wiped, or
-//! restored from a copy, knows nothing of sessions whose tokens still verify, and of those it knows
-//! it may know less than the token says.
+//! A signature proves the issuer of a token, not that its session exists. A store that was wiped, or
+//! restored from a copy, may lack sessions whose tokens still verify, or have an earlier state of them.
 //!
 //! | the token | the store | outcome |
 //! |---|---|---|
@@ -11,13 +10,13 @@
 //! | is of a generation | stands further behind than a failover explains | ended |
 //! | states roles, and a version of the account | has other roles, or an earlier version | stale |
 //!
-//! A token from before a refresh agrees: it stays good until it expires.
+//! A token from before a refresh agrees: it stays valid until it expires.
 
 use crate::model::session::{Generation, Session, SessionKey};
 use crate::model::user::{AccountVersion, User, UserStatus};
 use crate::types::role::Roles;
 
-/// What an access token states, as far as the store can contradict it.
+/// The claims of an access token that are compared with the store.
 #[derive(Debug, Clone, Copy)]
 pub struct Stated<'a> {
     /// Its session, and whose it is.
@@ -30,11 +29,11 @@ pub struct Stated<'a> {
     pub roles: &'a Roles,
 }
 
-/// What comes of the comparison.
+/// The result of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum FirstSight {
-    /// The store says the same.
+    /// The store agrees.
     Alive,
     /// There is no such session.
     Ended,
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_says_what_the_store_holds_is_alive() {
+    fn a_token_that_matches_the_store_is_alive() {
         assert_eq!(outcome(|_, _, _, _| {}), FirstSight::Alive);
     }
 
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_of_another_id_user_or_tenant_is_none() {
+    fn a_session_of_another_id_user_or_tenant_does_not_match() {
         let id = |key: &mut SessionKey| key.id = SessionId::from_bytes([9; 16]);
         let user = |key: &mut SessionKey| key.owner.user = UserId::from_bytes([9; 16]);
         let tenant = |key: &mut SessionKey| key.owner.tenant = "acme".parse::<TenantId>().unwrap();
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_may_be_ahead_by_what_a_failover_loses_and_no_further() {
+    fn a_generation_may_be_ahead_by_the_failover_allowance_only() {
         assert_eq!(
             outcome(|_, generation, _, _| *generation = 7),
             FirstSight::Alive
@@ -149,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn other_roles_or_a_later_version_than_the_stores_are_stale() {
+    fn other_roles_or_a_version_ahead_of_the_store_are_stale() {
         assert_eq!(outcome(|_, _, version, _| *version = 4), FirstSight::Stale);
         let admin = |now: &mut Roles| *now = roles(&["admin"]);
         assert_eq!(outcome(|_, _, _, now| admin(now)), FirstSight::Stale);
     }
 
     #[test]
-    fn without_a_session_or_with_a_disabled_account_it_is_over() {
+    fn without_a_session_or_with_a_disabled_account_it_is_ended() {
         let (session, mut user) = held();
         let stated = Stated {
             session: &session.key,

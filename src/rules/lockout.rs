@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seventh_failure_closes_and_time_opens() {
+    fn the_seventh_failure_locks_until_the_lock_expires() {
         let now = Timestamp::from_secs(1_000_000);
         assert!(!fail(6, Lockout::default(), now).is_locked(now));
         let locked = fail(7, Lockout::default(), now);
@@ -64,14 +64,14 @@ mod tests {
     }
 
     #[test]
-    fn guessing_on_does_not_prolong_a_lock() {
+    fn further_guesses_do_not_prolong_a_lock() {
         let now = Timestamp::from_secs(1_000_000);
         let locked = fail(7, Lockout::default(), now);
         assert_eq!(fail(100, locked, now.plus(HOUR / 2)), locked);
     }
 
     #[test]
-    fn after_a_lock_the_count_begins_again() {
+    fn after_a_lock_the_counter_restarts() {
         let now = Timestamp::from_secs(1_000_000);
         let locked = fail(7, Lockout::default(), now);
         let later = now.plus(HOUR);
@@ -80,14 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn old_failures_are_forgotten() {
+    fn old_failures_expire() {
         let now = Timestamp::from_secs(1_000_000);
         let six = fail(6, Lockout::default(), now);
         assert!(!fail(1, six, now.plus(HOUR)).is_locked(now.plus(HOUR)));
     }
 
     #[test]
-    fn zero_means_never() {
+    fn zero_disables_the_lock() {
         let now = Timestamp::from_secs(1_000_000);
         let mut state = Lockout::default();
         for _ in 0..1_000 {

@@ -1,5 +1,5 @@
-//! The brain: pure decisions. A record and the time go in, a decision comes out; no store, no
-//! socket, no clock. That is why every case can be listed in a table and tested in microseconds.
+//! Pure decisions: functions from records and the time to a decision, without a store, a socket or a
+//! clock. So every case can be listed in a table and tested in microseconds.
 
 pub mod first_sight;
 pub mod lockout;

@@ -1,9 +1,9 @@
-//! Which usernames a new account may have.
+//! Which usernames may a new account have?
 //!
-//! Applications put a username into URLs, file names, command lines and lists that people read. So a
-//! new name is one safe path segment and no option of a command; a name that somebody chooses for
-//! themselves is also no reserved one, nothing that looks like a reserved one, and nothing that could
-//! be taken for an identifier of another kind. Accounts that exist keep their names.
+//! Applications put usernames into URLs, file names, command lines and lists for people. So a new name
+//! is one safe path segment and not an option of a command. A name chosen at sign-up is also not
+//! reserved, does not look like a reserved one, and cannot be taken for another kind of identifier.
+//! Existing accounts keep their names.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ pub enum BadName {
     Mixed,
 }
 
-/// The names that nobody may choose for themselves, as skeletons.
+/// The names that sign-up refuses, as skeletons.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reserved(BTreeSet<String>);
 
@@ -50,7 +50,7 @@ impl Reserved {
     }
 }
 
-/// What holds for every new account, also for one that an operator makes.
+/// The rules for every new account, including those that an operator creates.
 pub fn check_safe(name: &LoginName) -> Result<(), BadName> {
     let text = name.as_str();
     let is_username = name.kind() == LoginKind::Username;
@@ -60,7 +60,7 @@ pub fn check_safe(name: &LoginName) -> Result<(), BadName> {
     Ok(())
 }
 
-/// What holds besides for a name that somebody chooses for themselves.
+/// The additional rules for a name chosen at sign-up.
 pub fn check_chosen(name: &LoginName, reserved: &Reserved) -> Result<(), BadName> {
     check_safe(name)?;
     let text = name.as_str();
@@ -84,8 +84,8 @@ fn is_number(name: &str) -> bool {
     digits.chars().count() >= least && digits.chars().all(char::is_numeric)
 }
 
-/// What a name looks like to somebody who reads it: without case, separators and accents, with one
-/// letter for all that look alike (UTS 39) and for the digits that stand for it.
+/// The appearance of a name: without case, separators and accents, with one letter for all similar ones
+/// (UTS 39) and for the digits that resemble it.
 fn look(name: &str) -> String {
     let plain: String = name.nfkc().flat_map(char::to_lowercase).collect();
     let alike: String = skeleton(&plain).collect();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_names_and_what_looks_like_them_cannot_be_chosen() {
+    fn reserved_names_and_similar_looking_ones_cannot_be_chosen() {
         for name in [
             "admin",
             "ADMIN",
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_no_number_no_id_and_of_one_script() {
+    fn a_name_is_not_a_number_or_id_and_uses_one_script() {
         for name in [
             "004915123456789",
             "00491512-345",
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_the_operators() {
+    fn the_list_is_set_by_the_operator() {
         let name = LoginName::username("admin").unwrap();
         assert_eq!(check_chosen(&name, &Reserved::default()), Ok(()));
         let own = Reserved::new(["Billing Desk"]);
@@ -229,7 +229,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_is_judged(text in "\\PC{0,40}") {
+        fn any_name_is_checked_without_a_panic(text in "\\PC{0,40}") {
             if let Ok(name) = LoginName::username(&text) {
                 let _ = chosen(name.as_str());
             }

@@ -1,5 +1,5 @@
-//! What a *new* password must be like. Length and a list of the most used ones; no composition
-//! rules (NIST SP 800-63B-4).
+//! Is a *new* password acceptable? Length and a list of the most common ones; no composition rules
+//! (NIST SP 800-63B-4).
 
 use crate::types::secret::Password;
 
@@ -17,7 +17,7 @@ pub enum Weakness {
     SameAsLogin,
 }
 
-/// Judges a new password. `logins` are the names it must not repeat.
+/// Checks a new password. `logins` are the names that it must not equal.
 pub fn weakness<'a>(
     password: &Password,
     min_chars: usize,
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_uses_is_refused_in_any_case() {
+    fn common_passwords_are_refused_in_any_case() {
         for common in [
             "Password123",
             "12345678",

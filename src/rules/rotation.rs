@@ -1,13 +1,13 @@
-//! What presenting a refresh token of generation `g` leads to.
+//! What happens when a refresh token of generation `g` is presented?
 //!
-//! Two stories decide the shape of the rule.
+//! Two cases determine the rule.
 //!
-//! *The lost reply.* A phone refreshes in a tunnel: the server rotates to `g + 1`, the reply never
-//! arrives, the phone tries `g` again. Within the grace it gets the *same* successor. Two tabs that
-//! refresh at the same moment are the same story.
+//! *The lost reply.* A phone refreshes in a tunnel: the server rotates to `g + 1`, the reply is lost,
+//! and the phone presents `g` again. Within the grace period it gets the *same* successor. Two tabs
+//! that refresh at the same moment are the same case.
 //!
-//! *The thief.* A stolen token `g` is used; the owner is at `g + 1` or later. Whoever comes second
-//! presents a generation that is used up, after the grace. Nobody can tell who of the two is the
+//! *The thief.* A stolen token `g` is used; the owner is at `g + 1` or later. The second of them
+//! presents a used generation, after the grace period. The server cannot know which of the two is the
 //! thief, so the session ends for both.
 //!
 //! ```text
@@ -16,14 +16,14 @@
 //!                           (grace)       (current)    (the store lost writes)
 //! ```
 //!
-//! Because the successor is derived, never invented, there is one chain: a repeat cannot fork it.
+//! The successor is derived, not random, so there is one chain: a repeat cannot fork it.
 
 use std::time::Duration;
 
 use crate::model::session::{Generation, Session};
 use crate::types::time::Timestamp;
 
-/// What the store must do about a presented generation.
+/// The action of the store for a presented generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Decision {
@@ -42,8 +42,8 @@ pub enum Decision {
     Expired,
 }
 
-/// Decides what `presented` leads to. `grace` zero means that nothing is ever repeated, also not
-/// within the same millisecond.
+/// Decides the action for `presented`. With a `grace` of zero nothing is repeated, even within the same
+/// millisecond.
 pub fn decide(
     session: &Session,
     presented: Generation,
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_before_is_repeated_until_the_grace_is_over() {
+    fn the_previous_generation_is_repeated_until_the_grace_ends() {
         assert_eq!(at(5, 4, GRACE, GRACE), Decision::Repeat);
         assert_eq!(
             at(5, 4, GRACE + Duration::from_millis(1), GRACE),
@@ -115,12 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn two_before_is_reuse_however_fresh() {
+    fn two_generations_back_is_reuse_at_any_time() {
         assert_eq!(at(5, 3, Duration::ZERO, GRACE), Decision::Reuse);
     }
 
     #[test]
-    fn a_little_ahead_is_believed_and_a_lot_is_not() {
+    fn a_generation_slightly_ahead_is_accepted_and_one_far_ahead_is_not() {
         assert_eq!(at(5, 6, Duration::ZERO, GRACE), Decision::Ahead { lost: 1 });
         assert_eq!(
             at(5, 13, Duration::ZERO, GRACE),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_generation_there_is_cannot_be_rotated() {
+    fn the_highest_generation_cannot_be_rotated() {
         assert_eq!(
             at(u32::MAX, u32::MAX, Duration::ZERO, GRACE),
             Decision::Reuse
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_session_is_expired_whatever_is_presented() {
+    fn an_expired_session_is_expired_for_any_token() {
         let week = Duration::from_secs(8 * 86_400);
         for presented in [0, 4, 5, 6] {
             assert_eq!(at(5, presented, week, GRACE), Decision::Expired);

@@ -1,4 +1,4 @@
-//! What a new session's limits are, and which session has to leave when there are too many.
+//! Which limits does a new session have, and which session is ended if there are too many?
 
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ pub fn span(limits: Limits, remember: bool, now: Timestamp) -> Span {
     }
 }
 
-/// When an access token issued at `now` must expire: after its own life, yet never after the
-/// session's end. So an idle session's last token dies with it, without a look at the store.
+/// When an access token issued at `now` must expire: after its own life, but never after the end of the
+/// session. So the last token of an idle session expires with it, without a read of the store.
 pub fn token_expiry(session: &Session, ttl: Duration, now: Timestamp) -> Timestamp {
     now.plus(ttl).min(session.ends_at())
 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_leave_and_only_as_many_as_must() {
+    fn only_as_many_of_the_oldest_sessions_end_as_needed() {
         let live: Vec<_> = (0..5)
             .map(|n| sample(Timestamp::from_secs(1_000 - n)))
             .collect();

@@ -1,9 +1,10 @@
-//! Last activity, told by proxied requests and written off the hot path.
+//! How is the last activity of a session recorded without slowing requests? Through a bounded queue that
+//! is written later.
 //!
-//! A worker tells at most once a minute per session, or once in a sixtieth of the idle limit where that is
-//! less (the mark lives with the verified token): a session ends for want of activity when there was
-//! none, and not because it was not noted. The queue is bounded and a note that does not fit is dropped,
-//! which costs as much precision.
+//! A worker reports at most once a minute for each session, or once in a sixtieth of the idle limit if
+//! that is less (the time of the last report is stored with the verified token). So a session ends for
+//! lack of activity only if there was none. A report that does not fit in the queue is dropped, which
+//! costs precision only.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,25 +13,25 @@ use tokio::sync::mpsc;
 
 use crate::model::session::SessionKey;
 
-/// How often one session's activity is noted at most, whatever the idle limit.
+/// The shortest time between two reports for one session, whatever the idle limit.
 const MOST: Duration = Duration::from_secs(60);
 
-/// How much of the idle limit one note may be late by.
+/// The part of the idle limit by which a report may be late.
 const SHARE: u32 = 60;
 
-/// How many notes may wait.
+/// The largest number of reports in the queue.
 pub const QUEUE: usize = 4_096;
 
-/// One session was used.
+/// A session was used.
 #[derive(Debug, Clone)]
 pub struct Note {
     /// The session.
     pub session: SessionKey,
-    /// From where.
+    /// The client address.
     pub address: Option<IpAddr>,
 }
 
-/// The sending end: cheap, never waits.
+/// The sending end. Cheap, and never waits.
 #[derive(Debug, Clone)]
 pub struct Activity {
     sender: mpsc::Sender<Note>,
@@ -48,7 +49,7 @@ impl Activity {
         (Self { sender, every }, queue)
     }
 
-    /// The same for sessions with this idle limit; zero = none.
+    /// The same for sessions with this idle limit; zero means none.
     #[must_use]
     pub fn for_idle_limit(&self, limit: Duration) -> Self {
         let every = if limit.is_zero() {
@@ -60,12 +61,12 @@ impl Activity {
         Self { sender, every }
     }
 
-    /// How often one session's activity is noted at most.
+    /// The shortest time between two reports for one session.
     pub const fn every(&self) -> Duration {
         self.every
     }
 
-    /// Tells that a session was used; dropped when the queue is full.
+    /// Reports that a session was used. Dropped when the queue is full.
     pub fn note(&self, note: Note) {
         drop(self.sender.try_send(note));
     }

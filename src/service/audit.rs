@@ -1,8 +1,7 @@
-//! Audit records of acts, for the audit files and the process log.
+//! When is an audit record written? After its act is durable and before the act is answered.
 //!
-//! A record is handed over when its act is durable, and its line is with the operating system before
-//! the act is answered, as long as the disk answers ([`Service::audit_settled`]). Refreshes are
-//! counted, and a record every hour says how many there were.
+//! The record is passed to the operating system before the answer, as long as the disk responds
+//! ([`Service::audit_settled`]). Refreshes are counted, and one record each hour states their number.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,23 +23,23 @@ use crate::types::time::Timestamp;
 /// How often refreshes are summed up.
 const SUMMARY_EVERY: Duration = Duration::from_secs(3_600);
 
-/// How many records are carried over from the store at once.
+/// The number of records that one step moves out of the store.
 const CARRY_BATCH: usize = 500;
 
-/// Where records go.
+/// Writes audit records.
 #[derive(Debug)]
 pub struct Audit {
     log: Arc<AuditLog>,
-    /// Each refresh has a record.
+    /// Whether each refresh has a record.
     refreshes: bool,
-    /// Refreshes since the last summary.
+    /// The number of refreshes since the last summary.
     refreshed: AtomicU64,
-    /// When that was, in milliseconds; zero before the first.
+    /// The time of the last summary, in milliseconds; zero before the first.
     summed_up: AtomicU64,
 }
 
 impl Audit {
-    /// Records go to this log; refreshes one by one or summed up.
+    /// Writes records to this log, and refreshes one by one or summed up.
     pub fn new(log: AuditLog, refreshes: bool) -> Self {
         Self {
             log: Arc::new(log),
@@ -82,7 +81,7 @@ impl Audit {
         }
     }
 
-    /// Writes how many refreshes there were since the last time, when it is time or at the end.
+    /// Writes the number of refreshes since the last summary, when it is due or at the end.
     pub fn sum_up(&self, now: Timestamp, is_end: bool) {
         let before = self.summed_up.load(Ordering::Relaxed);
         if before == 0 && !is_end {
@@ -108,12 +107,12 @@ impl Service {
         self.parts.audit.log()
     }
 
-    /// Waits until the records of what was done are with the operating system; not for long.
+    /// Waits for a short time until the records so far are passed to the operating system.
     pub async fn audit_settled(&self) {
         self.audit_log().settled().await;
     }
 
-    /// Writes what is left of the audit log, and releases its files; for the way out.
+    /// Writes the rest of the audit log and releases its files. For the shutdown.
     pub async fn close_audit(&self) {
         self.parts.audit.sum_up(self.now(), true);
         let log = Arc::clone(self.audit_log());
@@ -122,14 +121,14 @@ impl Service {
         }
     }
 
-    /// The newest records that are wanted, newest first.
+    /// The newest records that match, newest first.
     pub async fn operator_audit_find(&self, query: Query) -> Result<Found, AuthError> {
         let most_wanted = query.limit;
         let mut found = self.read_audit(Part::Live, query.clone()).await?;
         let mut in_store = Vec::new();
         let left = |found: &Found| query.limit.saturating_sub(found.records.len());
         if left(&found) > 0 {
-            // What has not been carried over yet. All of it is asked for where most is not wanted.
+            // Records that are not yet moved. All are read if the query selects few.
             let most = if query.action.is_some() || query.since.is_some() {
                 MOST_IN_STORE
             } else {
@@ -146,7 +145,8 @@ impl Service {
                 ..query
             };
             let carried = self.read_audit(Part::Carried, rest).await?;
-            // What is written to the files and not yet removed from the store is found in both.
+            // A record that was written to the files and not yet removed from the store is found in
+            // both.
             for (index, record) in carried.records.into_iter().enumerate() {
                 if index >= CARRY_BATCH || !in_store.contains(&record) {
                     found.records.push(record);
@@ -164,20 +164,20 @@ impl Service {
         readable(found)
     }
 
-    /// Looks at every line of the audit files.
+    /// Examines every line of the audit files.
     pub async fn operator_audit_check(&self) -> Result<Checked, AuthError> {
         let log = Arc::clone(self.audit_log());
         readable(spawn_blocking(move || log.check()).await)
     }
 
-    /// Moves the records that an earlier version kept in the store to the files, step by step. What was
-    /// moved and not yet removed when the process died is not written a second time.
+    /// Moves the records that an earlier version kept in the store to the files, step by step. Records
+    /// that were moved and not yet removed when the process died are not written a second time.
     pub async fn carry_over_audit(&self) {
         match self.carry_over().await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "audit records were moved from the store to files"),
             Err(error) => {
-                tracing::warn!(%error, "audit records stay in the store; the next start goes on");
+                tracing::warn!(%error, "audit records stay in the store; the next start continues");
             }
         }
     }
@@ -204,7 +204,7 @@ impl Service {
     }
 }
 
-/// The most records of the store that are looked through for those that are wanted.
+/// The largest number of records in the store that are searched.
 const MOST_IN_STORE: usize = 10_000;
 
 fn readable<T>(
@@ -221,14 +221,14 @@ fn readable<T>(
     }
 }
 
-/// Builds a record about an act of a caller.
+/// Builds a record.
 #[derive(Debug)]
 pub struct Entry {
     record: AuditRecord,
 }
 
 impl Entry {
-    /// An act of the person at the other end of a request.
+    /// An act of the client of a request.
     pub fn by_caller(at: Timestamp, action: AuditAction, outcome: &str, caller: &Caller) -> Self {
         let mut entry = Self::new(at, action, outcome, Actor::Caller);
         entry.record.address = caller.address;
@@ -260,7 +260,7 @@ impl Entry {
         }
     }
 
-    /// About this account.
+    /// Adds the account.
     #[must_use]
     pub fn about(mut self, user: &UserKey) -> Self {
         self.record.tenant = user.tenant.clone();
@@ -268,7 +268,7 @@ impl Entry {
         self
     }
 
-    /// About this session.
+    /// Adds the session.
     #[must_use]
     pub fn of(mut self, session: &SessionKey) -> Self {
         self.record.session = Some(session.id);

@@ -1,19 +1,19 @@
-//! A backup while requests go on.
+//! How is a backup taken while requests continue? Page by page, from a snapshot.
 
 use crate::service::Service;
 use crate::service::error::AuthError;
 use crate::store::{BackupStore as _, SnapshotPage, SnapshotStart};
 
-/// How many bytes are gathered before they are handed over.
+/// The number of bytes that are collected before they are passed on.
 const CHUNK: usize = 1 << 20;
 
 impl Service {
-    /// Begins a backup of the store as it is now.
+    /// Begins a backup of the present state of the store.
     pub async fn backup_begin(&self) -> Result<SnapshotStart, AuthError> {
         Ok(self.parts.store.snapshot_begin().await?)
     }
 
-    /// More of it. Each page is an operation of its own, so that others wait for one page at most.
+    /// The next part. Each page is an operation of its own, so other callers wait for one page at most.
     pub async fn backup_next(&self, id: u64) -> Result<SnapshotPage, AuthError> {
         let mut chunk = SnapshotPage {
             bytes: Vec::new(),
@@ -27,7 +27,7 @@ impl Service {
         Ok(chunk)
     }
 
-    /// Gives it up.
+    /// Cancels the backup.
     pub async fn backup_end(&self, id: u64) -> Result<(), AuthError> {
         Ok(self.parts.store.snapshot_end(id).await?)
     }

@@ -1,20 +1,20 @@
-//! Who is at the other end, as far as the connection tells.
+//! Which facts about the client of a request are trusted?
 
 use std::net::IpAddr;
 
 use crate::types::ids::DeviceId;
 
-/// Facts about the client that do not depend on what it claims to be.
+/// Facts about the client that do not depend on its claims.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// The client address, from trusted facts only; none on a Unix socket.
+    /// The client address, from trusted facts only. None on a Unix socket.
     pub address: Option<IpAddr>,
-    /// The User-Agent header, as sent.
+    /// The User-Agent header, unchanged.
     pub agent: String,
-    /// The request's id, as the access log shows it.
+    /// The id of the request, as in the access log.
     pub request_id: String,
-    /// The device cookie, if it showed one.
+    /// The device cookie, if there is one.
     pub device: Option<DeviceId>,
-    /// What other copies of that cookie said; nearly always none.
+    /// The values of further device cookies; nearly always none.
     pub other_devices: Vec<DeviceId>,
 }

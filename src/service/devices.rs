@@ -1,5 +1,4 @@
-//! Which of several device cookies counts: their values say nothing, but the store knows which devices
-//! an account was logged in from.
+//! Which of several device cookies is used? The one that the store knows for the account.
 
 use crate::service::Service;
 use crate::service::caller::Caller;
@@ -10,9 +9,9 @@ use crate::types::ids::{DeviceId, TenantId};
 use crate::types::login::LoginName;
 
 impl Service {
-    /// The device that a log-in to this account comes from: of several that are shown the one that the
-    /// account knows, else the first. A neighbouring host that plants a cookie must not
-    /// take the owner's proof away.
+    /// The device of a log-in to this account: among several cookies the one that the account knows,
+    /// otherwise the first. A neighbouring host that sets a cookie must not displace the device of the
+    /// owner.
     pub(super) async fn choose_device(
         &self,
         identifier: &str,
@@ -41,5 +40,5 @@ impl Service {
     }
 }
 
-/// The most devices that are looked up for one log-in.
+/// The largest number of devices that are looked up for one log-in.
 const MAX_SHOWN: usize = 8;

@@ -1,5 +1,5 @@
-//! Why a use case did not do what was asked. What the caller is told is decided elsewhere, in one
-//! table; several of these read the same from outside on purpose.
+//! Why can a use case fail? The public words for each error are chosen elsewhere, in one table. Several
+//! errors have the same public answer on purpose.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::service::password::{Busy, PasswordError};
 use crate::store::StoreError;
 use crate::types::login::LoginKind;
 
-/// A use case's refusal.
+/// An error of a use case.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AuthError {
     /// Unknown account, wrong password, locked, disabled: one answer for all.
@@ -19,7 +19,7 @@ pub enum AuthError {
     /// The refresh token is malformed, unknown, used up, expired: one answer for all.
     #[error("refresh refused")]
     InvalidRefreshToken,
-    /// Sign-up is not open.
+    /// Sign-up is closed.
     #[error("sign-up is closed")]
     SignupClosed,
     /// A login name of a new account is in use.
@@ -28,31 +28,31 @@ pub enum AuthError {
     /// A new account cannot have this username.
     #[error(transparent)]
     BadName(#[from] BadName),
-    /// A new password is not good enough.
+    /// A new password is too weak.
     #[error(transparent)]
     WeakPassword(#[from] Weakness),
-    /// The user holds as many sessions as allowed, and the newest does not push one out.
+    /// The user has the greatest number of sessions, and the settings refuse one more.
     #[error("too many sessions")]
     TooManySessions,
-    /// No such session, or it is somebody else's.
+    /// There is no such session, or it belongs to another user.
     #[error("no such session")]
     SessionNotFound,
-    /// The account behind a valid token is gone or disabled.
+    /// The account of a valid token was deleted or disabled.
     #[error("the account is closed")]
     AccountClosed,
-    /// Too often.
+    /// A rate limit refused the request.
     #[error("too many requests")]
     RateLimited(Exceeded),
     /// All password hashers are busy and the queue is full.
     #[error("busy")]
     Busy {
-        /// When to try again.
+        /// The time after which a retry may succeed.
         retry_after: Duration,
     },
-    /// The store gave no outcome.
+    /// The store returned no outcome.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something that cannot happen did; the text goes to the log only.
+    /// An unexpected state. The text is written to the log only.
     #[error("internal: {0}")]
     Internal(String),
 }

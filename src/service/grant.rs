@@ -1,4 +1,4 @@
-//! The one place that makes a session, and the tokens that go with it.
+//! Where is a session created, and the tokens for it? Here only.
 
 use crate::crypto::digest;
 use crate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
@@ -14,12 +14,11 @@ use crate::types::ids::{DeviceId, SessionId};
 use crate::types::secret::SecretText;
 use crate::types::time::Timestamp;
 
-/// How often a log-in gets another id when all sessions are ended while it is under way.
+/// How often a log-in gets a new id when all sessions are ended during it.
 const ATTEMPTS: usize = 3;
 
-/// The id a device is remembered and listed by. The id that the client holds lets a known device
-/// through a
-/// lock, so it is a credential and nothing shows it: this one is derived from it.
+/// The id by which a device is stored and listed. The id that the client holds lets a known device pass
+/// a lock, so it is a credential and never shown: this id is derived from it.
 pub(super) fn device_name(cookie: DeviceId) -> DeviceId {
     let hash = digest::sha256(&[b"sg-device", cookie.as_bytes()]);
     let mut name = [0; 16];
@@ -29,12 +28,12 @@ pub(super) fn device_name(cookie: DeviceId) -> DeviceId {
     DeviceId::from_bytes(name)
 }
 
-/// What a successful log-in or refresh gives.
+/// The result of a log-in or refresh.
 #[derive(Debug)]
 pub struct Grant {
     /// The session as stored.
     pub session: Session,
-    /// Its user as stored.
+    /// The user as stored.
     pub user: User,
     /// The access token.
     pub access: SecretText,
@@ -44,23 +43,23 @@ pub struct Grant {
     pub refresh: SecretText,
 }
 
-/// What a new session is made from, beside the user.
+/// The properties of a new session, in addition to the user.
 pub(super) struct Opening<'a> {
-    /// How the user proved who they are.
+    /// How the user was authenticated.
     pub(super) proof: Proof,
-    /// Whether the log-in asked to be remembered.
+    /// Whether the log-in asked for a long session.
     pub(super) remember: bool,
-    /// What the user calls the device.
+    /// The name that the user gave to the device.
     pub(super) device_label: Option<String>,
     /// The client.
     pub(super) caller: &'a Caller,
 }
 
 impl Service {
-    /// Makes a session for a user who has shown every factor the account requires. `None` when the
-    /// account changed since: what was shown has to be checked again.
+    /// Creates a session for a user who has passed every factor that the account requires. `None` when
+    /// the account was changed in between: the factors must be checked again.
     ///
-    /// Dropping the future leaves either no session or one that nobody holds a token of.
+    /// If the future is dropped, there is either no session, or one without any token.
     pub(super) async fn open_session(
         &self,
         user: User,
@@ -104,23 +103,23 @@ impl Service {
                 }
                 Created::Full => return Err(AuthError::TooManySessions),
                 Created::AccountChanged => return Ok(None),
-                // An operator ended all sessions at this very moment. This one began afterwards.
+                // An operator ended all sessions at this moment. This session began afterwards.
                 Created::Overtaken => session.key.id = self.fresh_session_id(),
             }
         }
         Err(AuthError::Internal(
-            "all sessions are being ended again and again; try again".to_owned(),
+            "all sessions were ended several times during the log-in; try again".to_owned(),
         ))
     }
 
-    /// An id that is newer than every session that was ended with all others.
+    /// An id that is newer than every session that ended with all others.
     fn fresh_session_id(&self) -> SessionId {
         let made_at = self.parts.liveness.first_free(self.now());
         SessionId::generate(made_at, &*self.parts.random)
     }
 
-    /// The tokens of a session as it stands. Deterministic in the refresh token: a repeated refresh
-    /// derives the same successor.
+    /// The tokens of a session in its present state. The refresh token is deterministic: a repeated
+    /// refresh derives the same successor.
     pub(super) fn tokens(&self, session: Session, user: User) -> Result<Grant, AuthError> {
         let (access, access_expires_at) = self
             .parts

@@ -1,54 +1,57 @@
-//! The revocations in force, held in memory, so that every request is judged by them without a
-//! look at the store.
+//! Which sessions' access tokens are no longer accepted? The set in memory that every request is
+//! checked against, without a call to the store.
 //!
-//! What always holds: an entry is in the set before the epoch moves, so whoever sees the same epoch
-//! as at the last judgement needs not look again. Entries only ever get stricter; one is forgotten
-//! after its `until`, when no access token it speaks of can be alive.
+//! Invariants: an entry is in the set before the epoch changes. A reader that sees the epoch of its
+//! last check therefore need not check again. Entries only become stricter. An entry is removed after
+//! its `until`, when every access token that it concerns has expired.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::model::revocation::{Revocation, Verdict};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::model::revocation::{Revocation, RevocationEffect};
 use crate::model::user::AccountVersion;
 use crate::types::ids::SessionId;
 use crate::types::time::Timestamp;
 
-/// Which sessions' access tokens no longer pass.
+/// The revocations in force in this process.
 #[derive(Debug, Default)]
 pub struct Liveness {
     epoch: AtomicU64,
-    is_loaded: AtomicBool,
-    /// Sessions whose ids were made before this millisecond are over; zero: none are for that.
+    is_complete: AtomicBool,
+    /// Sessions whose ids were made before this millisecond have ended. Zero: none.
     ended_before: AtomicU64,
     entries: RwLock<HashMap<SessionId, Entry>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    verdict: Verdict,
+    effect: RevocationEffect,
     until: Timestamp,
 }
 
 impl Liveness {
-    /// An empty set that has not been loaded.
+    /// An empty set that is not complete.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes in the store's whole log at start, or again after a gap. Entries that are known
-    /// already stay; only from here on can the set be called complete.
-    pub fn load(&self, snapshot: &[Revocation]) {
-        self.apply(snapshot);
-        self.is_loaded.store(true, Ordering::Release);
+    /// Sets whether the set holds every revocation that is in force: `true` once a snapshot was
+    /// applied, `false` when revocations may be missing. What is in the set stays in force.
+    pub fn set_complete(&self, is_complete: bool) {
+        self.is_complete.store(is_complete, Ordering::Release);
+        // Makes every reader check again. What was set before is visible to it.
+        self.epoch.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether a complete snapshot has been taken in. Before that nothing may be judged.
-    pub fn is_loaded(&self) -> bool {
-        self.is_loaded.load(Ordering::Acquire)
+    /// Whether the set holds every revocation that is in force. If not, no token may be accepted:
+    /// the answer is 503.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::Acquire)
     }
 
-    /// Takes in revocations. In force when this returns: every judgement that begins afterwards, on
+    /// Adds revocations. They are in force when this returns: every check that begins afterwards, on
     /// any thread, sees them.
     pub fn apply(&self, revocations: &[Revocation]) {
         if revocations.is_empty() {
@@ -57,19 +60,19 @@ impl Liveness {
         let mut entries = self.write();
         for revocation in revocations {
             let entry = entries.entry(revocation.session).or_insert(Entry {
-                verdict: revocation.verdict,
+                effect: revocation.effect,
                 until: revocation.until,
             });
-            entry.verdict = entry.verdict.and(revocation.verdict);
+            entry.effect = entry.effect.and(revocation.effect);
             entry.until = entry.until.max(revocation.until);
         }
-        // Moved while the lock is held: who sees the number also sees the entries.
+        // While the lock is held: a reader that sees the new epoch also sees the entries.
         self.epoch.fetch_add(1, Ordering::Release);
     }
 
     /// Ends every session whose id was made up to this moment. In force when this returns, like
-    /// [`Self::apply`]. Entries about such sessions are dropped, so that the set stays small however
-    /// many sessions end.
+    /// [`Self::apply`]. Entries of such sessions are removed, so the set stays small however many
+    /// sessions end.
     pub fn end_through(&self, moment: Timestamp) {
         let before = moment.as_millis().saturating_add(1);
         let mut entries = self.write();
@@ -80,36 +83,36 @@ impl Liveness {
         self.epoch.fetch_add(1, Ordering::Release);
     }
 
-    /// The earliest moment a new session's id may be made at, where the clock says `now`: later than
-    /// that of every session that ended with all others, also when the clock was set back.
+    /// The earliest moment for the id of a new session when the clock reads `now`: later than that of
+    /// every session that ended with all others, also when the clock was set back.
     pub fn first_free(&self, now: Timestamp) -> Timestamp {
         now.max(Timestamp::from_millis(
             self.ended_before.load(Ordering::Acquire),
         ))
     }
 
-    /// Counts the changes. A judgement stamped with this number holds until the number moves.
+    /// Counts the changes. A check that read this number holds until the number changes.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// What is held against a session, if anything.
-    pub fn verdict(&self, session: SessionId) -> Option<Verdict> {
-        // In this order: an entry that `end_through` has dropped is covered by the number that it set before.
-        let held = self.read().get(&session).map(|entry| entry.verdict);
+    /// The revocation of a session, if there is one.
+    pub fn effect(&self, session: SessionId) -> Option<RevocationEffect> {
+        // In this order: `end_through` sets the number before it removes the entries that it covers.
+        let held = self.read().get(&session).map(|entry| entry.effect);
         if session.made_at().as_millis() < self.ended_before.load(Ordering::Acquire) {
-            return Some(Verdict::Ended);
+            return Some(RevocationEffect::Ended);
         }
         held
     }
 
-    /// Whether an access token of this session, made from this version of the account, may pass.
+    /// Whether an access token of this session, made from this version of the account, is accepted.
     pub fn admits(&self, session: SessionId, version: Option<AccountVersion>) -> bool {
-        self.verdict(session)
-            .is_none_or(|verdict| verdict.admits(version))
+        self.effect(session)
+            .is_none_or(|effect| effect.admits(version))
     }
 
-    /// Forgets what can no longer matter. Returns how many entries went.
+    /// Removes entries that can no longer matter. Returns their number.
     pub fn prune(&self, now: Timestamp) -> usize {
         let mut entries = self.write();
         let before = entries.len();
@@ -120,23 +123,22 @@ impl Liveness {
         before - entries.len()
     }
 
-    /// How many entries are held.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.read().len()
     }
 
-    /// Whether nothing is held.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Each entry is whole at any moment, so a poisoned lock still guards a sound set.
     fn read(&self) -> RwLockReadGuard<'_, HashMap<SessionId, Entry>> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+        self.entries.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<SessionId, Entry>> {
-        self.entries.write().unwrap_or_else(PoisonError::into_inner)
+        self.entries.write()
     }
 }
 
@@ -157,27 +159,27 @@ mod tests {
         SessionId::from_bytes([n; 16])
     }
 
-    fn revocation(n: u8, verdict: Verdict, until: u64) -> Revocation {
+    fn revocation(n: u8, effect: RevocationEffect, until: u64) -> Revocation {
         Revocation {
             session: session(n),
-            verdict,
+            effect,
             until: Timestamp::from_secs(until),
         }
     }
 
     #[test]
-    fn an_ended_session_is_refused_by_the_next_judgement() {
+    fn an_ended_session_is_refused_by_the_next_check() {
         let liveness = Liveness::new();
         let before = liveness.epoch();
         assert!(liveness.admits(session(1), version(0)));
-        liveness.apply(&[revocation(1, Verdict::Ended, 10)]);
+        liveness.apply(&[revocation(1, RevocationEffect::Ended, 10)]);
         assert_ne!(liveness.epoch(), before);
         assert!(!liveness.admits(session(1), version(u32::MAX)));
         assert!(liveness.admits(session(2), version(0)));
     }
 
     #[test]
-    fn whoever_sees_the_epoch_move_sees_the_entry_from_any_thread() {
+    fn a_thread_that_reads_the_new_epoch_also_reads_the_entry() {
         let liveness = Liveness::new();
         let before = liveness.epoch();
         std::thread::scope(|scope| {
@@ -189,7 +191,7 @@ mod tests {
                 }
                 liveness.admits(session(1), version(0))
             });
-            liveness.apply(&[revocation(1, Verdict::Ended, 10)]);
+            liveness.apply(&[revocation(1, RevocationEffect::Ended, 10)]);
             assert!(!judge.join().unwrap());
         });
     }
@@ -197,13 +199,25 @@ mod tests {
     #[test]
     fn entries_only_get_stricter() {
         let liveness = Liveness::new();
-        liveness.apply(&[revocation(1, Verdict::Stale(AccountVersion(4)), 20)]);
-        liveness.apply(&[revocation(1, Verdict::Stale(AccountVersion(2)), 10)]);
+        liveness.apply(&[revocation(
+            1,
+            RevocationEffect::Stale(AccountVersion(4)),
+            20,
+        )]);
+        liveness.apply(&[revocation(
+            1,
+            RevocationEffect::Stale(AccountVersion(2)),
+            10,
+        )]);
         assert!(!liveness.admits(session(1), version(3)));
         assert!(liveness.admits(session(1), version(4)));
-        liveness.apply(&[revocation(1, Verdict::Ended, 5)]);
-        liveness.apply(&[revocation(1, Verdict::Stale(AccountVersion(2)), 10)]);
-        assert_eq!(liveness.verdict(session(1)), Some(Verdict::Ended));
+        liveness.apply(&[revocation(1, RevocationEffect::Ended, 5)]);
+        liveness.apply(&[revocation(
+            1,
+            RevocationEffect::Stale(AccountVersion(2)),
+            10,
+        )]);
+        assert_eq!(liveness.effect(session(1)), Some(RevocationEffect::Ended));
         // The longest life of all counts.
         assert_eq!(liveness.prune(Timestamp::from_secs(19)), 0);
         assert_eq!(liveness.prune(Timestamp::from_secs(20)), 1);
@@ -211,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_all_sessions_is_one_number_however_many_there_were() {
+    fn the_end_of_all_sessions_is_one_number_for_any_count() {
         let liveness = Liveness::new();
         let id = |millis: u64, n: u64| {
             let random = crate::types::random::SeededRandom::new(n);
@@ -220,12 +234,12 @@ mod tests {
         liveness.apply(&[
             Revocation {
                 session: id(1_000, 1),
-                verdict: Verdict::Ended,
+                effect: RevocationEffect::Ended,
                 until: Timestamp::from_secs(99),
             },
             Revocation {
                 session: id(3_000, 2),
-                verdict: Verdict::Ended,
+                effect: RevocationEffect::Ended,
                 until: Timestamp::from_secs(99),
             },
         ]);
@@ -250,17 +264,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_complete_before_the_first_snapshot() {
+    fn a_set_is_complete_from_a_snapshot_to_a_gap_and_each_change_moves_the_epoch() {
         let liveness = Liveness::new();
-        liveness.apply(&[revocation(1, Verdict::Ended, 10)]);
-        assert!(!liveness.is_loaded());
-        liveness.load(&[revocation(2, Verdict::Ended, 10)]);
-        assert!(liveness.is_loaded());
-        assert_eq!(liveness.len(), 2);
+        liveness.apply(&[revocation(1, RevocationEffect::Ended, 10)]);
+        assert!(!liveness.is_complete());
+        for complete in [true, false, true] {
+            let before = liveness.epoch();
+            liveness.set_complete(complete);
+            assert_eq!(liveness.is_complete(), complete);
+            assert_ne!(liveness.epoch(), before);
+            assert!(
+                !liveness.admits(session(1), version(0)),
+                "it stays in force"
+            );
+        }
     }
 
     #[test]
-    fn applying_nothing_moves_nothing() {
+    fn an_empty_change_leaves_the_epoch_unchanged() {
         let liveness = Liveness::new();
         liveness.apply(&[]);
         assert_eq!(liveness.epoch(), Liveness::new().epoch());

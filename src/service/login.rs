@@ -1,8 +1,8 @@
-//! Log-in with a password.
+//! How does a user log in with a password?
 //!
-//! The caller learns one of two things: here are your tokens, or no. Unknown account, wrong
-//! password, locked and disabled read alike, take the same work (one hash, one counter write) and
-//! are told apart in the audit log only.
+//! The caller gets tokens or one refusal. An unknown account, a wrong password, a locked and a disabled
+//! account have the same answer and take the same work (one hash, one update of a counter). Only the
+//! audit log distinguishes them.
 
 use crate::crypto::digest;
 use crate::crypto::password::Verified;
@@ -22,34 +22,34 @@ use crate::types::ids::TenantId;
 use crate::types::login::LoginName;
 use crate::types::secret::Password;
 
-/// What somebody typed to log in.
+/// A request to log in.
 #[derive(Debug)]
 pub struct LoginRequest {
     /// Username, e-mail address or mobile number.
     pub identifier: String,
     /// The password.
     pub password: Password,
-    /// What to call the device, at most 128 characters.
+    /// The name of the device, at most 128 characters.
     pub device_name: Option<String>,
-    /// Whether to keep the session longer, without an idle limit.
+    /// Whether the session is kept longer, without an idle limit.
     pub remember: bool,
 }
 
-/// Settles the tokens of an attempt at a password: it counts when the password was refused. A success
-/// uses up nothing, or the neighbours behind one address could lock each other out; and neither does an
-/// attempt that nothing was learnt from. A right password that is refused because the account is locked
-/// or disabled counts like a wrong one, or the limit would tell them apart.
+/// Settles the limit after an attempt at a password. The attempt counts when the password was refused. A
+/// success does not count, or users behind one address could lock each other out; nor does an attempt
+/// without a result. A right password for a locked or disabled account counts like a wrong one, or the
+/// limit would reveal the difference.
 pub(super) fn settle<T>(attempt: Attempt, outcome: &Result<T, AuthError>) {
     if !matches!(outcome, Err(AuthError::InvalidCredentials)) {
         attempt.give_back();
     }
 }
 
-/// How often a log-in is tried when the account changes under it.
+/// How often a log-in is repeated when the account is changed during it.
 const TRIES: usize = 3;
 
 impl Service {
-    /// Logs in: one new session, with a fresh id. Of several devices that the caller shows, the one that the
+    /// Logs in: one new session, with a new id. Among several devices of the caller, the one that the
     /// account knows is left in `caller`.
     pub async fn login(
         &self,
@@ -70,7 +70,7 @@ impl Service {
         outcome
     }
 
-    /// Behind the limit, because each device that is shown is looked up in the store.
+    /// After the limit, because each device is looked up in the store.
     async fn login_from(
         &self,
         attempt: &mut Attempt,
@@ -92,7 +92,7 @@ impl Service {
             .ok()
             .filter(|login| self.parts.settings.identifiers.contains(&login.kind()));
         let Some(login) = login else {
-            // Nobody can be called this; the work is done all the same.
+            // No account can have this name. The work is done all the same.
             let name = request.identifier.trim();
             let of_nobody = Name::OfNobody(name);
             limits
@@ -122,7 +122,7 @@ impl Service {
         Err(self.refuse_login("account_changed", None, caller))
     }
 
-    /// One try; `None` when the account changed while its password was being checked.
+    /// One attempt. `None` when the account was changed while its password was compared.
     async fn try_login(
         &self,
         key: &LoginKey,
@@ -136,8 +136,8 @@ impl Service {
         let verified = self
             .compare(key.login.as_str(), user.as_ref(), password, share)
             .await?;
-        // Read after the hash, so that guesses that waited together are judged by what came of
-        // the first of them.
+        // Read after the hash, so that parallel guesses are decided by the failures of the first of
+        // them.
         let device = caller.device.map(device_name);
         let standing = self.parts.store.standing(&target, device).await?;
         let refusal = match (&user, verified) {
@@ -163,26 +163,31 @@ impl Service {
             device_label: request.device_name.clone(),
             caller,
         };
-        let Some(grant) = self.open_session(user, opening).await? else {
-            return Ok(None);
-        };
+        let grant = self.open_session(user, opening).await?;
+        if let Some(grant) = &grant {
+            self.record_login(grant, caller);
+        }
+        Ok(grant)
+    }
+
+    /// Records a log-in in the metrics and the audit log.
+    fn record_login(&self, grant: &Grant, caller: &Caller) {
         self.parts.events.count(Event::LoginGranted);
         if let Some(state) = self.parts.clock.reminder() {
             let (wall, time) = (self.parts.clock.wall(), self.now());
             tracing::warn!(
                 %wall, %time,
                 by = state.difference / 1000,
-                "a log-in while the wall clock differs from time by so many seconds: it is judged, and \
+                "a log-in while the wall clock differs from time by so many seconds: it is checked, and \
                  its tokens are dated, by time"
             );
         }
         let entry = Entry::by_caller(self.now(), AuditAction::Login, "granted", caller);
         self.parts.audit.record(entry.of(&grant.session.key).done());
-        Ok(Some(grant))
     }
 
-    /// Compares a password with that of the account, or does the same work. `None` when the stored
-    /// hash cannot be used, which must not tell that the account exists.
+    /// Compares a password with that of the account, or does the same work. `None` when the stored hash
+    /// cannot be used, which must not reveal that the account exists.
     async fn compare(
         &self,
         name: &str,
@@ -200,16 +205,16 @@ impl Service {
             Ok(verified) => Ok(Some(verified)),
             Err(PasswordError::Busy(busy)) => Err(busy.into()),
             Err(PasswordError::Stored(error)) => {
-                tracing::error!(user = %user.key.user, %error, "nobody can log in to this account");
+                tracing::error!(user = %user.key.user, %error, "no log-in to this account is possible");
                 self.compare_with_nobody(name, password, share).await?;
                 Ok(None)
             }
         }
     }
 
-    /// Does the work of a comparison at a cost that accounts have: always the same for one name, and
-    /// over all names each cost as often as accounts have it. Otherwise the time would tell, after a
-    /// change of the configured cost, which names are those of accounts.
+    /// Does the work of a comparison at a cost that accounts have: the same each time for one name, and
+    /// over all names each cost as often as accounts have it. Otherwise, after a change of the
+    /// configured cost, the time would reveal which names belong to accounts.
     async fn compare_with_nobody(
         &self,
         name: &str,
@@ -227,7 +232,7 @@ impl Service {
             .await?)
     }
 
-    /// The secret under which names choose their cost. Asked for at start and then remembered.
+    /// The secret under which names are assigned their cost. Read at start and then kept.
     pub(super) async fn decoy_key(&self) -> Result<[u8; 32], AuthError> {
         if let Some(key) = self.parts.decoy_key.get() {
             return Ok(*key);
@@ -237,7 +242,7 @@ impl Service {
         Ok(*self.parts.decoy_key.get_or_init(|| key))
     }
 
-    /// The share of the hashing queue: those who show a known device do not wait behind strangers.
+    /// The share of the hashing queue: users of a known device do not wait behind unknown clients.
     async fn share(&self, target: &Target, caller: &Caller) -> Result<Share, AuthError> {
         let class = match caller.device.map(device_name) {
             None => Class::Unproven,
@@ -252,7 +257,7 @@ impl Service {
         Ok(Share::new(caller.address, class))
     }
 
-    /// Counts a failed attempt at a password, whether or not the account exists.
+    /// Counts a failed attempt at a password, with or without an account.
     pub(super) async fn count_failure(
         &self,
         target: &Target,
@@ -287,8 +292,8 @@ impl Service {
         AuthError::InvalidCredentials
     }
 
-    /// Stores the password under today's parameters. Losing a race is fine: the next log-in tries
-    /// again.
+    /// Stores the password under the present parameters. If another change is first, the next log-in
+    /// repeats this.
     async fn rehash(
         &self,
         mut user: User,

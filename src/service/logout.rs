@@ -1,8 +1,8 @@
-//! Ending sessions: this one, another one, the others, all.
+//! How does a session end on request? This one, another one of the user, the others, or all.
 
 use crate::crypto::refresh::Presented;
 use crate::model::audit::AuditAction;
-use crate::model::revocation::{Revocation, Verdict};
+use crate::model::revocation::{Revocation, RevocationEffect};
 use crate::model::session::{EndReason, SessionKey};
 use crate::model::user::UserKey;
 use crate::service::Service;
@@ -14,15 +14,15 @@ use crate::telemetry::metrics::Event;
 use crate::types::ids::SessionId;
 
 impl Service {
-    /// Logs this session out. Idempotent: a session that is over already is no mistake.
+    /// Ends this session. Idempotent: a session that has ended is no error.
     pub async fn logout(&self, session: &SessionKey, caller: &Caller) -> Result<(), AuthError> {
         self.end(Scope::One(session.clone()), EndReason::LoggedOut, caller)
             .await?;
         Ok(())
     }
 
-    /// Logs out by refresh token. One that could be ours, but whose session is over or unknown,
-    /// changes nothing; what cannot be a refresh token is refused.
+    /// Logs out by refresh token. A well-formed token whose session has ended or is unknown changes
+    /// nothing. Anything else is refused.
     pub async fn logout_by_refresh(&self, token: &str, caller: &Caller) -> Result<(), AuthError> {
         if Presented::parse(token).is_err() {
             return Err(AuthError::InvalidRefreshToken);
@@ -33,8 +33,8 @@ impl Service {
         Ok(())
     }
 
-    /// Ends one of the user's own sessions. Another user's and an unknown id are the same
-    /// [`AuthError::SessionNotFound`].
+    /// Ends one of the sessions of the user. The id of a session of another user is
+    /// [`AuthError::SessionNotFound`], like an unknown id.
     pub async fn end_session(
         &self,
         user: &UserKey,
@@ -54,7 +54,7 @@ impl Service {
         Ok(())
     }
 
-    /// Ends the user's other sessions, or all of them. Returns how many.
+    /// Ends the other sessions of the user, or all of them. Returns their number.
     pub async fn end_sessions(
         &self,
         current: &SessionKey,
@@ -75,7 +75,7 @@ impl Service {
         Ok(ended.len())
     }
 
-    /// Tells the audit log and the numbers about sessions that ended.
+    /// Records the end of sessions in the audit log and the metrics.
     pub(super) fn note_ends(
         &self,
         owner: &UserKey,
@@ -83,7 +83,10 @@ impl Service {
         why: EndReason,
         by: By<'_>,
     ) {
-        for revocation in revocations.iter().filter(|r| r.verdict == Verdict::Ended) {
+        for revocation in revocations
+            .iter()
+            .filter(|r| r.effect == RevocationEffect::Ended)
+        {
             let key = SessionKey {
                 owner: owner.clone(),
                 id: revocation.session,
@@ -99,20 +102,20 @@ impl Service {
     }
 }
 
-/// Who ended sessions.
+/// The origin of an end of sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum By<'a> {
-    /// The person at the other end of a request.
+    /// The client of a request.
     Caller(&'a Caller),
     /// An operator.
     Operator,
 }
 
-/// Whether "all sessions" means the asking one too.
+/// Whether "all sessions" includes the session of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IncludeCurrent {
-    /// All of them.
+    /// It does.
     Yes,
-    /// All but the one that asks.
+    /// It does not.
     No,
 }

@@ -1,9 +1,9 @@
-//! The use cases, without HTTP: sign up, log in, refresh, list and end sessions, change a password,
-//! and what an operator does. Each is one file; each ends in one atomic step of the store.
+//! Which use cases does Sidegate have? Sign up, log in, refresh, list and end sessions, change a
+//! password, and the commands of the operator. Without HTTP.
 //!
-//! Every path that leads to "logged in" goes through [`grant`]: there is no other place that makes
-//! a session. Ending one is a step of the store, which tells [`liveness`] itself: the revocation is
-//! durable before it is applied here, and applied here before the caller hears of it.
+//! Each use case is one file and ends in one atomic step of the store. Sessions are created in [`grant`]
+//! only. A session ends in a step of the store, whose feed delivers the revocation: it is durable before
+//! [`enforcement`] applies it, and applied before the caller is answered.
 
 pub mod accounts;
 pub mod activity;
@@ -11,13 +11,16 @@ pub mod audit;
 mod backup;
 pub mod caller;
 mod devices;
+mod enforcement;
 pub mod error;
 pub mod first_sight;
 mod grant;
 pub mod liveness;
 mod login;
 mod logout;
+mod operator_sessions;
 pub mod password;
+mod password_change;
 mod refresh;
 mod renewal;
 mod sessions;
@@ -31,7 +34,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use crate::limits::Limits;
-use crate::store::Embedded;
+use crate::store::AnyStore;
 use crate::telemetry::metrics::Events;
 use crate::tokens::issue::Issuer;
 use crate::tokens::keys::Keys;
@@ -55,48 +58,47 @@ pub use self::settings::{Settings, SignupMode};
 pub use self::signup::SignupRequest;
 pub use crate::store::{EndAll, SnapshotPage, SnapshotStart};
 
-/// The service in force. A reload puts another one there, built on the same store; what has begun
-/// with the one before ends with it.
+/// The service in force. A reload replaces it with another on the same store. Requests that have begun
+/// with the previous service end with it.
 pub type Current = ArcSwap<Service>;
 
-/// The parts a service is built from; `app` puts them together. Those that outlive a reload are
-/// shared.
+/// The parts of a service, which `process` creates. Those that outlive a reload are shared.
 #[derive(Debug, Clone)]
 pub struct Parts {
-    /// What is remembered.
-    pub store: Arc<Embedded>,
-    /// The time.
+    /// The store.
+    pub store: Arc<AnyStore>,
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Fresh randomness.
+    /// The source of randomness.
     pub random: Arc<dyn Random>,
-    /// Password hashing, bounded.
+    /// Password hashing, with bounds.
     pub passwords: Arc<PasswordPool>,
-    /// The secret under which names without an account choose the cost of their comparison; empty
-    /// until it was asked for.
+    /// The secret under which logins without an account are assigned the cost of their comparison. Empty
+    /// until it was read.
     pub decoy_key: Arc<OnceLock<[u8; 32]>>,
-    /// Access tokens.
+    /// Issues access tokens.
     pub issuer: Arc<Issuer>,
     /// Signing and refresh keys.
     pub keys: Arc<Keys>,
-    /// Who is no longer admitted.
+    /// The revocations in force.
     pub liveness: Arc<Liveness>,
-    /// Tokens that are compared with the store.
+    /// The check of new access tokens against the store.
     pub first_sights: Arc<FirstSights>,
     /// Renewals that parallel requests share.
     pub renewals: Arc<Renewals>,
     /// Open streams.
     pub streams: Arc<Streams>,
-    /// How often.
+    /// Rate limits.
     pub limits: Arc<Limits>,
-    /// Who did what.
+    /// Audit records.
     pub audit: Arc<Audit>,
-    /// What was counted.
+    /// Counted events.
     pub events: Arc<Events>,
-    /// What the configuration says.
+    /// The settings.
     pub settings: Settings,
 }
 
-/// Sidegate's use cases. Shared by all workers and the operator's socket.
+/// The use cases. Shared by all workers and the control socket.
 #[derive(Debug)]
 pub struct Service {
     parts: Parts,
@@ -108,27 +110,27 @@ impl Service {
         Self { parts }
     }
 
-    /// The parts, for the service that follows.
+    /// The parts, for the next service.
     pub fn parts(&self) -> &Parts {
         &self.parts
     }
 
-    /// The time, as the service sees it.
+    /// The time.
     pub fn now(&self) -> Timestamp {
         self.parts.clock.now()
     }
 
-    /// What is remembered; for upkeep, health and numbers.
-    pub fn store(&self) -> &Arc<Embedded> {
+    /// The store, for upkeep, health and metrics.
+    pub fn store(&self) -> &Arc<AnyStore> {
         &self.parts.store
     }
 
-    /// Who is no longer admitted.
+    /// The revocations in force.
     pub fn liveness(&self) -> &Arc<Liveness> {
         &self.parts.liveness
     }
 
-    /// Tokens that are compared with the store.
+    /// The check of new access tokens against the store.
     pub fn first_sights(&self) -> &Arc<FirstSights> {
         &self.parts.first_sights
     }
@@ -138,7 +140,7 @@ impl Service {
         &self.parts.passwords
     }
 
-    /// A fresh device id, for a client that shows none.
+    /// A new device id, for a client without one.
     pub fn fresh_device(&self) -> DeviceId {
         DeviceId::generate(self.now(), &*self.parts.random)
     }

@@ -1,13 +1,14 @@
-//! Password work for callers that must not block: hashed on the pool's own threads, awaited here.
+//! How is a password hashed without blocking a worker? On threads of a pool, behind a bounded queue.
 //!
-//! Whoever cannot be served within [`PATIENCE`] is told so; nobody waits without a deadline. A
-//! dropped future leaves its job in the queue, where it is skipped when its turn comes; a job that
-//! already runs keeps its thread until it is done.
+//! A job that does not start within [`PATIENCE`] fails, and no caller waits without a deadline. If a
+//! future is dropped, its job stays in the queue and is skipped at its turn. A job that runs keeps its
+//! thread until it is done.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -20,23 +21,23 @@ use crate::types::secret::Password;
 
 pub use crate::crypto::pool::{Class, Share};
 
-/// How long a job may wait for its turn.
+/// The longest time that a job may wait.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The most parameter sets whose comparisons are counted.
+/// The largest number of parameter sets whose comparisons are counted.
 const MAX_NOTED: usize = 64;
 
-/// How long a job that has begun may take.
+/// The longest time that a running job may take.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Hashes and compares passwords, a bounded number at once.
+/// Hashes and compares passwords, with a bounded number at once.
 #[derive(Debug)]
 pub struct PasswordPool {
     pool: Pool,
     hasher: Arc<Hasher>,
     random: Arc<dyn Random>,
     patience: Duration,
-    /// Comparisons that were made, by parameter set.
+    /// The number of comparisons by parameter set.
     compared: Mutex<BTreeMap<HashCost, u64>>,
 }
 
@@ -52,14 +53,14 @@ impl PasswordPool {
         })
     }
 
-    /// Hashes a password for storage, with a fresh salt.
+    /// Hashes a password for storage, with a new salt.
     pub async fn hash(&self, password: Password, share: Share) -> Result<PasswordHash, Busy> {
         let salt = self.random.bytes();
         let hasher = Arc::clone(&self.hasher);
         let hash = self
             .run(share, move |memory| hasher.hash(&password, salt, memory))
             .await?;
-        // With parameters that were checked at start only memory can be missing.
+        // The parameters were checked at start. Only memory can be missing.
         hash.map_err(|_| Busy)
     }
 
@@ -80,8 +81,8 @@ impl PasswordPool {
         verified.map_err(PasswordError::from)
     }
 
-    /// The same work for a user who does not exist, with the parameter set of some account; without
-    /// one, with the configured set.
+    /// The same work for a user who does not exist, with the parameter set of some account; without any
+    /// account, with the configured set.
     pub async fn verify_nobody(
         &self,
         password: Password,
@@ -99,12 +100,12 @@ impl PasswordPool {
         Ok(())
     }
 
-    /// How many comparisons were asked for with each parameter set, whether or not the account exists.
+    /// The number of comparisons by parameter set, with and without an account.
     pub fn compared(&self) -> BTreeMap<HashCost, u64> {
         self.lock().clone()
     }
 
-    /// Jobs that wait for a thread.
+    /// The number of jobs that wait.
     pub fn waiting(&self) -> usize {
         self.pool.waiting()
     }
@@ -117,9 +118,8 @@ impl PasswordPool {
         }
     }
 
-    /// Each count is whole at any moment, so a poisoned lock still guards sound numbers.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<HashCost, u64>> {
-        self.compared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.compared.lock()
     }
 
     async fn run<T: Send + 'static>(
@@ -130,7 +130,7 @@ impl PasswordPool {
         let (started, begun) = oneshot::channel();
         let (reply, answer) = oneshot::channel();
         let job = move |memory: &mut Memory| {
-            // Fails when nobody waits any more: the work would be for nothing.
+            // Fails when no caller waits any more: the work would have no use.
             if started.send(()).is_ok() {
                 drop(reply.send(work(memory)));
             }
@@ -148,15 +148,15 @@ async fn within<T>(span: Duration, what: oneshot::Receiver<T>) -> Result<T, Busy
     }
 }
 
-/// Too much password work is under way; a later try may succeed.
+/// Too many passwords are being hashed. A later attempt may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being checked")]
 pub struct Busy;
 
-/// Why a comparison gave no verdict.
+/// Why a comparison has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
-    /// Too much is under way.
+    /// Too many passwords are being hashed.
     #[error(transparent)]
     Busy(#[from] Busy),
     /// The stored hash cannot be used.
@@ -176,10 +176,10 @@ impl From<HashError> for PasswordError {
 /// Why the pool could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The cost is impossible.
+    /// The parameters are not possible.
     #[error(transparent)]
     Cost(#[from] BadCost),
-    /// The system gives no thread.
+    /// The system started no thread.
     #[error("a thread for password hashing could not be started")]
     Thread(#[from] std::io::Error),
 }
@@ -217,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_hashed_and_recognised() {
+    fn a_password_is_hashed_and_verified() {
         let pool = pool();
         block_on(async {
             let hash = pool.hash(password("secret"), ANYBODY).await.unwrap();
-            let verdict = pool.verify(password("secret"), hash.clone(), ANYBODY).await;
-            assert_eq!(verdict, Ok(Verified::Match));
-            let verdict = pool.verify(password("other"), hash, ANYBODY).await;
-            assert_eq!(verdict, Ok(Verified::Mismatch));
+            let effect = pool.verify(password("secret"), hash.clone(), ANYBODY).await;
+            assert_eq!(effect, Ok(Verified::Match));
+            let effect = pool.verify(password("other"), hash, ANYBODY).await;
+            assert_eq!(effect, Ok(Verified::Mismatch));
             let nobody = pool.verify_nobody(password("secret"), None, ANYBODY).await;
             assert_eq!(nobody, Ok(()));
             let broken = PasswordHash::new("x");
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn s36_who_finds_the_queue_full_is_told_at_once() {
+    fn s36_a_full_queue_is_an_error_at_once() {
         let pool = pool();
         let _hold = occupy(&pool);
         for _ in 0..QUEUE_LENGTH {
@@ -257,13 +257,13 @@ mod tests {
         }
         block_on(async {
             assert_eq!(pool.hash(password("x"), ANYBODY).await.unwrap_err(), Busy);
-            let verdict = pool.verify_nobody(password("x"), None, ANYBODY).await;
-            assert_eq!(verdict, Err(PasswordError::Busy(Busy)));
+            let effect = pool.verify_nobody(password("x"), None, ANYBODY).await;
+            assert_eq!(effect, Err(PasswordError::Busy(Busy)));
         });
     }
 
     #[test]
-    fn s36_who_waits_too_long_for_a_turn_is_told_so() {
+    fn s36_a_wait_in_the_queue_beyond_the_limit_is_an_error() {
         let mut pool = pool();
         pool.patience = Duration::from_millis(1);
         let hold = occupy(&pool);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn s36_who_gave_up_costs_no_hash() {
+    fn s36_a_cancelled_caller_costs_no_hash() {
         let pool = pool();
         let hold = occupy(&pool);
         let (ran, has_run) = mpsc::channel();

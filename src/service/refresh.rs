@@ -1,8 +1,8 @@
-//! Refresh: a new access token and the next refresh token.
+//! How is a refresh token exchanged for a new access token and its successor?
 //!
-//! The MAC is checked before anything is written, so garbage costs one read and can never burn an
-//! honest session. Then the store decides in one atomic step (`rules::rotation` tells the two
-//! stories); this file carries out what follows.
+//! The MAC is checked before anything is written, so an invalid token costs one read and cannot affect a
+//! session. Then the store decides in one atomic step by `rules::rotation`, and this file acts on the
+//! outcome.
 
 use crate::crypto::refresh::Presented;
 use crate::model::audit::AuditAction;
@@ -20,23 +20,23 @@ use crate::telemetry::metrics::Event;
 use crate::types::secret::SecretText;
 
 impl Service {
-    /// Exchanges a refresh token. Safe to repeat: within the grace the same token gives the same
+    /// Exchanges a refresh token. Safe to repeat: within the grace the same token returns the same
     /// successor.
     pub async fn refresh(&self, token: &str, caller: &Caller) -> Result<Grant, AuthError> {
         let Some((presented, session)) = self.authentic_refresh(token).await? else {
             self.parts.events.count(Event::RefreshRefused);
             return Err(AuthError::InvalidRefreshToken);
         };
-        // Tabs that refresh at once present one generation, which counts once.
+        // Tabs that refresh at the same time present one generation, which counts once.
         self.count_refresh(session.key.id, presented.generation)?;
         let policy = self.parts.settings.rotation;
         self.rotate(session.key, presented.generation, policy, caller)
             .await
     }
 
-    /// Of the copies of a refresh cookie the one that counts: the only one, or the one that verifies.
-    /// Of several for one session it is the newest, since an older one would be taken for a stolen one.
-    /// For different sessions it is none, since nothing tells which is meant.
+    /// Chooses among several refresh cookies: the only one, or the one that verifies. If several verify
+    /// for one session, the newest is used, because an older one would look stolen. If they are for
+    /// different sessions, none is used.
     pub async fn choose_refresh(
         &self,
         mut copies: Vec<SecretText>,
@@ -61,7 +61,7 @@ impl Service {
         Ok(chosen.1)
     }
 
-    /// Presents an authentic generation to the store and does what follows.
+    /// Presents an authentic generation to the store and acts on the outcome.
     pub(super) async fn rotate(
         &self,
         key: SessionKey,
@@ -85,7 +85,7 @@ impl Service {
                 (session, "ahead", Event::RefreshAhead)
             }
             Rotation::Reused(_) => {
-                tracing::warn!(session = %key.id, "a used-up refresh token came back: its session is over");
+                tracing::warn!(session = %key.id, "a refresh token was used twice: its session has ended");
                 self.parts.events.count(Event::RefreshReused);
                 let entry = Entry::by_caller(self.now(), AuditAction::Reuse, "ended", caller);
                 self.parts.audit.record(entry.of(&key).done());
@@ -105,8 +105,8 @@ impl Service {
         Ok(grant)
     }
 
-    /// The session a refresh token speaks of, if the token is one of ours: parsed, found, MAC
-    /// verified. `None` for everything else, with no word on why.
+    /// The session of a refresh token, if the token is valid: parsed, found, and its MAC verified.
+    /// `None` for every other token, without a reason.
     pub(super) async fn authentic_refresh(
         &self,
         token: &str,
@@ -126,12 +126,12 @@ impl Service {
             .map(|session| (presented, session)))
     }
 
-    /// Fresh tokens with what the account says today.
+    /// New tokens with the present claims of the account.
     pub(super) async fn fresh_tokens(&self, session: Session) -> Result<Grant, AuthError> {
         let user = self.parts.store.user(&session.key.owner).await?;
         match user {
             Some(user) if user.status == UserStatus::Enabled => self.tokens(session, user),
-            // Closing an account ends its sessions in the same step, so this is a race at most.
+            // Closing an account ends its sessions in the same step, so this is only a race.
             Some(_) | None => {
                 let scope = Scope::One(session.key);
                 let _ended = self

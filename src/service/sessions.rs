@@ -1,4 +1,4 @@
-//! What a user sees of themselves: the account and the list of sessions.
+//! What can a user see? The account and the list of sessions.
 
 use crate::model::session::{Session, SessionKey};
 use crate::model::user::{User, UserStatus};
@@ -7,7 +7,7 @@ use crate::service::error::AuthError;
 use crate::store::{AccountStore as _, SessionStore as _};
 
 impl Service {
-    /// The user's live sessions: the asking one first, then newest first.
+    /// The live sessions of the user: the session of the request first, then newest first.
     pub async fn sessions(&self, current: &SessionKey) -> Result<Vec<Session>, AuthError> {
         let _counts = self.parts.limits.lists(current.owner.user)?;
         let mut sessions = self.parts.store.sessions(&current.owner).await?;
@@ -20,7 +20,7 @@ impl Service {
         Ok(sessions)
     }
 
-    /// The account and the session behind a verified token.
+    /// The account and the session of a verified token.
     pub async fn me(&self, current: &SessionKey) -> Result<(User, Session), AuthError> {
         let user = self.parts.store.user(&current.owner).await?;
         let session = self.parts.store.session(current).await?;

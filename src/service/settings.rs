@@ -1,4 +1,4 @@
-//! What the use cases are told by the configuration.
+//! Which settings do the use cases have?
 
 use std::time::Duration;
 
@@ -8,36 +8,36 @@ use crate::store::{Cap, LockPolicy, RotatePolicy};
 use crate::types::login::LoginKind;
 use crate::types::role::Roles;
 
-/// Everything that shapes sign-up, log-in, refresh and sessions.
+/// The settings of sign-up, log-in, refresh and sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Who may sign up.
+    /// Whether sign-up is open.
     pub signup: SignupMode,
-    /// Roles of who signs up.
+    /// The roles of new users.
     pub signup_roles: Roles,
-    /// Names that nobody may choose for themselves.
+    /// Names that cannot be chosen at sign-up.
     pub reserved: Reserved,
-    /// The least characters of a new password.
+    /// The smallest number of characters of a new password.
     pub password_min_chars: usize,
-    /// What the log-in field may hold.
+    /// The kinds of logins that are accepted.
     pub identifiers: Vec<LoginKind>,
-    /// When failures lock.
+    /// When failures lock an account.
     pub lock: LockPolicy,
-    /// Session lives.
+    /// The lives of sessions.
     pub sessions: SessionLimits,
-    /// Sessions per user.
+    /// The number of sessions for each user.
     pub cap: Cap,
-    /// Rotation grace and tolerance.
+    /// The grace of a rotation, and its tolerance.
     pub rotation: RotatePolicy,
-    /// Life of an access token.
+    /// The life of an access token.
     pub access_ttl: Duration,
 }
 
-/// Who may sign up.
+/// Whether sign-up is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignupMode {
-    /// Nobody; the operator adds accounts.
+    /// It is not. The operator adds accounts.
     Closed,
-    /// Everybody.
+    /// It is.
     Open,
 }

@@ -1,4 +1,4 @@
-//! New accounts: by the person themselves where sign-up is open, by an operator anywhere.
+//! How is an account created? By its user where sign-up is open, or by an operator.
 
 use crate::model::audit::AuditAction;
 use crate::model::user::{User, UserKey, UserStatus, VerifiedAddresses};
@@ -17,7 +17,7 @@ use crate::types::login::LoginName;
 use crate::types::role::Roles;
 use crate::types::secret::Password;
 
-/// What a new account is made from.
+/// The properties of a new account.
 #[derive(Debug, Clone)]
 pub struct SignupRequest {
     /// The chosen name.
@@ -26,14 +26,14 @@ pub struct SignupRequest {
     pub email: Option<LoginName>,
     /// Mobile number.
     pub mobile: Option<LoginName>,
-    /// The person's name, at most 128 characters.
+    /// The name of the user, at most 128 characters.
     pub name: Option<String>,
     /// The password.
     pub password: Password,
 }
 
 impl Service {
-    /// Signs somebody up. Grants no session: the account logs in afterwards.
+    /// Creates an account for its user. Grants no session: the user logs in afterwards.
     pub async fn signup(&self, request: SignupRequest, caller: &Caller) -> Result<User, AuthError> {
         match self.parts.settings.signup {
             SignupMode::Closed => return Err(AuthError::SignupClosed),
@@ -41,8 +41,8 @@ impl Service {
         }
         let attempt = self.parts.limits.signup(caller.address).await?;
         let created = self.try_signup(request, caller).await;
-        // A new account counts, and so does a question whether a name is taken. What was refused
-        // before anything was looked up does not, nor what could not be done.
+        // A new account counts, and so does the answer that a name is taken. A request that was refused
+        // before any lookup does not count, nor one that could not be carried out.
         if !matches!(created, Ok(_) | Err(AuthError::LoginTaken(_))) {
             attempt.give_back();
         }
@@ -57,12 +57,12 @@ impl Service {
         check_chosen(&request.username, &self.parts.settings.reserved)?;
         let roles = self.parts.settings.signup_roles.clone();
         let share = Share::new(caller.address, Class::Unproven);
-        // Nothing shows yet that the addresses belong to the caller.
+        // Nothing has shown yet that the addresses belong to the caller.
         self.add_user(request, roles, VerifiedAddresses::NONE, share)
             .await
     }
 
-    /// Makes an account with the given roles.
+    /// Creates an account with the given roles.
     pub(super) async fn add_user(
         &self,
         request: SignupRequest,
@@ -76,7 +76,7 @@ impl Service {
             request.email.as_ref(),
             request.mobile.as_ref(),
         ];
-        self.judge_new_password(&request.password, logins.into_iter().flatten())?;
+        self.check_new_password(&request.password, logins.into_iter().flatten())?;
         let password = self.parts.passwords.hash(request.password, share).await?;
         let now = self.now();
         let user = User {
@@ -103,7 +103,7 @@ impl Service {
     }
 
     /// Refuses a new password that is too short, too common, or the login itself.
-    pub(super) fn judge_new_password<'a>(
+    pub(super) fn check_new_password<'a>(
         &self,
         password: &Password,
         logins: impl Iterator<Item = &'a LoginName>,

@@ -1,25 +1,26 @@
-//! What runs beside the requests: writing activity, summing up refreshes, sweeping what has expired,
-//! forgetting idle limiter keys. The server starts [`work`] once and drops it at the end; dropping
-//! loses at most notes of activity.
+//! What runs beside the requests? Writing activity, summing up refreshes, removing expired records and
+//! idle entries of the limits.
+//!
+//! The process starts [`work`] once and drops it at the end. Dropping it loses reports of activity at
+//! most.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::service::activity::{ActivityQueue, Note};
-use crate::service::error::AuthError;
 use crate::service::{Current, Service};
-use crate::store::{BulkStore as _, Lifecycle as _, RevocationLog as _, Seen, SessionStore as _};
+use crate::store::{Lifecycle as _, Seen, SessionStore as _};
 
-/// How often expired records are looked for.
+/// How often expired records are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
-/// How many records one sweep removes at most, so that it never holds up the committer.
+/// The number of records that one step removes, so that it does not delay other operations.
 const SWEEP_BATCH: usize = 500;
 
-/// The queues that upkeep empties, and what it tells about itself.
+/// The queues that upkeep reads.
 #[derive(Debug)]
 pub struct Queues {
-    /// Notes of activity.
+    /// Reports of activity.
     pub activity: ActivityQueue,
 }
 
@@ -30,7 +31,7 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// How many expired records were removed so far.
+    /// The number of expired records removed so far.
     pub fn swept(&self) -> u64 {
         self.swept.load(Ordering::Relaxed)
     }
@@ -49,21 +50,8 @@ pub async fn work(current: &Current, queues: &mut Queues, upkeep: &Upkeep) {
 }
 
 impl Service {
-    /// Loads the revocations that still matter, and what log-ins need. Nothing may be judged before
-    /// this succeeded.
-    pub async fn load_revocations(&self) -> Result<usize, AuthError> {
-        let revocations = self.parts.store.revocations().await?;
-        if let Some(moment) = self.parts.store.ended_through().await? {
-            self.parts.liveness.end_through(moment);
-        }
-        self.parts.liveness.load(&revocations);
-        // The first log-in must not take longer than the others.
-        self.decoy_key().await?;
-        Ok(revocations.len())
-    }
-
-    /// Removes what has expired, batch by batch. While the wall clock is in doubt nothing goes: what
-    /// only seems to have expired could not be brought back.
+    /// Removes expired records, batch by batch. While the wall clock is in doubt nothing is removed,
+    /// because a removal could not be undone.
     pub async fn sweep(&self, upkeep: &Upkeep) {
         self.parts.limits.housekeep();
         self.parts.audit.sum_up(self.now(), false);

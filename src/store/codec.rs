@@ -1,5 +1,5 @@
-//! How a record becomes bytes and back: one version byte, a CRC-32 over key and payload, the
-//! payload in postcard form.
+//! How is a record encoded? One version byte, a CRC-32 over key and payload, the payload in postcard
+//! form.
 //!
 //! ```text
 //! 0        1                5
@@ -9,10 +9,9 @@
 //! └────────┴────────────────┴──────────────────────────┘
 //! ```
 //!
-//! The checksum covers the key, so a value that turns up under another key is as damaged as a
-//! value with a flipped bit. What does not decode is [`StoreError::Corrupt`], never "absent". A
-//! change of a record's shape needs another format number and a reader for the one before: such a
-//! record is a [`Versioned`] one.
+//! The checksum covers the key, so a value under another key is damaged like a value with a flipped bit.
+//! Bytes that do not decode are [`StoreError::Corrupt`], never "absent". A record whose shape changes
+//! needs another format number and a reader for the earlier shape: it is a [`Versioned`] record.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,7 +24,7 @@ const FORMAT: u8 = 1;
 /// The format of a record whose shape has changed once.
 const SECOND: u8 = 2;
 
-/// A record whose shape has changed: written in the present shape, read in either.
+/// A record whose shape has changed: written in the present shape, read in both.
 pub(crate) trait Versioned: Sized {
     /// The shape of format 1.
     type First: DeserializeOwned + Into<Self>;
@@ -41,7 +40,7 @@ pub(crate) fn encode_versioned<T: Versioned>(
     write(SECOND, key, &T::Second::from(record))
 }
 
-/// Reads a versioned record in either format; says whether it was the present one.
+/// Reads a versioned record in either format. Returns whether it was the present one.
 pub(crate) fn decode_versioned<T: Versioned>(
     key: &[u8],
     bytes: &[u8],
@@ -52,10 +51,10 @@ pub(crate) fn decode_versioned<T: Versioned>(
     }
 }
 
-/// Bytes before the payload.
+/// The number of bytes before the payload.
 const HEADER: usize = 5;
 
-/// Writes a record for its key. Fails with [`StoreError::TooLarge`] over [`MAX_RECORD`] bytes.
+/// Encodes a record for its key. Fails with [`StoreError::TooLarge`] above [`MAX_RECORD`] bytes.
 pub(crate) fn encode<T: Serialize>(key: &[u8], record: &T) -> Result<Vec<u8>, StoreError> {
     write(FORMAT, key, record)
 }
@@ -74,13 +73,12 @@ fn write<T: Serialize>(format: u8, key: &[u8], record: &T) -> Result<Vec<u8>, St
     Ok(bytes)
 }
 
-/// Reads the record stored under a key. Whatever the bytes are, the answer is a record or
-/// [`StoreError::Corrupt`].
+/// Decodes the record of a key. For any bytes, the result is a record or [`StoreError::Corrupt`].
 pub(crate) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
     read(FORMAT, key, bytes)
 }
 
-/// The payload of the record stored under a key, if the format is a known one and the checksum right.
+/// The payload of the record of a key, if the format is known and the checksum right.
 pub(crate) fn check<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
     split(key, bytes).map(|(_, payload)| payload)
 }
@@ -117,7 +115,7 @@ fn checksum(key: &[u8], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Names the table and nothing more: keys can hold what must not be logged.
+/// Names the table only: keys can contain data that must not be logged.
 fn damaged(key: &[u8], why: &str) -> StoreError {
     let table = key.first().map_or('?', |tag| char::from(*tag));
     StoreError::Corrupt(format!("table {table}: {why}"))
@@ -178,7 +176,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_is_written_reads_back(
+        fn a_written_record_survives_a_round_trip(
             millis in 0u64..u64::MAX / 2,
             generation: u32,
             salt: [u8; 16],
@@ -202,7 +200,7 @@ mod tests {
         #[test]
         fn any_bytes_decode_or_are_damage(bytes: Vec<u8>) {
             let _ignored = decode::<Session>(b"k", &bytes);
-            // Past the checksum too: the payload alone must not upset the reader either.
+            // Without the checksum: the payload alone must not cause a panic either.
             let mut sealed = vec![FORMAT];
             sealed.extend(checksum(b"k", &bytes).to_be_bytes());
             sealed.extend(&bytes);

@@ -1,9 +1,9 @@
-//! Which store belongs to which keys, and who may found one.
+//! Which keys belong to a store, and when may a new store be created?
 //!
 //! Every store has an id, and the key directory names it. Keys without their store mean that the store
-//! was lost, or that its volume is not there: an empty store in its place would have forgotten which
-//! sessions ended. A store without its keys, or with others, means that a directory was lost or
-//! exchanged. Neither starts by itself.
+//! was lost, or that its volume is not mounted: an empty store in its place would not know which
+//! sessions have ended. A store without its keys, or with other keys, means that a directory was lost or
+//! replaced. In both cases the start fails, and the operator decides.
 
 use std::path::{Path, PathBuf};
 
@@ -12,35 +12,35 @@ use crate::store::StoreError;
 use crate::store::sled::seen_by_keys;
 use crate::types::ids::StoreId;
 
-/// How a store is tied to its keys, and what may be made.
+/// The keys of a store, and what a start may create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ties {
-    /// The directory of the keys that belong to the store; none where nothing checks that.
+    /// The directory of the keys that belong to the store. None: the keys are not compared.
     pub keys: Option<PathBuf>,
-    /// Whether a store may be founded.
+    /// Whether a store may be created.
     pub founding: Founding,
-    /// Whether keys that do not know the store are taken for its own from now on.
+    /// Whether keys that name no store, or another one, are accepted from now on.
     pub new_keys: bool,
-    /// The id of a store that is founded.
+    /// The id of a store that is created.
     pub fresh: StoreId,
-    /// The number that the commits of a store that is founded go on from: zero, but for a store that
-    /// is restored and must not look older than what its keys have seen.
+    /// The commit number from which a created store continues. Zero, except for a restored store, which
+    /// must not look older than the commit that its keys have recorded.
     pub after: u64,
 }
 
-/// Whether a store may be founded where there is none.
+/// Whether a store may be created where there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Founding {
-    /// No: only the store that is there is used.
+    /// No. Only an existing store is used.
     Never,
-    /// Where there are neither a store nor keys.
+    /// If there are neither a store nor keys.
     First,
-    /// Where there is no store, whether or not there are keys.
+    /// If there is no store, with or without keys.
     Again,
 }
 
 impl Ties {
-    /// A store without keys of its own, founded where there is none.
+    /// A store without keys of its own, created if there is none.
     pub const fn none(fresh: StoreId) -> Self {
         Self {
             keys: None,
@@ -51,7 +51,7 @@ impl Ties {
         }
     }
 
-    /// Refuses, before anything is made, to found a store where none should be.
+    /// Fails, before anything is written, if a store must not be created here.
     pub(in crate::store) fn admit(&self, store: &Path, exists: bool) -> Result<(), StoreError> {
         let at = store.display();
         match (exists, self.founding) {
@@ -78,7 +78,7 @@ impl Ties {
         }
     }
 
-    /// What the key directory says; nothing where there is none to ask.
+    /// The content of the key directory. `None` if no directory is compared.
     pub(in crate::store) fn bond(&self) -> Result<Option<Bond>, StoreError> {
         let Some(keys) = &self.keys else {
             return Ok(None);
@@ -88,9 +88,9 @@ impl Ties {
             .map_err(|error| StoreError::Config(error.to_string()))
     }
 
-    /// Compares the store with what the key directory says. `bound` is whether the keys once named
-    /// the store, `used` whether it holds anything that needs its keys. Says whether the keys have to
-    /// get the store's id.
+    /// Compares the store with the key directory. `bound`: the keys named the store before. `used`: the
+    /// store holds data that needs its keys. Returns whether the id of the store must be written to the
+    /// key directory.
     pub(in crate::store) fn compare(
         &self,
         bond: &Bond,
@@ -127,14 +127,14 @@ impl Ties {
     }
 }
 
-/// The number of the last commit of that store that its keys have seen, where they are kept apart from
-/// it. A store that is restored goes on from there ([`Ties::after`]).
+/// The number of the last commit of this store that its keys have recorded, if they are in a place of
+/// their own. A restored store continues from it ([`Ties::after`]).
 pub fn last_seen(keys: &Path, store: StoreId) -> Option<u64> {
     seen_by_keys(keys, store)
 }
 
-/// The directory of the keys, where it is kept apart from the store: then an older copy of the store
-/// that is put back does not bring back what the keys have seen.
+/// The directory of the keys, if it is outside the store. An older copy of the store does not then bring
+/// back an older copy of what the keys have recorded.
 pub(in crate::store) fn apart<'a>(keys: &'a Path, store: &Path) -> Option<&'a Path> {
     let resolved = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (inner, outer) = (resolved(keys), resolved(store));

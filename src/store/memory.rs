@@ -1,9 +1,13 @@
-//! The ledger in memory: gone with the process. It is the model the tests compare with, and it can
-//! be told to fail or to hang, so that everything above the store can be tested against that.
+//! How does a store without files work? As a ledger in memory, which can be made to fail.
+//!
+//! It is gone with the process. Tests use it as the model, and to test everything above a store that
+//! fails or hangs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::store::StoreError;
 use crate::store::embedded::commits::Commit;
@@ -18,7 +22,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// An empty one and the switch that makes it fail.
+    /// An empty ledger, and the switch that makes it fail.
     pub(crate) fn new() -> (Self, Faults) {
         let faults = Faults::default();
         let memory = Self {
@@ -41,7 +45,7 @@ impl Ledger for Memory {
         order: Order,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.faults.pass(Access::Read)?;
+        self.faults.pass(Access::Scan)?;
         if range.is_empty() {
             return Ok(Vec::new());
         }
@@ -98,8 +102,8 @@ impl Ledger for Memory {
     }
 }
 
-/// Makes a store in memory behave like one whose disk is full or hangs. Clones switch the same
-/// store.
+/// Makes a store in memory behave like one whose disk is full or does not respond. Clones control the
+/// same store.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     shared: Arc<(Mutex<Switches>, Condvar)>,
@@ -108,23 +112,27 @@ pub struct Faults {
 #[derive(Debug, Default)]
 struct Switches {
     fail_reads: bool,
+    fail_scans: bool,
     writes: Writes,
     stall: bool,
 }
 
-/// What becomes of writes.
+/// The effect of writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Writes {
     #[default]
     Taken,
     Refused,
-    /// Applied, and reported as if that were not known.
+    /// Applied, and reported as if the outcome were unknown.
     Doubtful,
+    #[cfg(test)]
+    Panicking,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     Read,
+    Scan,
     Write,
 }
 
@@ -134,9 +142,16 @@ impl Faults {
         self.switches().writes = if on { Writes::Refused } else { Writes::Taken };
     }
 
-    /// While on, every write is applied and reported as one that may have been, as after a failed sync.
+    /// While on, every write is applied and reported as if its outcome were unknown, as after a failed
+    /// sync.
     pub fn doubt_writes(&self, on: bool) {
         self.switches().writes = if on { Writes::Doubtful } else { Writes::Taken };
+    }
+
+    /// From now on every write panics, as by a defect of the engine.
+    #[cfg(test)]
+    pub(crate) fn panic_writes(&self) {
+        self.switches().writes = Writes::Panicking;
     }
 
     /// While on, every read is refused as if the disk were gone.
@@ -144,25 +159,35 @@ impl Faults {
         self.switches().fail_reads = on;
     }
 
-    /// While on, every access hangs; turned off, what hung goes on. Turn it off at the end of a
-    /// test, or the store's thread hangs for ever.
+    /// While on, every read of a range of keys is refused.
+    #[cfg(test)]
+    pub(crate) fn fail_scans(&self, on: bool) {
+        self.switches().fail_scans = on;
+    }
+
+    /// While on, every access blocks. When turned off, blocked accesses continue. Turn it off at the end
+    /// of a test, or the thread of the store stays blocked.
     pub fn stall(&self, on: bool) {
         self.switches().stall = on;
         self.shared.1.notify_all();
     }
 
     fn switches(&self) -> MutexGuard<'_, Switches> {
-        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.0.lock()
     }
 
     fn pass(&self, access: Access) -> Result<(), StoreError> {
-        let switches = self
-            .shared
-            .1
-            .wait_while(self.switches(), |switches| switches.stall)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut switches = self.switches();
+        let stalls = |switches: &mut Switches| switches.stall;
+        self.shared.1.wait_while(&mut switches, stalls);
+        #[cfg(test)]
+        assert!(
+            access != Access::Write || switches.writes != Writes::Panicking,
+            "a write panics"
+        );
         let fails = match access {
             Access::Read => switches.fail_reads,
+            Access::Scan => switches.fail_reads || switches.fail_scans,
             Access::Write => switches.writes == Writes::Refused,
         };
         if fails {

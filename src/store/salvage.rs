@@ -1,28 +1,31 @@
-//! `store verify` and `store salvage`: looking into a store without changing it, and making a new one
-//! from what can still be read.
+//! How do `store verify` and `store salvage` work? They read a store without a change, and build a new one
+//! from the records that can still be read.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use crate::model::session::EndReason;
+use crate::store::embedded::Embedded;
 use crate::store::embedded::ledger::Entry;
 use crate::store::identity::{Ties, last_seen};
 use crate::store::settings::{Engine, Settings};
-use crate::store::sled::inspect;
-use crate::store::{BulkStore as _, Embedded, Lifecycle as _, StoreError};
+use crate::store::sled::{inspect, salvage as damaged};
+use crate::store::{BulkStore as _, Lifecycle as _, StoreError};
 use crate::types::ids::StoreId;
 use crate::types::time::Clock;
 
 pub use crate::store::embedded::salvage::Kept;
-pub use crate::store::sled::inspect::{Inspection, Salvaged};
+pub use crate::store::sled::inspect::Inspection;
+pub use crate::store::sled::salvage::Salvaged;
 
-/// Batches that may wait between reading and writing.
+/// The number of batches that may wait between reading and writing.
 const WAITING: usize = 4;
 
 /// Reads everything in the configured store and compares it with what was acknowledged. The store is
-/// not changed. Calls `progress` with the number of records so far.
+/// not changed. Calls `progress` with the number of records read so far.
 pub fn verify(
     settings: &Settings,
     progress: &mut dyn FnMut(u64),
@@ -30,8 +33,8 @@ pub fn verify(
     inspect::inspect(directory(settings)?, progress)
 }
 
-/// Makes a new store in `to` from what can still be read of the configured one, which is not changed.
-/// Every session of the new store is over.
+/// Creates a new store in `to` from the readable records of the configured store, which is not changed.
+/// Every session of the new store has ended.
 pub async fn salvage(
     settings: &Settings,
     keys: &Path,
@@ -41,8 +44,8 @@ pub async fn salvage(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Salvaged, Kept), StoreError> {
     let from = directory(settings)?.to_owned();
-    refuse_what_is_there(to)?;
-    let (known, acknowledged) = inspect::acknowledged(&from)?;
+    refuse_existing(to)?;
+    let (known, acknowledged) = damaged::acknowledged(&from)?;
     let id = known.unwrap_or(fresh);
     let ties = Ties {
         after: acknowledged.max(last_seen(keys, id).unwrap_or_default()),
@@ -52,16 +55,22 @@ pub async fn salvage(
     let (sender, batches) = sync_channel::<Vec<Entry>>(WAITING);
     let reader = thread::Builder::new()
         .name("salvage".to_owned())
-        .spawn(move || inspect::salvage(&from, &scratch, &mut |batch| sender.send(batch).is_ok()))
+        .spawn(move || {
+            damaged::salvage(&from, &scratch, &mut |batch| {
+                sender
+                    .send(batch)
+                    .map_or(ControlFlow::Break(()), ControlFlow::Continue)
+            })
+        })
         .map_err(|e| StoreError::Unavailable(format!("no thread to read the store: {e}")))?;
     let mut kept = Kept::default();
     let mut store = None;
     let mut read = 0;
-    // The first batch comes when it is known that something can be read.
+    // The store is created with the first batch, when it is known that something can be read.
     while let Ok(batch) = batches.recv() {
         let open = match &store {
             Some(open) => open,
-            None => store.insert(found(settings, to, &ties, &clock)?),
+            None => store.insert(create(settings, to, &ties, &clock)?),
         };
         read += batch.len() as u64;
         progress(read);
@@ -72,14 +81,14 @@ pub async fn salvage(
         .map_err(|_| StoreError::Damaged("reading the store panics".to_owned()))??;
     let store = match store {
         Some(store) => store,
-        None => found(settings, to, &ties, &clock)?,
+        None => create(settings, to, &ties, &clock)?,
     };
     store.end_all(EndReason::Operator).await?;
     store.close().await?;
     Ok((salvaged, kept))
 }
 
-fn found(
+fn create(
     settings: &Settings,
     to: &Path,
     ties: &Ties,
@@ -100,15 +109,12 @@ fn found(
 }
 
 fn directory(settings: &Settings) -> Result<&Path, StoreError> {
-    match &settings.engine {
-        Engine::Memory => Err(StoreError::Config(
-            "store.url is `memory:`; there is nothing on disk".to_owned(),
-        )),
-        Engine::Sled { path, .. } => Ok(path),
-    }
+    settings.engine.directory().ok_or_else(|| {
+        StoreError::Config("store.url is `memory:`; there is nothing on disk".to_owned())
+    })
 }
 
-fn refuse_what_is_there(to: &Path) -> Result<(), StoreError> {
+fn refuse_existing(to: &Path) -> Result<(), StoreError> {
     let is_empty = match std::fs::read_dir(to) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
@@ -117,7 +123,7 @@ fn refuse_what_is_there(to: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::Config(format!(
-        "{} is there already: name a directory that does not exist",
+        "{} exists already: name a directory that does not exist",
         to.display()
     )))
 }

@@ -1,28 +1,28 @@
-//! The settings of the store.
+//! Which settings does a store have? The engine, its place, and times.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Which engine, where, and how it behaves.
+/// The settings of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The engine.
     pub engine: Engine,
     /// How long a caller waits for an answer.
     pub deadline: Duration,
-    /// How long a revocation matters: the longest life of an access token plus leeway.
+    /// How long a revocation is kept: the longest life of an access token plus leeway.
     pub revocation_life: Duration,
-    /// How long audit lines are kept.
+    /// How long audit records are kept.
     pub audit_life: Duration,
-    /// How long the start waits for another process to let go of the store.
+    /// How long the start waits for another process to release the store.
     pub lock_wait: Duration,
 }
 
 #[cfg(test)]
 impl Settings {
-    /// What tests of a store on disk use.
-    pub(crate) fn on_disk(directory: &std::path::Path) -> Self {
+    /// The settings for tests of a store on disk.
+    pub(crate) fn on_disk(directory: &Path) -> Self {
         Self {
             engine: Engine::Sled {
                 path: directory.to_owned(),
@@ -36,10 +36,10 @@ impl Settings {
     }
 }
 
-/// A store engine.
+/// A store engine. An engine is added here with its own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Engine {
-    /// In memory; gone with the process.
+    /// In memory, gone with the process.
     Memory,
     /// sled in a directory.
     Sled {
@@ -50,8 +50,18 @@ pub enum Engine {
     },
 }
 
+impl Engine {
+    /// The directory of the store; none for an engine without files.
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Memory => None,
+            Self::Sled { path, .. } => Some(path),
+        }
+    }
+}
+
 impl fmt::Display for Engine {
-    /// As `store.url` names it.
+    /// The engine as `store.url` names it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory:"),

@@ -72,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_quoted_text_reads_back_as_itself_and_holds_nothing_unsafe(text in any::<String>()) {
+        fn a_quoted_text_survives_a_round_trip_and_has_no_unsafe_character(text in any::<String>()) {
             let mut quoted = String::new();
             push_quoted(&mut quoted, &text).unwrap();
             prop_assert!(!quoted.chars().any(is_unsafe));
@@ -81,7 +81,7 @@ mod tests {
         }
 
         #[test]
-        fn a_plain_text_holds_nothing_unsafe(text in any::<String>()) {
+        fn a_plain_text_has_no_unsafe_character(text in any::<String>()) {
             let mut plain = String::new();
             push_plain(&mut plain, &text).unwrap();
             prop_assert!(!plain.chars().any(is_unsafe));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_a_line_or_turns_its_direction_is_unsafe() {
+    fn line_breaks_and_bidirectional_controls_are_unsafe() {
         for c in
             "\0\n\r\t\u{1b}\u{7f}\u{80}\u{85}\u{9b}\u{9f}\u{2028}\u{2029}\u{202e}\u{2066}".chars()
         {

@@ -58,7 +58,7 @@ impl<W: Write> Sink<W> {
                     self.is_torn = !bytes.is_empty();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody else made the stream that we share non-blocking.
+                // Another user of the shared stream made it non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     std::thread::park_timeout(PAUSE);
                 }
@@ -73,7 +73,7 @@ impl<W: Write> Sink<W> {
 mod tests {
     use super::*;
 
-    /// Accepts so many bytes at each call as the script says.
+    /// Accepts as many bytes at each call as the script states.
     struct Scripted {
         calls: Vec<io::Result<usize>>,
         taken: Vec<u8>,
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_cut_by_a_full_disk_never_runs_into_the_next() {
+    fn a_line_cut_by_a_full_disk_is_never_joined_with_the_next() {
         let full = || Err(ErrorKind::StorageFull.into());
         let mut sink = Sink::new(Scripted {
             calls: vec![Ok(3), full(), full()],
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_takes_little_or_nothing_for_now_gets_the_whole_line() {
+    fn a_stream_with_partial_writes_gets_the_whole_line() {
         let calls = vec![
             Ok(2),
             Err(ErrorKind::WouldBlock.into()),

@@ -1,8 +1,8 @@
-//! TLS towards the upstream: whom we believe and who we are.
+//! TLS towards the upstream: the trusted roots and our own certificate.
 //!
-//! The upstream's certificate is always verified: against one bundle when the operator names one,
-//! else against the system's roots, else against Mozilla's, which are part of the program because an
-//! image made from scratch has no others.
+//! The upstream's certificate is always verified: against a bundle if the operator names one, else
+//! against the system's roots, else against Mozilla's. The latter are part of the program because a
+//! scratch image has no others.
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,14 @@ use crate::tls::provider;
 /// The files of one configuration.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Files<'a> {
-    /// The only roots that are believed; the system's when there are none.
+    /// The only trusted roots; the system's if absent.
     pub ca: Option<&'a Path>,
     /// The certificate chain we show and its private key.
     pub identity: Option<(&'a Path, &'a Path)>,
 }
 
 impl Files<'_> {
-    /// What they hold, as one number. The system's roots are not in it: they are many files, and
+    /// A digest of their content. It does not include the system's roots: they are many files, and
     /// change with the system.
     pub fn fingerprint(self) -> u64 {
         let identity = self.identity.into_iter();
@@ -42,7 +42,7 @@ pub enum BadClient {
     Root {
         /// The bundle.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         #[source]
         error: rustls::Error,
     },
@@ -59,7 +59,7 @@ pub enum BadClient {
         cert: PathBuf,
         /// The key.
         key: PathBuf,
-        /// What is wrong with them.
+        /// The problem.
         #[source]
         error: rustls::Error,
     },
@@ -106,7 +106,7 @@ fn with_identity(
         })
 }
 
-/// A bundle is believed as a whole: a certificate in it that cannot be used is a mistake.
+/// A bundle is used as a whole: an unusable certificate in it is an error.
 fn bundle(path: &Path) -> Result<RootCertStore, BadClient> {
     let mut roots = RootCertStore::empty();
     for root in files::chain(path).map_err(BadClient::Ca)? {
@@ -133,13 +133,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_files_there_are_roots_all_the_same() {
+    fn without_files_the_system_roots_are_used() {
         assert!(!system().is_empty());
         assert!(config(Files::default()).is_ok());
     }
 
     #[test]
-    fn a_wrong_file_is_told_with_its_key() {
+    fn an_invalid_file_is_reported_with_its_key() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str, text: &str| {
             let path = folder.path().join(name);

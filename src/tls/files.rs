@@ -12,17 +12,17 @@ use zeroize::Zeroizing;
 /// No chain, key or bundle of roots is larger, in bytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// A file that does not hold what it should.
+/// A file with unexpected content.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct BadFile {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: Problem,
 }
 
-/// What is wrong with a file.
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// It cannot be read.
@@ -68,7 +68,7 @@ pub fn chain_and_key(
     Ok((chain, key))
 }
 
-/// What the files hold, as one number; a file that cannot be read counts as a content of its own.
+/// A digest of the files' content. An unreadable file counts as a distinct content.
 pub(super) fn fingerprint<'a>(paths: impl Iterator<Item = &'a Path>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in paths {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_made_pair_is_read_back() {
+    fn a_generated_pair_is_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
         let made = rcgen::generate_simple_self_signed(["app.example.org".to_owned()]).unwrap();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_file_is_named_with_what_it_lacks() {
+    fn an_invalid_file_is_reported_with_the_missing_part() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.pem");
         let told = |text: &[u8]| {

@@ -1,11 +1,11 @@
-//! TLS on both sides, by rustls with aws-lc-rs: one cryptographic back-end in the whole program.
+//! TLS on both sides, with rustls and aws-lc-rs: one cryptographic back-end in the whole program.
 //!
-//! What is here knows certificates, keys and configurations; sockets belong to `server` and `proxy`.
+//! This module reads certificates and keys and makes configurations. Sockets belong to `net` and `proxy`.
 
 pub mod client;
-mod door;
 mod files;
 mod names;
+mod server;
 pub mod settings;
 mod subject;
 
@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use door::{BadSetup, Door, Outcome, Setup};
 pub use files::{BadFile, chain, chain_and_key};
+pub use server::{BadSetup, Outcome, ServerTls, Setup};
 pub use settings::Settings;
 pub use subject::{MAX_SUBJECT, subject};
 

@@ -1,8 +1,8 @@
-//! Which certificate a client is shown: the one that is for the name it asks for (RFC 6066, 3).
+//! Which certificate does a client get? The one for the name that it requests (RFC 6066, 3).
 //!
-//! The names are those in the certificates themselves. A wildcard stands for exactly one label. Who
-//! asks for no name, or for one that no certificate is for, is shown the first certificate; whether
-//! that will do is the client's decision.
+//! The names are those in the certificates. A wildcard matches exactly one label. A client that
+//! requests no name, or an unknown one, gets the first certificate and decides itself whether to accept
+//! it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_finds_its_certificate_and_a_stranger_the_first() {
+    fn a_known_name_gets_its_certificate_and_an_unknown_one_the_first() {
         let first = certified(&["a.example.org"]);
         let second = certified(&["B.example.org", "*.example.org"]);
         let third = certified(&["b.example.org", "*.*.example.com"]);

@@ -1,4 +1,4 @@
-//! What the TLS side of the public listener is told by the configuration.
+//! TLS settings of the public listener.
 
 use std::path::{Path, PathBuf};
 
@@ -20,17 +20,18 @@ pub struct Pair {
     pub key: PathBuf,
 }
 
-/// Whether clients prove who they are with a certificate.
+/// Whether clients need a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientAuth {
     /// They are not asked.
     Off,
-    /// They are asked; who has none may come in all the same. One that does not verify may not.
+    /// A certificate is requested. A client without one is accepted; one with an invalid
+    /// certificate is not.
     Optional {
         /// Whose certificates are good.
         ca: PathBuf,
     },
-    /// Without one nobody comes in.
+    /// A client without a valid certificate is refused.
     Required {
         /// Whose certificates are good.
         ca: PathBuf,

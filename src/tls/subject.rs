@@ -3,10 +3,11 @@
 
 use std::fmt::Write as _;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::AttributeTypeAndValue;
 
-/// The longest subject that is told, in bytes.
+/// The maximum length of a subject in bytes. A longer one is left out.
 pub const MAX_SUBJECT: usize = 256;
 
 /// The types that have a name (RFC 4514, 3).
@@ -23,8 +24,8 @@ const NAMES: [(&str, &str); 9] = [
 ];
 
 /// The subject of a certificate in DER. Characters that are not visible ASCII, and `%`, are
-/// percent-encoded UTF-8. `None` for a subject that is empty, cannot be read, or does not fit: half a
-/// name could be somebody else's.
+/// percent-encoded UTF-8. `None` for a subject that is empty, cannot be parsed, or is too long: a
+/// truncated name could be that of another subject.
 pub fn subject(certificate: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let mut parts: Vec<Vec<String>> = certificate
@@ -90,18 +91,17 @@ fn escaped(value: &str) -> String {
                 text.push(character);
             }
             ' ' if at == last => text.push_str("\\ "),
-            '%' => text.push_str("%25"),
-            ' '..='~' => text.push(character),
-            other => {
-                for byte in other.encode_utf8(&mut [0; 4]).bytes() {
-                    // Writing to a string cannot fail.
-                    write!(text, "%{byte:02X}").ok();
-                }
-            }
+            other => text.extend(utf8_percent_encode(
+                other.encode_utf8(&mut [0; 4]),
+                NOT_PRINTABLE,
+            )),
         }
     }
     text
 }
+
+/// ASCII characters that are percent-encoded; a space is only escaped at the ends.
+const NOT_PRINTABLE: &AsciiSet = &CONTROLS.add(b'%');
 
 #[cfg(test)]
 mod tests {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_visible_ascii_is_told() {
+    fn only_visible_ascii_is_forwarded() {
         let told = |name| told(&[(DnType::CommonName, name)]).unwrap();
         assert_eq!(told("Zoë 100%"), "CN=Zo%C3%AB 100%25");
         assert_eq!(
@@ -141,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn a_type_without_a_name_is_told_by_its_number() {
+    fn a_type_without_a_name_is_shown_by_its_number() {
         let kind = DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]);
         let told = told(&[(kind, "a@b")]).unwrap();
         assert_eq!(told, "1.2.840.113549.1.9.1=#0c03614062");
     }
 
     #[test]
-    fn what_is_empty_or_too_long_is_not_told() {
+    fn an_empty_or_oversized_subject_is_not_forwarded() {
         assert_eq!(told(&[]), None);
         assert_eq!(told(&[(DnType::CommonName, &"a".repeat(254))]), None);
         assert!(told(&[(DnType::CommonName, &"a".repeat(253))]).is_some());
@@ -163,7 +163,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_parse_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             subject(&bytes);
         }
     }

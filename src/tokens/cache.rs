@@ -1,9 +1,8 @@
-//! Tokens that were verified before, so that the same token again costs a look-up.
+//! Which tokens were verified before? A known token costs one look-up.
 //!
-//! What always holds: the key is the whole token, compared byte for byte, so no two tokens ever
-//! share an entry. An entry is believed only as long as its time lasts and the keys have not
-//! changed; whether its session is alive is stamped with the epoch it was judged at. The cache
-//! never holds more bytes than it was given.
+//! Invariants: the key is the whole token, compared byte for byte, so two tokens never share an entry.
+//! An entry is valid only until the token expires and while the keys have not changed. The state of its
+//! session is stored with the epoch of the check. The cache never exceeds its capacity in bytes.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -15,7 +14,7 @@ use quick_cache::{Equivalent, Weighter};
 use crate::types::random::Random;
 use crate::types::time::Timestamp;
 
-/// One worker's verified tokens. `V` is what was made of a token; it is shared, never copied.
+/// One worker's verified tokens. `V` is the value made from a token. It is shared, never copied.
 pub struct TokenCache<V> {
     entries: Entries<V>,
     is_off: bool,
@@ -50,14 +49,14 @@ impl<V> TokenCache<V> {
         (entry.keys_epoch == keys_epoch).then_some(entry)
     }
 
-    /// Remembers a verified token. One too large for the cache is not kept.
+    /// Adds a verified token. One that is too large for the cache is not kept.
     pub fn insert(&mut self, token: &[u8], entry: CachedToken<V>) {
         if !self.is_off {
             self.entries.insert(TokenKey(Box::from(token)), entry);
         }
     }
 
-    /// Forgets a token.
+    /// Removes a token.
     pub fn remove(&mut self, token: &[u8]) {
         self.entries.remove(&Tail(token));
     }
@@ -89,10 +88,10 @@ impl<V> std::fmt::Debug for TokenCache<V> {
     }
 }
 
-/// What is remembered of a verified token.
+/// The entry of a verified token.
 #[derive(Debug)]
 pub struct CachedToken<V> {
-    /// What was made of it.
+    /// The value made from the token.
     pub value: Arc<V>,
     /// From when it is good.
     pub not_before: Timestamp,
@@ -138,8 +137,8 @@ impl Equivalent<TokenKey> for Tail<'_> {
     }
 }
 
-/// Only tokens with a good signature get in, so nobody can choose what collides; the seed is there
-/// so that nobody can even learn it.
+/// Only tokens with a valid signature are inserted, so a client cannot choose colliding keys. The seed
+/// also hides which keys collide.
 #[derive(Clone)]
 struct SeededTail {
     first: u64,
@@ -200,7 +199,7 @@ impl<V> Weighter<TokenKey, CachedToken<V>> for ByBytes {
 /// The entry itself, its place in the table and the allocations' own bookkeeping.
 const OVERHEAD: usize = 192;
 
-/// What the table is laid out for: a token of 500 bytes and its headers.
+/// The entry size for which the table is allocated: a token of 500 bytes and its headers.
 const TYPICAL_ENTRY: usize = 1536;
 
 #[cfg(test)]
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_other_keys_is_not_believed() {
+    fn an_entry_of_other_keys_is_not_used() {
         let mut cache = cache(1 << 20);
         cache.insert(b"token", entry(b"v", 1));
         assert!(cache.get(b"token", 1).is_some());
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn s53_the_cache_never_holds_more_than_it_was_given() {
+    fn s53_the_cache_never_exceeds_its_capacity() {
         let mut cache = cache(10_000);
         for n in 0..1_000_u32 {
             cache.insert(format!("{n:0>400}").as_bytes(), entry(&[0; 100], 0));

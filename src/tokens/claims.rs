@@ -11,7 +11,7 @@ use crate::types::ids::TokenId;
 use crate::types::role::{Role, Roles};
 use crate::types::time::Timestamp;
 
-/// What a verified access token says.
+/// The claims of a verified access token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessClaims {
     /// Whose token it is, and of which session.
@@ -22,13 +22,13 @@ pub struct AccessClaims {
     pub version: Option<AccountVersion>,
     /// The token's own id.
     pub id: TokenId,
-    /// The name the user goes by.
+    /// The name of the user.
     pub username: String,
     /// The e-mail address, when there is one that was verified.
     pub email: Option<String>,
     /// The roles.
     pub roles: Roles,
-    /// How the user proved who they are (RFC 8176).
+    /// The authentication methods (RFC 8176).
     pub amr: Vec<String>,
     /// When they did.
     pub auth_time: Timestamp,
@@ -40,8 +40,8 @@ pub struct AccessClaims {
     pub expires_at: Timestamp,
 }
 
-/// The claims as they travel. One struct for both ways, so that what is read is what is written.
-/// Members are typed, required and unique; unknown members have no meaning and are skipped.
+/// The claims in JSON. One struct for both directions, so that reading and writing agree. Members are
+/// typed, required and unique. Unknown members are skipped.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Wire<'a> {
     #[serde(borrow)]
@@ -112,8 +112,8 @@ impl Audience {
 }
 
 impl<'a> Wire<'a> {
-    /// The claims of a token for this session, issued at `now`, good until `expires_at`. Times are
-    /// cut to whole seconds, so that a token never outlives what it was made for.
+    /// The claims of a token for this session, issued at `now`, valid until `expires_at`. Times are
+    /// truncated to whole seconds, so a token never expires later than intended.
     pub(super) fn new(
         settings: &'a Settings,
         session: &Session,

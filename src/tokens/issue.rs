@@ -32,7 +32,8 @@ impl Issuer {
         }
     }
 
-    /// A token for the session as it stands, and when it expires: never after the session.
+    /// A token for the current state of the session, and its expiry, which is never after that of
+    /// the session.
     pub fn issue(
         &self,
         session: &Session,

@@ -1,4 +1,4 @@
-//! The public keys as a JWK set (RFC 7517), for whoever checks our tokens themselves.
+//! The public keys as a JWK set (RFC 7517), for programs that verify our tokens themselves.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};

@@ -1,15 +1,15 @@
-//! The keys in use: which one signs, which ones verify, and how they change while running.
+//! Which key signs, which keys verify, and how do they change while the process runs?
 //!
-//! What always holds: every key in the ring is of the one configured algorithm. A change replaces
-//! the ring as a whole and then moves the epoch, so nothing that was verified by a key that is gone
-//! is believed afterwards.
+//! Invariant: every key in the ring has the one configured algorithm. A change replaces the whole ring
+//! and then moves the epoch, so a result that was verified with a removed key is no longer valid.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use data_encoding::BASE64URL_NOPAD;
+use parking_lot::Mutex;
 
 use crate::crypto::keydir::{KeyDirError, KeyDirectory, Loaded, Validity, Warning};
 use crate::crypto::refresh::{BadRefreshKeys, RefreshKeys};
@@ -20,7 +20,7 @@ use crate::types::random::Random;
 use crate::types::secret::SecretBytes;
 use crate::types::time::Timestamp;
 
-/// What becomes of keys whose time is over.
+/// The treatment of retired keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retired {
     /// They are deleted.
@@ -54,7 +54,7 @@ impl Keys {
         Self::open_with(settings, now, Retired::Go, random)
     }
 
-    /// The same; says also what becomes of keys that have retired.
+    /// The same, with the treatment of retired keys.
     pub fn open_with(
         settings: &Settings,
         now: Timestamp,
@@ -110,7 +110,7 @@ impl Keys {
         random: &dyn Random,
     ) -> Result<String, KeysError> {
         let kind = kind(self.algorithm).ok_or(KeysError::SharedSecret)?;
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.changing.lock();
         let kid =
             self.directory
                 .rotate_signing(kind, now, activate_after, self.keep_for, random)?;
@@ -126,22 +126,22 @@ impl Keys {
         keep_for: Duration,
         random: &dyn Random,
     ) -> Result<u8, KeysError> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.changing.lock();
         let number = self.directory.rotate_refresh(now, keep_for, random)?;
         self.replace(now, random)?;
         Ok(number)
     }
 
-    /// Reads the directory again, for instance after another process rotated; drops what has
-    /// retired. A directory that cannot be used leaves the keys as they are.
+    /// Reads the directory again, for example after another process rotated the keys, and drops
+    /// retired keys. If the directory cannot be used, the keys do not change.
     pub fn reload(&self, now: Timestamp, random: &dyn Random) -> Result<Vec<Warning>, KeysError> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.changing.lock();
         self.replace(now, random)
     }
 
-    /// The clock is no longer in doubt: what has retired goes, now and from here on.
+    /// The clock is no longer in doubt: retired keys are removed now and from now on.
     pub fn let_retired_go(&self, now: Timestamp, random: &dyn Random) -> Result<(), KeysError> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.changing.lock();
         self.directory.keep_retired(false);
         self.replace(now, random).map(drop)
     }

@@ -1,5 +1,5 @@
-//! Access tokens in and out: JSON Web Tokens (RFC 7519, RFC 9068) in exactly the form we issue.
-//! Whatever differs from that form is refused before any of it is believed.
+//! Issues and verifies access tokens: JSON Web Tokens (RFC 7519, RFC 9068) in exactly the form that
+//! Sidegate issues. A token in any other form is refused before a claim is used.
 pub mod cache;
 pub mod claims;
 pub mod issue;

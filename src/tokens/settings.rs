@@ -1,4 +1,4 @@
-//! What access tokens are made and judged by.
+//! Settings for issuing and verifying access tokens.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,13 +14,13 @@ pub struct Settings {
     pub audience: Vec<String>,
     /// The one algorithm that is signed with and accepted.
     pub algorithm: Algorithm,
-    /// Where keys live. The refresh MAC's keys live here for every algorithm.
+    /// The directory of the keys. It has the keys of the refresh MAC for every algorithm.
     pub keys_dir: PathBuf,
     /// The shared secret; HS256 only.
     pub secret: Option<SecretBytes>,
     /// Life of an access token.
     pub access_ttl: Duration,
-    /// How far clocks may differ when `exp`, `nbf` and `iat` are judged.
+    /// The tolerated clock difference for `exp`, `nbf` and `iat`.
     pub leeway: Duration,
 }
 

@@ -1,8 +1,8 @@
-//! Judging access tokens: the one entrance for every token, wherever it came from.
+//! Is this access token valid? The one function that verifies every token, whatever its source.
 //!
-//! The order is fixed: length, shape, header, key, signature, claims, time. Nothing is decoded
-//! before the length is known, nothing in the claims is looked at before the signature holds. The
-//! token never chooses an algorithm: its key id names one of our keys, and that key has one.
+//! The order is fixed: length, shape, header, key, signature, claims, time. Nothing is decoded before the
+//! length is checked, and no claim is read before the signature is verified. The token never selects an
+//! algorithm: its key id names one of our keys, and that key has one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +26,10 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// The longest token that is looked at, in bytes.
+    /// The maximum length of a token in bytes.
     pub const MAX_TOKEN: usize = 8 * 1024;
 
-    /// The most that clocks may differ, whatever the settings say.
+    /// The maximum leeway, whatever the settings.
     pub const MAX_LEEWAY: Duration = Duration::from_secs(30);
 
     /// A verifier for these settings.
@@ -43,7 +43,7 @@ impl Verifier {
         }
     }
 
-    /// Judges a token at `now`.
+    /// Verifies a token at `now`.
     pub fn verify(&self, token: &[u8], now: Timestamp) -> Result<Verified, Refusal> {
         let parts = Parts::split(token)?;
         let ring = self.keys.ring();
@@ -54,17 +54,17 @@ impl Verifier {
         }
         let claims = decode(parts.claims)?;
         Ok(Verified {
-            claims: self.judge(&claims, now)?,
+            claims: self.check_claims(&claims, now)?,
             epoch: ring.epoch(),
         })
     }
 
-    /// Counts the changes of the keys: a [`Verified`] of another epoch has to be judged again.
+    /// Counts the changes of the keys. A [`Verified`] of another epoch has to be verified again.
     pub fn epoch(&self) -> u64 {
         self.keys.epoch()
     }
 
-    /// The time of a token that was verified before, judged again.
+    /// Checks the times of a token that was verified before.
     pub fn check_time(
         &self,
         not_before: Timestamp,
@@ -80,7 +80,7 @@ impl Verifier {
         Ok(())
     }
 
-    fn judge(&self, claims: &[u8], now: Timestamp) -> Result<AccessClaims, Refusal> {
+    fn check_claims(&self, claims: &[u8], now: Timestamp) -> Result<AccessClaims, Refusal> {
         let wire: Wire<'_> = serde_json::from_slice(claims).map_err(|_| Refusal::Claims)?;
         if wire.iss != self.issuer {
             return Err(Refusal::Issuer);
@@ -106,7 +106,7 @@ impl Verifier {
 /// A token that holds, and by which state of the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// What it says.
+    /// The claims.
     pub claims: AccessClaims,
     /// The epoch of the keys.
     pub epoch: u64,
@@ -144,8 +144,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether all bytes are of the alphabet. Looks at each of them even after one is not, which lets the
-/// compiler look at many at once.
+/// Whether all bytes are in the alphabet. The loop does not stop early, so the compiler can check many
+/// bytes at once.
 fn is_base64url(part: &[u8]) -> bool {
     let plain =
         |b: u8| (b | 0x20).is_ascii_lowercase() | b.is_ascii_digit() | matches!(b, b'-' | b'_');
@@ -190,7 +190,7 @@ fn read_header<'a>(ring: &'a Ring, header: &[u8]) -> Result<&'a RingKey, Refusal
     Ok(key)
 }
 
-/// Why a token is refused: for logs and numbers. A caller is told no more than whether it expired.
+/// Why a token is refused, for logs and metrics. A caller learns only whether it expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// Longer than [`Verifier::MAX_TOKEN`].
@@ -220,7 +220,7 @@ pub enum Refusal {
     /// It claims a longer life than is given.
     #[error("the lifetime is longer than is given")]
     Lifetime,
-    /// Its time has not come.
+    /// Not valid yet.
     #[error("the token is not valid yet")]
     NotYet,
     /// Its time is over; everything else about it holds.

@@ -1,8 +1,8 @@
-//! Open files (descriptors): as many as the system lets this process have, and who may use them.
+//! How many open files (descriptors) may the process have, and how are they divided?
 //!
 //! The last ones are reserved for the admin port, the control socket, the store and the logs, so that
-//! neither clients nor their connections to the upstream can use them up. Of the others clients may have
-//! half, or all but [`UPSTREAM`] where that is more; the upstream has what they leave.
+//! neither clients nor connections to the upstream can use them up. Clients may have half of the
+//! others, or all but [`UPSTREAM`] if that is more. The upstream has the remainder.
 
 use std::os::fd::{AsFd, AsRawFd as _};
 
@@ -15,12 +15,12 @@ const PART: u64 = 8;
 /// Descriptors that are enough for the connections to the upstream of a large machine.
 const UPSTREAM: u64 = 4096;
 
-/// How many open files there may be; none when there is no limit.
+/// The limit of open files; `None` if there is none.
 pub fn limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// How many connections of clients there may be at most, whatever the settings allow.
+/// The maximum number of client connections: `wanted`, if the limit permits it.
 pub fn for_clients(limit: Option<u64>, wanted: usize) -> usize {
     let most = limit.map_or(u64::MAX, |limit| {
         let usable = usable(limit);
@@ -31,7 +31,7 @@ pub fn for_clients(limit: Option<u64>, wanted: usize) -> usize {
         .max(1)
 }
 
-/// How many connections to the upstream each of so many workers may have, beside so many of clients.
+/// The maximum number of upstream connections of one worker, next to `clients` client connections.
 pub fn for_upstream(limit: Option<u64>, clients: usize, workers: usize, wanted: usize) -> usize {
     let left = limit.map_or(u64::MAX, |limit| {
         let clients = for_clients(Some(limit), clients) as u64;
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_reserved_is_left_whatever_the_settings_ask_for() {
+    fn reserved_descriptors_remain_for_any_settings() {
         for limit in [16, 64, 256, 1_024, 20_000, 1 << 20] {
             for workers in [1, 2, 64] {
                 let clients = for_clients(Some(limit), 10_000);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_enough_the_settings_hold() {
+    fn with_enough_descriptors_the_settings_apply() {
         for limit in [None, Some(1 << 20)] {
             assert_eq!(for_clients(limit, 10_000), 10_000);
             assert_eq!(for_upstream(limit, 10_000, 8, 1_024), 1_024);

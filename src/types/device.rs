@@ -1,4 +1,4 @@
-//! What a User-Agent header tells about a device. Parsed at log-in and refresh only.
+//! Which device, platform and browser does a User-Agent header name? Parsed at log-in and refresh only.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ pub enum DeviceKind {
     Api,
     /// A crawler.
     Bot,
-    /// Nothing that could be told.
+    /// The User-Agent is missing or unknown.
     #[default]
     Unknown,
 }
@@ -48,7 +48,7 @@ pub struct Device {
     pub system: Option<String>,
 }
 
-/// How much of a User-Agent is looked at, in bytes.
+/// The maximum length of a User-Agent that is parsed, in bytes. The rest is ignored.
 pub const MAX_USER_AGENT: usize = 512;
 
 /// HTTP libraries and command-line clients, by the product token their agent begins with.
@@ -77,7 +77,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 impl Device {
-    /// Reads a User-Agent. Takes linear time, looks at [`MAX_USER_AGENT`] bytes, never fails.
+    /// Parses a User-Agent in linear time. Reads at most [`MAX_USER_AGENT`] bytes and never fails.
     pub fn from_user_agent(agent: &str) -> Self {
         let mut end = agent.len().min(MAX_USER_AGENT);
         while !agent.is_char_boundary(end) {
@@ -141,7 +141,7 @@ impl Device {
     }
 }
 
-/// The text unless it says that nothing is known; at most 64 bytes of it.
+/// The text, at most 64 bytes of it, unless it means "unknown".
 fn known(text: &str) -> Option<String> {
     let text = text.trim();
     if text.is_empty() || text == "UNKNOWN" || text.len() > 64 || text.contains(char::is_control) {
@@ -156,13 +156,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn told(agent: &str) -> String {
+    fn described(agent: &str) -> String {
         let d = Device::from_user_agent(agent);
         format!("{} / {:?}", d.label().unwrap_or_default(), d.kind)
     }
 
     #[test]
-    fn common_agents_are_told_apart() {
+    fn common_user_agents_are_recognised() {
         let chrome = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 \
                       (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36";
         let firefox =
@@ -173,21 +173,21 @@ mod tests {
                     (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1";
         let tablet = "Mozilla/5.0 (Linux; Android 13; SM-X200) AppleWebKit/537.36 \
                       (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36";
-        assert_eq!(told(chrome), "Chrome on macOS / Desktop");
-        assert_eq!(told(firefox), "Firefox on Windows / Desktop");
-        assert_eq!(told(iphone), "Safari on iOS / Mobile");
-        assert_eq!(told(ipad), "Safari on iOS / Tablet");
-        assert_eq!(told(tablet), "Chrome on Android / Tablet");
-        assert_eq!(told("curl/8.5.0"), "curl / Api");
-        assert_eq!(told("okhttp/4.12.0"), "okhttp / Api");
-        assert_eq!(told(""), " / Unknown");
+        assert_eq!(described(chrome), "Chrome on macOS / Desktop");
+        assert_eq!(described(firefox), "Firefox on Windows / Desktop");
+        assert_eq!(described(iphone), "Safari on iOS / Mobile");
+        assert_eq!(described(ipad), "Safari on iOS / Tablet");
+        assert_eq!(described(tablet), "Chrome on Android / Tablet");
+        assert_eq!(described("curl/8.5.0"), "curl / Api");
+        assert_eq!(described("okhttp/4.12.0"), "okhttp / Api");
+        assert_eq!(described(""), " / Unknown");
         let bot = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
         assert_eq!(Device::from_user_agent(bot).kind, DeviceKind::Bot);
     }
 
     proptest! {
         #[test]
-        fn no_agent_is_too_odd(agent in "\\PC{0,700}") {
+        fn any_user_agent_parses_without_a_panic(agent in "\\PC{0,700}") {
             let device = Device::from_user_agent(&agent);
             prop_assert!(device.browser.is_none_or(|b| b.len() <= 64));
         }

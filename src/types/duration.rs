@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// Reads `30s`, `15m`, `7d`, `1h 30m`; `0s` means "none" where a key says so.
+/// Parses `30s`, `15m`, `7d`, `1h 30m`. `0s` means "none" for keys that define it so.
 pub fn parse_duration(text: &str) -> Result<Duration, BadSpan> {
     humantime::parse_duration(text.trim()).map_err(|_| BadSpan::Duration)
 }
 
-/// Writes a span the way it can be read back, in days and smaller units; what is below a
-/// millisecond is left out.
+/// Formats a span so that it can be parsed again, in days and smaller units. Fractions of a millisecond
+/// are dropped.
 pub fn show_duration(span: Duration) -> String {
     let millis = span.as_millis();
     let units = [

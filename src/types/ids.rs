@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_tells_when_it_was_made() {
+    fn an_id_contains_its_creation_time() {
         let at = Timestamp::from_millis(1_700_000_000_123);
         let id = SessionId::generate(at, &SeededRandom::new(1));
         assert_eq!(id.made_at(), at);

@@ -8,7 +8,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-/// What kind of name it is; part of the key it is stored under.
+use crate::types::header;
+
+/// The kind of the name. It is part of the key in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LoginKind {
@@ -21,7 +23,7 @@ pub enum LoginKind {
 }
 
 impl LoginKind {
-    /// The byte that stands for the kind in stored keys.
+    /// The byte for the kind in stored keys.
     pub const fn tag(self) -> u8 {
         match self {
             Self::Username => b'u',
@@ -94,7 +96,7 @@ impl LoginName {
     }
 
     /// An e-mail address: exactly one `@`, both sides present, a plausible domain, no spaces or
-    /// control characters. Whether it is real, only a confirmation mail can tell.
+    /// control characters. Only a confirmation mail can show whether it exists.
     pub fn email(text: &str) -> Result<Self, BadLogin> {
         let name = canonical(text, 254).ok_or(BadLogin::Email)?;
         let (local, domain) = name.split_once('@').ok_or(BadLogin::Email)?;
@@ -139,9 +141,9 @@ impl LoginName {
         }
     }
 
-    /// Reads what somebody typed into the one log-in field: with `@` it is an e-mail address, with
-    /// a leading `+` or `00` a mobile number, otherwise a username. The three can never be mistaken
-    /// for each other, because no username holds `@` or `+`.
+    /// Parses the content of the log-in field: with `@` it is an e-mail address, with a leading `+`
+    /// or `00` a mobile number, otherwise a username. The three are disjoint, because no username
+    /// contains `@` or `+`.
     pub fn guess(text: &str) -> Result<Self, BadLogin> {
         let trimmed = text.trim();
         if trimmed.contains('@') {
@@ -153,7 +155,7 @@ impl LoginName {
         }
     }
 
-    /// What kind of name it is.
+    /// The kind of the name.
     pub const fn kind(&self) -> LoginKind {
         self.kind
     }
@@ -173,8 +175,7 @@ impl fmt::Display for LoginName {
 /// How many bytes the name takes in an identity header, where all but visible ASCII is
 /// percent-encoded.
 fn encoded_len(name: &str) -> usize {
-    let plain = |b: u8| b.is_ascii_graphic() && b != b'%';
-    name.bytes().map(|b| if plain(b) { 1 } else { 3 }).sum()
+    header::encoded(name).map(str::len).sum()
 }
 
 /// NFKC, lower case, trimmed; `None` when longer than `max` bytes or when it holds a control
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_decides_the_kind() {
+    fn the_input_determines_the_kind_of_login() {
         assert_eq!(LoginName::guess("ann").unwrap().kind(), LoginKind::Username);
         assert_eq!(LoginName::guess("a@b.de").unwrap().kind(), LoginKind::Email);
         assert_eq!(

@@ -1,7 +1,8 @@
-//! Memory that is free goes back to the system.
+//! How is free memory returned to the system?
 
-/// Makes the allocator return what has been free for a moment. mimalloc looks for such memory when a block of
-/// this size is freed, and an idle process frees none. The block is an address range, never touched.
+/// Makes the allocator return memory that has been free for a short time. mimalloc searches for such
+/// memory when a block of this size is freed, and an idle process frees none. The block is only an
+/// address range; it is never written.
 pub fn settle() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BLOCK)));
 }

@@ -1,4 +1,4 @@
-//! How an operator names an account, on the command line, over the control socket and in the service.
+//! How does an operator name an account? On the command line, over the control socket and in the service.
 
 use std::fmt;
 use std::str::FromStr;

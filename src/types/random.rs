@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where unpredictable bytes come from.
+/// A source of unpredictable bytes.
 pub trait Random: Send + Sync + fmt::Debug + 'static {
     /// Fills the buffer with random bytes.
     fn fill(&self, bytes: &mut [u8]);

@@ -1,4 +1,4 @@
-//! Roles: what a rule may ask for and what an account holds.
+//! Roles: the names that a rule requires and an account has.
 
 use std::fmt;
 use std::str::FromStr;
@@ -66,7 +66,7 @@ impl Roles {
     /// How many roles an account can hold.
     pub const MAX: usize = 16;
 
-    /// How many bytes their names take, joined by commas: what one identity header holds.
+    /// The length of the names joined by commas, as in the identity header.
     pub const MAX_BYTES: usize = 256;
 
     /// From a list; repeats are dropped, too many are refused.

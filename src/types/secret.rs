@@ -1,6 +1,6 @@
-//! Secrets that cannot be printed by accident: no `Display`, no `Serialize`, a `Debug` that says
-//! only what kind of thing it is, memory wiped on drop. `expose` is the one way to the bytes and is
-//! easy to search for.
+//! Secrets that cannot be printed by accident: no `Display`, no `Serialize`, a `Debug` that prints only
+//! the kind, memory cleared on drop. `expose` is the only access to the bytes and is easy to search
+//! for.
 
 use std::fmt;
 
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_secret_shows_in_debug_output() {
+    fn no_debug_output_contains_a_secret() {
         let shown = format!(
             "{:?} {:?} {:?}",
             SecretText::new("hunter2"),

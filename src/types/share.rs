@@ -1,47 +1,47 @@
-//! Shares of something that has a fixed number of places, so that no client can take them all.
+//! How many of a fixed number of permits may one client hold, so that no client can take them all?
 //!
-//! What a group of clients may hold depends on what is free (a dynamic threshold): twice the square of
-//! what is free over all. One group alone may have half of the places; what each may have shrinks as
-//! others come, and the last places, the root of half of all, go to one group each. Wider groups may hold
-//! more.
+//! The share of a group of clients depends on the number of free permits (a dynamic threshold): with `f` of `n`
+//! permits free, a group may hold `2 f² / n`. One group alone may hold half of the permits. The shares shrink
+//! as more groups hold some, and each of the last `√(n / 2)` permits goes to a different group. Wider groups
+//! may hold more.
 //!
-//! An address belongs to a group of its own (IPv6: its /64, which one subscriber owns); an IPv6 address
-//! also to that of its /56 and its /48, since one may own those. A user is a group wherever the requests
-//! come from, and all requests without a user are one together.
+//! Each address is a group; for IPv6 its /64, which belongs to one subscriber. An IPv6 address also belongs to
+//! the groups of its /56 and its /48, which one site or provider may own. A user is a group, whatever the
+//! addresses of the requests, and all requests without a user are one group together.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::types::ids::UserId;
 
-/// Who asks for a place.
+/// The client and the user for whom a permit is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claimant {
-    /// The client's address; none when it speaks for many clients.
+    /// The client's address; `None` if it is shared by many clients.
     pub address: Option<IpAddr>,
-    /// The user, where users are asked for.
+    /// The user, where users have shares.
     pub user: User,
 }
 
-/// On whose behalf a place is asked for.
+/// The user for whom a permit is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
     /// A user.
     Known(UserId),
-    /// Nobody in particular.
+    /// A client without a session.
     Unknown,
-    /// Users do not matter here.
+    /// Users have no shares here.
     NotAsked,
 }
 
 /// A group that a claimant belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Group {
-    /// An IPv4 address, or an IPv6 network of so many bits.
+    /// An IPv4 address, or an IPv6 network with the length of its prefix.
     Network(u8, u128),
     /// A user.
     User(UserId),
-    /// Everybody without a user.
+    /// All clients without a session.
     Anonymous,
 }
 
@@ -49,14 +49,14 @@ pub enum Group {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Groups([Option<Group>; MOST]);
 
-/// With fewer places than this one group may have two for each that is free.
+/// With fewer permits than this, a group may hold two for each free one.
 const FEW: usize = 8;
 
-/// Three networks, and a user or none.
+/// Three networks and a user.
 const MOST: usize = 4;
 
 impl Claimant {
-    /// The groups it belongs to.
+    /// The groups of this claimant.
     pub fn groups(&self) -> Groups {
         let [subscriber, site, provider] = self.address.map_or([None; 3], networks);
         let user = match self.user {
@@ -69,7 +69,7 @@ impl Claimant {
 }
 
 impl Groups {
-    /// Whether nobody knows a user.
+    /// Whether it has no session.
     pub fn is_anonymous(&self) -> bool {
         self.iter().any(|group| group == Group::Anonymous)
     }
@@ -80,7 +80,7 @@ impl Groups {
         subscriber
     }
 
-    /// The widest network, or else whatever there is: those who compete as one.
+    /// The widest network, or the only group there is. Its members share one queue.
     pub fn widest(&self) -> Option<Group> {
         let Self([subscriber, site, provider, user]) = *self;
         provider.or(site).or(subscriber).or(user)
@@ -92,8 +92,8 @@ impl Groups {
 }
 
 impl Group {
-    /// How much the group may hold: half of all when it is alone, for a site somewhat more, and all
-    /// strangers together seven tenths.
+    /// The factor of the share. A group alone may hold half of all permits, a site somewhat more, and all
+    /// anonymous clients together seven tenths.
     const fn weight(self) -> usize {
         match self {
             Self::Network(64.., _) | Self::User(_) => 2,
@@ -103,7 +103,7 @@ impl Group {
         }
     }
 
-    /// How many places the group may hold while so many of all are free.
+    /// How many permits the group may hold while `free` of `all` are free.
     fn share(self, free: usize, all: usize) -> usize {
         let share = if all < FEW {
             free.saturating_mul(2)
@@ -127,27 +127,27 @@ fn networks(address: IpAddr) -> [Option<Group>; 3] {
     }
 }
 
-/// How many places each group holds.
+/// The number of permits that each group holds.
 #[derive(Debug, Default)]
-pub struct Ledger(HashMap<Group, usize>);
+pub struct Usage(HashMap<Group, usize>);
 
-impl Ledger {
-    /// The first group that has its share while `free` places of `all` are free; none when one more may
-    /// be taken. Nobody may take what is not there.
-    pub fn full(&self, groups: &Groups, free: usize, all: usize) -> Option<Group> {
-        let is_full = |group: &Group| self.held(*group) >= group.share(free, all);
+impl Usage {
+    /// The first group that holds its full share while `free` permits of `all` are free; `None` if each may hold
+    /// one more. If no permit is free, every share is zero.
+    pub fn exhausted(&self, groups: &Groups, free: usize, all: usize) -> Option<Group> {
+        let is_full = |group: &Group| self.of(*group) >= group.share(free, all);
         groups.iter().find(is_full)
     }
 
-    /// Takes a place.
-    pub fn take(&mut self, groups: &Groups) {
+    /// Adds a permit to each of these groups.
+    pub fn acquire(&mut self, groups: &Groups) {
         for group in groups.iter() {
             *self.0.entry(group).or_default() += 1;
         }
     }
 
-    /// Gives a place back that these groups took.
-    pub fn give(&mut self, groups: &Groups) {
+    /// Removes a permit from each of these groups.
+    pub fn release(&mut self, groups: &Groups) {
         for group in groups.iter() {
             if let Some(held) = self.0.get_mut(&group) {
                 *held -= 1;
@@ -158,12 +158,12 @@ impl Ledger {
         }
     }
 
-    /// How many places a group holds.
-    pub fn held(&self, group: Group) -> usize {
+    /// The number of permits that a group holds.
+    pub fn of(&self, group: Group) -> usize {
         self.0.get(&group).copied().unwrap_or_default()
     }
 
-    /// Whether nobody holds anything.
+    /// Whether no group holds a permit.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -183,9 +183,9 @@ mod tests {
         User::Known(UserId::from_bytes([n; 16]))
     }
 
-    /// Places, as many as these, that are taken greedily.
+    /// A number of permits that clients acquire greedily.
     struct Places {
-        ledger: Ledger,
+        usage: Usage,
         all: usize,
         used: usize,
     }
@@ -193,7 +193,7 @@ mod tests {
     impl Places {
         fn new(all: usize) -> Self {
             Self {
-                ledger: Ledger::default(),
+                usage: Usage::default(),
                 all,
                 used: 0,
             }
@@ -201,14 +201,14 @@ mod tests {
 
         fn may(&self, groups: &Groups) -> bool {
             let free = self.all - self.used;
-            self.ledger.full(groups, free, self.all).is_none()
+            self.usage.exhausted(groups, free, self.all).is_none()
         }
 
-        /// Takes as many as it may; says how many.
+        /// Acquires as many as permitted. Returns their number.
         fn grab(&mut self, groups: &Groups) -> usize {
             let before = self.used;
             while self.may(groups) {
-                self.ledger.take(groups);
+                self.usage.acquire(groups);
                 self.used += 1;
             }
             self.used - before
@@ -216,21 +216,21 @@ mod tests {
     }
 
     #[test]
-    fn one_group_alone_leaves_half_and_what_comes_back_can_be_taken_again() {
+    fn one_group_alone_leaves_half_and_freed_slots_can_be_taken_again() {
         let mut places = Places::new(900);
         let greedy = at("192.0.2.1", user(1));
         for _ in 0..2 {
             assert_eq!(places.grab(&greedy), 450);
             for _ in 0..places.used {
-                places.ledger.give(&greedy);
+                places.usage.release(&greedy);
             }
             places.used = 0;
-            assert!(places.ledger.is_empty());
+            assert!(places.usage.is_empty());
         }
     }
 
     #[test]
-    fn a_small_number_of_places_is_of_use_to_one_client_alone() {
+    fn a_small_number_of_slots_can_be_used_by_one_client() {
         for (all, alone) in [(1, 1), (2, 2), (3, 2), (4, 3), (7, 5), (8, 4)] {
             let one = at("192.0.2.1", User::NotAsked);
             assert_eq!(Places::new(all).grab(&one), alone, "{all}");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_networks_a_site_has_it_leaves_room_for_others() {
+    fn a_site_with_any_number_of_networks_leaves_slots_for_others() {
         for (bits, share) in [(64, 600), (56, 680), (48, 735)] {
             let mut places = Places::new(1_200);
             for n in 0..=255_u8 {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_one_share_from_wherever_and_strangers_have_one_together() {
+    fn a_user_has_one_share_from_all_addresses_and_anonymous_clients_have_one_together() {
         for (who, share) in [(user(1), 600), (User::Unknown, 845)] {
             let mut places = Places::new(1_200);
             for n in 0..250 {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_site_that_has_its_share_does_not_use_up_that_of_all_strangers() {
+    fn a_site_at_its_share_leaves_the_anonymous_share_to_others() {
         let mut places = Places::new(32);
         for n in 0..50 {
             places.grab(&at(&format!("2001:db8:1:{n:02x}00::1"), User::Unknown));
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_address_is_the_same_however_it_is_written() {
+    fn an_ipv4_address_is_the_same_in_every_notation() {
         let plain = at("192.0.2.1", User::NotAsked);
         assert_eq!(plain, at("::ffff:192.0.2.1", User::NotAsked));
         assert_ne!(plain, at("192.0.2.2", User::NotAsked));
@@ -286,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn twenty_greedy_clients_leave_a_newcomer_a_place_in_whatever_order_they_come(
+        fn twenty_greedy_clients_leave_a_slot_for_a_new_one_in_any_order(
             greedy in proptest::collection::vec((0_u8..20, 1_u8..20), 1..400),
         ) {
             let mut places = Places::new(400);

@@ -1,4 +1,4 @@
-//! Text that people read beside other text: a person's name, what they call a device.
+//! Text that is shown to people beside other text: the name of a person or of a device.
 
 /// Text without anything that changes how it, or the text around it, is read.
 ///
@@ -11,8 +11,8 @@ pub fn shown(text: &str) -> Result<Option<String>, Deceptive> {
     Ok((!trimmed.is_empty()).then(|| trimmed.to_owned()))
 }
 
-/// Control characters, line and paragraph separators, marks that turn the direction of writing, and
-/// characters that nobody sees. The joiners stay: some scripts cannot be written without them.
+/// Control characters, line and paragraph separators, marks that change the direction of text, and
+/// invisible characters. The joiners stay: some scripts need them.
 fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_turns_hides_or_breaks_lines_is_refused() {
+    fn characters_that_reorder_hide_or_break_lines_are_refused() {
         for bad in [
             "a\nb",
             "a\u{1b}[31m",

@@ -1,23 +1,12 @@
-//! Numbers and addresses as text at the end of a buffer, for what every request writes: `core::fmt`
-//! does the same at several times the cost.
+//! Appends numbers and addresses as text to a buffer, for the text of every request. `core::fmt` does
+//! the same at several times the cost.
 
 use std::io::Write as _;
 use std::net::IpAddr;
 
 /// Appends a number in decimal digits.
 pub fn push_number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [b'0'; 20];
-    let mut rest = number;
-    let mut first = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        first -= 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(first..).unwrap_or_default());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends the last three digits of a number, zeros in front.
@@ -59,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_range_are_written_whole() {
+    fn the_limits_of_the_range_are_formatted() {
         for number in [0, 9, 10, 999, 1_000, u64::MAX] {
             let text = written(|out| push_number(out, number));
             assert_eq!(text, number.to_string());
@@ -68,7 +57,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_is_written_as_display_writes_it(number: u64, v4: u32, v6: u128) {
+        fn every_value_is_formatted_as_by_display(number: u64, v4: u32, v6: u128) {
             let shift = number % 64;
             let short = number >> shift;
             prop_assert_eq!(written(|out| push_number(out, short)), short.to_string());

@@ -1,11 +1,11 @@
-//! What one file does against the law.
+//! Which rules does a source file break?
 
 use crate::law::{Law, May};
 use crate::scan::{
     crate_uses, is_word, line_of, module_of, our_paths, without_literals, without_tests, words,
 };
 
-/// The plain values that settings are made of; `config` has to name them to build the settings.
+/// The values that settings consist of; `config` names them to build the settings.
 pub(crate) const SETTINGS_PARTS: &[&str] = &[
     "limits::Quota",
     "rules::names::Reserved",
@@ -16,42 +16,57 @@ pub(crate) const SETTINGS_PARTS: &[&str] = &[
     "store::WhenFull",
 ];
 
-/// Outside crates and the only places that may name them.
+/// Outside crates and the only modules that may name them.
 pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("hyper", HTTP_PLACES),
     ("hyper_util", HTTP_PLACES),
-    ("h2", &["proxy"]),
-    ("http", HTTP_PLACES),
+    ("h2", &["net", "proxy"]),
+    ("http", HTTP_NAMES),
     ("http_body", HTTP_PLACES),
     ("http_body_util", HTTP_PLACES),
     ("httparse", HTTP_PLACES),
     ("jsonwebtoken", &["tokens"]),
     ("argon2", &["crypto"]),
+    ("sha2", &["crypto"]),
     ("aws_lc_rs", &["crypto", "tokens"]),
     ("rustls", TLS_PLACES),
     ("tokio_rustls", TLS_PLACES),
     ("x509_parser", &["tls"]),
     ("rustls_native_certs", &["tls"]),
     ("webpki_roots", &["tls"]),
-    ("listenfd", &["server"]),
-    ("sd_notify", &["server"]),
+    ("listenfd", &["net"]),
+    ("sd_notify", &["process"]),
     ("sled", &["store/sled"]),
     ("unicode_security", &["rules"]),
     ("clap", &["cli", "main"]),
-    ("socket2", &["server", "proxy"]),
+    ("socket2", &["net", "proxy"]),
     ("mimalloc", &["main"]),
 ];
 
-pub(crate) const HTTP_PLACES: &[&str] = &["api", "proxy", "guard", "server", "config", "app"];
+pub(crate) const HTTP_PLACES: &[&str] = &[
+    "api", "proxy", "guard", "net", "gateway", "process", "config",
+];
 
-pub(crate) const TLS_PLACES: &[&str] = &["tls", "proxy", "server"];
+/// `types/header` has the rules for reading a `HeaderMap`, which all these modules share.
+pub(crate) const HTTP_NAMES: &[&str] = &[
+    "types/header",
+    "api",
+    "proxy",
+    "guard",
+    "net",
+    "gateway",
+    "process",
+    "config",
+];
 
-/// Modules that stay synchronous: a runtime in them would bring waiting into pure decisions.
+pub(crate) const TLS_PLACES: &[&str] = &["tls", "proxy", "net"];
+
+/// Synchronous modules: a runtime would bring waiting into pure decisions.
 pub(crate) const WITHOUT_TOKIO: &[&str] = &[
     "types", "model", "rules", "policy", "tokens", "crypto", "tls",
 ];
 
-/// All breaches of one file, in the order they are looked for. `path` is below `src`.
+/// All breaches of one file, in the order of the checks. `path` is below `src`.
 pub(crate) fn breaches(law: &Law, path: &str, source: &str) -> Vec<String> {
     let code = without_tests(&without_literals(source));
     let module = module_of(path);
@@ -170,7 +185,7 @@ pub(crate) fn habit_breaches(path: &str, code: &str) -> Vec<String> {
     for at in words(code, "static") {
         let is_lifetime = code[..at].ends_with('\'');
         let statement = &code[at..at + code[at..].find('=').unwrap_or(code.len() - at)];
-        // A `OnceLock` in a field is a part like any other; in a static it is a hidden one.
+        // A `OnceLock` in a field is ordinary state; in a static it is hidden state.
         let changes = [
             "mut ", "Mutex", "RwLock", "Atomic", "Cell<", "OnceLock", "LazyLock",
         ];

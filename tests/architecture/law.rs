@@ -1,8 +1,8 @@
-//! The table of layers, and how it is read.
+//! Which module may import which? The table of layers and its parser.
 
 use std::collections::BTreeMap;
 
-/// The law, written exactly as in ARCHITECTURE.md. A name in brackets after a module narrows the
+/// The table, written exactly as in ARCHITECTURE.md. Names in brackets after a module limit the
 /// permission to those items. A module may always import from itself.
 pub(crate) const TABLE: &str = "
 | layer | module | may import |
@@ -19,10 +19,11 @@ pub(crate) const TABLE: &str = "
 | 4 | service | store, rules, tokens, crypto, audit, limits, model, types, telemetry |
 | 5 | guard | service (first_sight, liveness), tokens, policy, model, types, telemetry |
 | 6 | proxy | guard (Permit, Identity, caching), tls, types, telemetry |
-| 6 | api | service, guard, tokens (jwks, keys), model, types, telemetry |
-| 7 | server | proxy, api, guard, service, tokens (keys), audit, limits, control, tls, model, types, telemetry, files |
+| 6 | api | service, guard, tokens (jwks, keys), limits (Exceeded), model, types, telemetry |
+| 6 | net | tls, types, telemetry |
+| 7 | gateway | net, proxy, api, guard, service, store (StoreError), rules (password), limits, types, telemetry |
 | 8 | config | settings of any module, types |
-| 8 | app, fuzz | everything |
+| 8 | process, fuzz | everything |
 | 9 | cli | config, control, settings of any module, types, files |
 | 9 | main | everything |
 ";
@@ -39,9 +40,9 @@ pub(crate) struct Row {
 
 pub(crate) enum May {
     Everything,
-    /// Modules with the items that are permitted of each; none = all.
+    /// Modules with the permitted items of each; none means all.
     List {
-        /// Also the `settings` of every module, and the values they are made of.
+        /// Also the `settings` of every module, and the values they consist of.
         settings: bool,
         modules: Vec<(String, Vec<String>)>,
     },

@@ -1,10 +1,11 @@
-//! Reading Rust as text: blanking what is not product code, collecting paths, walking the tree.
+//! How is Rust source read as text? Blanking of other than product code, collecting of paths, walking
+//! the tree.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every path of ours in the code, without the leading `crate::`, brackets written out.
+/// Every path into this crate, without the leading `crate::`, with groups expanded.
 pub(crate) fn our_paths(path: &str, code: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let roots: &[&str] = if path == "main.rs" {
@@ -26,7 +27,7 @@ pub(crate) fn our_paths(path: &str, code: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Reads one use tree at the start of `text`, adds its leaves to `leaves` and returns what it left.
+/// Reads one use tree at the start of `text`, adds its leaves to `leaves` and returns the rest.
 pub(crate) fn expand<'a>(text: &'a str, prefix: &str, leaves: &mut Vec<String>) -> &'a str {
     let text = text.trim_start();
     if let Some(mut rest) = text.strip_prefix('{') {
@@ -58,8 +59,8 @@ pub(crate) fn expand<'a>(text: &'a str, prefix: &str, leaves: &mut Vec<String>) 
     rest
 }
 
-/// Where the outside crate `name` is named: `name::`, `::name::`, `use name`, unless the file
-/// declares a module of that name.
+/// The positions where the outside crate `name` is named: `name::`, `::name::`, `use name`, unless the
+/// file declares a module of that name.
 pub(crate) fn crate_uses(code: &str, name: &str) -> Vec<usize> {
     let is_local = words(code, name).into_iter().any(|at| {
         let before = code[..at].trim_end();
@@ -81,7 +82,7 @@ pub(crate) fn crate_uses(code: &str, name: &str) -> Vec<usize> {
         .collect()
 }
 
-/// Where `word` stands as a whole word.
+/// The positions of `word` as a whole word.
 pub(crate) fn words(code: &str, word: &str) -> Vec<usize> {
     code.match_indices(word)
         .map(|(at, _)| at)
@@ -109,8 +110,7 @@ pub(crate) fn module_of(path: &str) -> String {
 
 // ---- blanking ----------------------------------------------------------------------------------
 
-/// The source with comments and the insides of literals replaced by spaces. Lines stay where they
-/// are.
+/// The source with comments and the contents of literals replaced by spaces. Line numbers are unchanged.
 pub(crate) fn without_literals(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
@@ -129,7 +129,7 @@ pub(crate) fn without_literals(source: &str) -> String {
     out
 }
 
-/// How many bytes at the start of `text` are a comment or a literal; `None` when it is code.
+/// The number of bytes of a comment or literal at the start of `text`; `None` when it is code.
 pub(crate) fn skipped(text: &str, previous: char) -> Option<usize> {
     if text.starts_with("//") {
         return Some(text.find('\n').unwrap_or(text.len()));
@@ -213,8 +213,8 @@ pub(crate) fn without_tests(code: &str) -> String {
             .chars()
             .map(|c| if c == '\n' { c } else { ' ' })
             .collect();
-        // Blanks are one byte each; what they replace may be longer, so nothing is replaced in
-        // place unless it is plain ASCII, as all code of ours is.
+        // Blanks are one byte each, and the replaced text may be longer. So only ASCII is replaced in
+        // place, as all code is.
         if code[start..end].is_ascii() {
             out.replace_range(start..end, &blank);
         }
@@ -247,7 +247,7 @@ pub(crate) fn test_items(code: &str) -> Vec<(usize, usize)> {
     items
 }
 
-/// Files whose `mod name;` stands behind `#[cfg(test)]`, as paths without `.rs`.
+/// Files whose `mod name;` is behind `#[cfg(test)]`, as paths without `.rs`.
 pub(crate) fn test_only_files(files: &[(String, String)]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (path, source) in files {
@@ -281,7 +281,7 @@ pub(crate) fn is_test_file(path: &str, test_only: &BTreeSet<String>) -> bool {
     declared || named
 }
 
-/// The repository: known to cargo, else the folder the test is started in.
+/// The repository: known to cargo, otherwise the current directory.
 pub(crate) fn root() -> PathBuf {
     option_env!("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
@@ -290,7 +290,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// Every Rust file below `src`: its path there, and its text.
+/// Every Rust file below `src`, as path and text.
 pub(crate) fn source_files() -> Vec<(String, String)> {
     let base = root().join("src");
     let mut files = Vec::new();

@@ -1,4 +1,5 @@
-//! The child: writes as fast as it can and says what was answered, until it is killed.
+//! The child process: writes to the store without a pause and reports each acknowledgement, until it is
+//! killed.
 
 use std::error::Error;
 use std::io::Write;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use sidegate::model::session::{EndReason, Generation, SessionKey};
 use sidegate::model::user::{PasswordHash, User, UserKey, UserStatus, VerifiedAddresses};
 use sidegate::store::{
-    AccountStore, Cap, Created, Effect, Embedded, RotatePolicy, Rotation, Scope, Seen,
+    AccountStore, AnyStore, Cap, Created, Effect, RotatePolicy, Rotation, Scope, Seen,
     SessionStore, StoreError, UserCreated, UserUpdated, WhenFull,
 };
 use sidegate::types::ids::UserId;
@@ -23,7 +24,7 @@ use crate::expected::owner;
 use crate::session::session;
 use crate::{Options, block_on, open};
 
-/// The most sessions a writer keeps alive.
+/// The maximum number of live sessions of a writer.
 const KEPT: usize = 20;
 
 const CAP: Cap = Cap {
@@ -36,7 +37,7 @@ const POLICY: RotatePolicy = RotatePolicy {
     max_ahead: 0,
 };
 
-/// Writes for ever.
+/// Writes without end.
 pub(crate) fn write(options: &Options, directory: &Path) -> Result<(), Box<dyn Error>> {
     let store = Arc::new(open(directory, options.fsync)?);
     say("o");
@@ -59,18 +60,18 @@ pub(crate) fn write(options: &Options, directory: &Path) -> Result<(), Box<dyn E
 }
 
 struct Writer {
-    store: Arc<Embedded>,
+    store: Arc<AnyStore>,
     random: SeededRandom,
     clock: SystemClock,
     user: User,
-    /// Whether the account is stored already.
+    /// Whether the account is already stored.
     known: bool,
     mine: Vec<(SessionKey, Generation)>,
 }
 
 impl Writer {
     fn new(
-        store: Arc<Embedded>,
+        store: Arc<AnyStore>,
         seed: u64,
         number: u32,
         mine: Vec<(SessionKey, Generation)>,
@@ -126,7 +127,7 @@ impl Writer {
             .rotate(key, *generation, POLICY, Seen::default())
             .await?
         {
-            // A replay follows a refusal that was applied after all.
+            // A replay follows a write that was refused and yet applied.
             Rotation::Rotated(session) | Rotation::Replayed(session) => {
                 *generation = session.generation;
                 say(&format!("r {} {}", key.id, generation.0));
@@ -156,7 +157,7 @@ impl Writer {
                 .await?;
             match updated {
                 UserUpdated::Stored(_) => self.user.version += 1,
-                // A refusal that was applied after all.
+                // A refused write that was applied.
                 UserUpdated::Stale => {
                     if let Some(stored) = self.store.user(&self.user.key).await? {
                         self.user = stored;
@@ -179,7 +180,7 @@ impl Writer {
     }
 }
 
-/// One line in one write: a pipe takes it whole or not at all.
+/// One line in one write: a pipe accepts it completely or not at all.
 fn say(line: &str) {
     let told = std::io::stdout()
         .lock()

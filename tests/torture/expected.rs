@@ -1,6 +1,6 @@
-//! What the child has acknowledged, and whether the store still knows it.
+//! Which writes has the child acknowledged, and does the store still contain them?
 //!
-//! One line an event, written only after the store has answered (an intent: before it is asked):
+//! One line for each event, written after the store has answered (an intent: before the call):
 //!
 //! ```text
 //! o                      the store is open
@@ -15,16 +15,16 @@
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 
-use sidegate::model::revocation::Verdict;
+use sidegate::model::revocation::RevocationEffect;
 use sidegate::model::session::{Generation, SessionKey};
 use sidegate::model::user::UserKey;
-use sidegate::store::{AccountStore, Embedded, RevocationLog, SessionStore};
+use sidegate::store::{AccountStore, AnyStore, RevocationFeed, SessionStore};
 use sidegate::types::ids::{SessionId, TenantId, UserId};
 
-/// So many are looked for after each restart; of more, the latest.
+/// The maximum number of items that are checked after each restart, the latest first.
 const REMEMBERED: usize = 1_500;
 
-/// Everything acknowledged.
+/// All acknowledged writes.
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
     sessions: HashMap<SessionId, Fate>,
@@ -45,7 +45,7 @@ struct Fate {
 }
 
 impl Expected {
-    /// Takes in one line of the child.
+    /// Adds one line of the child.
     pub(crate) fn note(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
@@ -84,19 +84,19 @@ impl Expected {
             ["u", user, version] => {
                 self.accounts.insert(user.parse()?, version.parse()?);
             }
-            _ => return Err(format!("the child says `{line}`").into()),
+            _ => return Err(format!("unexpected line of the child: `{line}`").into()),
         }
         self.writes += 1;
         Ok(())
     }
 
-    /// Looks for everything; returns what is missing.
-    pub(crate) async fn missing(&self, store: &Embedded) -> Result<Vec<String>, Box<dyn Error>> {
+    /// Checks everything; returns what is missing.
+    pub(crate) async fn missing(&self, store: &AnyStore) -> Result<Vec<String>, Box<dyn Error>> {
         let mut missing = Vec::new();
-        let log = store.revocations().await?;
+        let log = store.revocations().await?.revocations;
         let ended: HashSet<SessionId> = log
             .iter()
-            .filter(|entry| entry.verdict == Verdict::Ended)
+            .filter(|entry| entry.effect == RevocationEffect::Ended)
             .map(|entry| entry.session)
             .collect();
         for (id, fate) in &self.sessions {
@@ -127,7 +127,7 @@ impl Expected {
         Ok(missing)
     }
 
-    /// Forgets the oldest, so that looking does not take longer with every round.
+    /// Drops the oldest, so that a check does not take longer with every round.
     pub(crate) fn trim(&mut self) {
         let excess = self.order.len().saturating_sub(REMEMBERED);
         for id in self.order.drain(..excess) {
@@ -136,7 +136,7 @@ impl Expected {
     }
 }
 
-/// The user of an id, in the only tenant there is.
+/// The user of an id, in the default tenant.
 pub(crate) fn owner(user: UserId) -> UserKey {
     UserKey {
         tenant: TenantId::default(),

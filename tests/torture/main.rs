@@ -1,17 +1,17 @@
-//! Torture: is what was acknowledged still there after the process, or the power, went away?
+//! Is acknowledged data still in the store after the process is killed, or the power fails?
 //!
 //! The program starts itself as a child that writes to a store and acknowledges each write over a
-//! pipe, kills it at a random moment, starts over and looks for everything that was acknowledged.
-//! `cargo test` runs a few rounds of it; more with
+//! pipe, kills it at a random moment, starts again and checks everything that was acknowledged.
+//! `cargo test` runs a few rounds. For more:
 //!
 //! ```text
 //! cargo test --test torture -- --rounds 50 --seed 1
 //! cargo test --test torture -- --rounds 30 --power-cut
 //! cargo test --test torture -- --rounds 30 --power-cut --torn
-//! cargo test --test torture -- --rounds 10 --power-cut --no-fsync    must lose something
+//! cargo test --test torture -- --rounds 10 --power-cut --no-fsync    must lose data
 //! cargo test --test torture -- --disk-full
 //! cargo test --test torture -- --damage --rounds 1000
-//! cargo test --test torture -- --damage --blind      must find something silent
+//! cargo test --test torture -- --damage --blind      must find a silent loss
 //! cargo test --release --test torture -- --measure
 //! ```
 #![expect(
@@ -34,10 +34,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidegate::store::settings::{Engine, Settings};
-use sidegate::store::{Embedded, StoreError};
+use sidegate::store::testing;
+use sidegate::store::{AnyStore, StoreError};
 use sidegate::types::time::SystemClock;
 
-/// What the command line asks for.
+/// The options of the command line.
 #[derive(Debug, Clone)]
 struct Options {
     rounds: u32,
@@ -50,10 +51,10 @@ struct Options {
     act: Act,
 }
 
-/// How damage is looked for.
+/// How damage is detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Watch {
-    /// With the detector; what is bad is printed.
+    /// With the detector; only failures are printed.
     Quiet,
     /// With the detector; everything is printed.
     Aloud,
@@ -61,12 +62,12 @@ enum Watch {
     Blind,
 }
 
-/// What goes away.
+/// The failure that is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Power {
-    /// The process; what it gave to the operating system stays.
+    /// The process: data given to the operating system stays.
     Kept,
-    /// The machine; only what was synced stays.
+    /// The machine: only synced data stays.
     Cut,
 }
 
@@ -77,7 +78,7 @@ enum Act {
     Damage,
     Measure,
     Child(PathBuf),
-    /// The test runner asks for something else.
+    /// The options of the test runner.
     Nothing,
 }
 
@@ -91,7 +92,7 @@ fn main() -> ExitCode {
     };
     let outcome = match &options.act {
         Act::Torture => parent::torture(&options).and_then(|kept| {
-            // A little of it in every run of the tests.
+            // A short part of it in every run of the tests.
             let few = Options {
                 rounds: 40,
                 ..options.clone()
@@ -148,7 +149,7 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, Box<dyn E
                         .into(),
                 );
             }
-            // A filter or a flag of the test runner, which is not meant for this program.
+            // A filter or a flag of the test runner, which does not concern this program.
             other if "torture".contains(other) => {}
             "--nocapture" | "--quiet" | "-q" | "--exact" | "--show-output" => {}
             _ => options.act = Act::Nothing,
@@ -157,24 +158,24 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, Box<dyn E
     Ok(options)
 }
 
-fn open(directory: &Path, fsync: bool) -> Result<Embedded, StoreError> {
+fn open(directory: &Path, fsync: bool) -> Result<AnyStore, StoreError> {
     let settings = settings(directory);
     let clock = Arc::new(SystemClock::default());
     if fsync {
-        Embedded::open(&settings, clock)
+        AnyStore::open(&settings, clock)
     } else {
-        Embedded::open_without_fsync(&settings, clock)
+        testing::open_without_fsync(&settings, clock)
     }
 }
 
-/// Nothing is synced: a process that is not killed loses nothing by it.
-fn open_for_damage(directory: &Path, blind: bool) -> Result<Embedded, StoreError> {
+/// Nothing is synced: a process that is not killed loses nothing.
+fn open_for_damage(directory: &Path, blind: bool) -> Result<AnyStore, StoreError> {
     let settings = settings(directory);
     let clock = Arc::new(SystemClock::default());
     if blind {
-        Embedded::open_unproved(&settings, clock)
+        testing::open_unproved(&settings, clock)
     } else {
-        Embedded::open_without_fsync(&settings, clock)
+        testing::open_without_fsync(&settings, clock)
     }
 }
 

@@ -1,5 +1,5 @@
-//! How many durable rotations a second: one caller, who pays a sync for each, against 64 at once,
-//! who share them.
+//! The number of durable rotations per second: one caller with a sync for each, against 64 parallel
+//! callers that share syncs.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sidegate::model::session::Generation;
 use sidegate::store::{
-    Cap, Embedded, Lifecycle, RotatePolicy, Rotation, Seen, SessionStore, StoreError, WhenFull,
+    AnyStore, Cap, Lifecycle, RotatePolicy, Rotation, Seen, SessionStore, StoreError, WhenFull,
 };
 use sidegate::types::ids::UserId;
 use sidegate::types::random::SeededRandom;
@@ -41,7 +41,7 @@ pub(crate) fn measure(options: &Options) -> Result<bool, Box<dyn Error>> {
     Ok(true)
 }
 
-async fn run(store: &Arc<Embedded>, callers: u32) -> Result<(u64, Duration), StoreError> {
+async fn run(store: &Arc<AnyStore>, callers: u32) -> Result<(u64, Duration), StoreError> {
     let mut running = JoinSet::new();
     for caller in 0..callers {
         running.spawn(rotate(Arc::clone(store), caller));
@@ -54,7 +54,7 @@ async fn run(store: &Arc<Embedded>, callers: u32) -> Result<(u64, Duration), Sto
     Ok(total)
 }
 
-async fn rotate(store: Arc<Embedded>, caller: u32) -> Result<(u64, Duration), StoreError> {
+async fn rotate(store: Arc<AnyStore>, caller: u32) -> Result<(u64, Duration), StoreError> {
     let clock = SystemClock::default();
     let random = SeededRandom::new(u64::from(caller));
     let user = owner(UserId::generate(clock.now(), &random));

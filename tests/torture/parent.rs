@@ -1,4 +1,4 @@
-//! The parent: starts the child, takes it down, and looks for what it had acknowledged.
+//! The parent process: starts the child, kills it, and checks everything that was acknowledged.
 
 use std::error::Error;
 use std::fs;
@@ -39,7 +39,7 @@ pub(crate) fn torture(options: &Options) -> Result<bool, Box<dyn Error>> {
             let torn = options.torn && random.next().is_multiple_of(2);
             shadow.restore(torn.then_some(&random))?;
         }
-        // Every third is followed by another kill at once: recovery upon recovery.
+        // Every third kill is followed by another one at once, during recovery.
         if round == options.rounds || !random.next().is_multiple_of(3) {
             verify(&directory, &mut expected, &mut tally, round)?;
         }
@@ -48,7 +48,7 @@ pub(crate) fn torture(options: &Options) -> Result<bool, Box<dyn Error>> {
     Ok(tally.lost == 0 && tally.unopenable == 0)
 }
 
-/// Lets the disk run full under the child and makes room again.
+/// Fills the disk under the child and then frees space again.
 pub(crate) fn fill_the_disk(options: &Options) -> Result<bool, Box<dyn Error>> {
     let work = tempfile::tempdir()?;
     let directory = work.path().canonicalize()?.join("store");
@@ -77,7 +77,7 @@ pub(crate) fn fill_the_disk(options: &Options) -> Result<bool, Box<dyn Error>> {
     Ok(began && refused && again && tally.lost == 0 && tally.unopenable == 0)
 }
 
-/// Has a child write to the directory for a moment and kills it.
+/// Lets a child write to the directory for a moment and kills it.
 pub(crate) fn write_and_kill(
     options: &Options,
     directory: &Path,
@@ -135,7 +135,7 @@ fn child_command(options: &Options, directory: &Path, seed: u64) -> std::io::Res
     Ok(command)
 }
 
-/// When to strike: three times of ten while the store opens.
+/// The time of the kill: three of ten while the store opens.
 fn moment(random: &SeededRandom) -> Duration {
     let early = random.next() % 10 < 3;
     let span = if early { 60 } else { 500 };
@@ -167,7 +167,7 @@ fn verify(
     tally.verified += 1;
     tally.lost += missing.len();
     if !missing.is_empty() {
-        // Counted once: what is gone stays gone.
+        // Counted once: lost data stays lost.
         let (writes, refused) = (expected.writes, expected.refused);
         *expected = Expected::default();
         expected.writes = writes;
@@ -177,7 +177,7 @@ fn verify(
     Ok(())
 }
 
-/// A child and what it has said.
+/// A child and its output.
 struct Running {
     child: Child,
     lines: Receiver<String>,
@@ -192,7 +192,7 @@ impl Running {
         std::thread::spawn(move || {
             let mut output = BufReader::new(output);
             let mut line = String::new();
-            // A line without an end was cut by the kill: nobody has read it.
+            // An incomplete line was cut by the kill.
             while output.read_line(&mut line).is_ok_and(|n| n > 0) && line.ends_with('\n') {
                 line.truncate(line.len() - 1);
                 if sender.send(std::mem::take(&mut line)).is_err() {
@@ -207,7 +207,7 @@ impl Running {
         })
     }
 
-    /// Listens until a line is the one that is waited for (`true`), or for so long (`false`).
+    /// Reads until a line is the expected one (`true`), or until the time is over (`false`).
     fn wait(
         &mut self,
         patience: Duration,
@@ -233,7 +233,7 @@ impl Running {
         .map_err(Into::into)
     }
 
-    /// Kills the child and takes in everything that it has said.
+    /// Kills the child and reads the rest of its output.
     fn kill(mut self, expected: &mut Expected, tally: &mut Tally) -> Result<(), Box<dyn Error>> {
         if let Some(status) = self.child.try_wait()? {
             return Err(format!("the child ended by itself: {status}").into());

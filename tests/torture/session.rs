@@ -1,4 +1,4 @@
-//! A session as a log-in makes one; the bench that fills a store makes them too.
+//! A session as a log-in creates it; also used by the benchmark that fills a store.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use sidegate::types::ids::SessionId;
 use sidegate::types::random::SeededRandom;
 use sidegate::types::time::Timestamp;
 
-/// A fresh session of that user.
+/// A new session of that user.
 pub(crate) fn session(owner: &UserKey, random: &SeededRandom, now: Timestamp) -> Session {
     let day = Duration::from_secs(86_400);
     Session {

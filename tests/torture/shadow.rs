@@ -1,4 +1,4 @@
-//! The disk's side of a power cut: the preloaded library, and the shadow directory it keeps.
+//! The disk in a power cut: the preloaded library, and the shadow directory it writes.
 
 use std::error::Error;
 use std::fs;
@@ -11,7 +11,7 @@ use sidegate::types::random::SeededRandom;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture/powercut.c");
 
-/// What a disk may have written of what it was never asked to sync, in bytes at a time.
+/// The size of the blocks that a disk may have written without a sync.
 const BLOCK: usize = 4_096;
 
 /// The library and the shadow of one store directory.
@@ -41,7 +41,7 @@ impl Shadow {
         })
     }
 
-    /// Declares everything that is in the directory to be on the disk, and has the child watched.
+    /// Declares the content of the directory as synced, and starts watching the child.
     pub(crate) fn watch(&self, child: &mut Command) -> io::Result<()> {
         if self.root.exists() {
             fs::remove_dir_all(&self.root)?;
@@ -55,15 +55,15 @@ impl Shadow {
         Ok(())
     }
 
-    /// While the returned file exists, the child's disk is full.
+    /// While the returned file exists, the disk of the child is full.
     pub(crate) fn disk_full_flag(&self, child: &mut Command) -> PathBuf {
         let flag = self.root.with_extension("full");
         child.env("POWERCUT_FULL", &flag);
         flag
     }
 
-    /// The power comes back: the directory holds what was synced, and, if asked for, some of the
-    /// rest as well, as disks do.
+    /// After the power cut: the directory has the synced data and, on request, some of the rest, as on
+    /// real disks.
     pub(crate) fn restore(&self, torn: Option<&SeededRandom>) -> io::Result<()> {
         if let Some(random) = torn {
             self.write_back_some(random)?;
@@ -94,7 +94,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// Lets every other block of the database that was written and not synced reach the disk.
+    /// Writes every other unsynced block of the database to the disk.
     fn write_back_some(&self, random: &SeededRandom) -> io::Result<()> {
         let (Ok(written), Ok(synced)) = (
             fs::read(self.directory.join("db")),

@@ -1,17 +1,16 @@
+//! How does a client create and read its account, and change the password?
+//!
 //! `POST /signup`, `GET /me`, `POST /password`.
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body;
 use serde::Serialize;
 
-use crate::api::Answer;
+use crate::api::call::Call;
 use crate::api::error::ApiError;
-use crate::api::native::Asked;
 use crate::api::native::view::{SessionView, UserView};
 use crate::api::wire::body::Presence;
 use crate::api::wire::fields::Fields;
-use crate::api::wire::reply;
+use crate::api::wire::reply::{self, Answer};
 use crate::service::SignupRequest;
 use crate::types::login::{BadLogin, LoginName};
 use crate::types::secret::Password;
@@ -20,7 +19,7 @@ use crate::types::shown::shown;
 /// The longest display name, in bytes.
 const MAX_NAME: usize = 128;
 
-/// The longest login name as typed, in bytes.
+/// The longest login name, in bytes.
 pub(super) const MAX_LOGIN: usize = 320;
 
 #[derive(Serialize)]
@@ -34,12 +33,8 @@ struct MeReply {
     session: SessionView,
 }
 
-pub(super) async fn signup<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    let mut fields = asked.object(body, Presence::Required).await?;
+pub(super) async fn signup(call: Call) -> Result<Answer, ApiError> {
+    let mut fields = call.json(Presence::Required)?;
     let login = |field, text: Result<LoginName, BadLogin>| {
         text.map_err(|error| ApiError::InvalidField {
             field,
@@ -62,11 +57,7 @@ where
         password: password_field(&mut fields, "password")?,
     };
     fields.finish()?;
-    let user = asked
-        .api
-        .service
-        .signup(request, &asked.call.caller)
-        .await?;
+    let user = call.state.service.signup(request, &call.caller).await?;
     reply::json(
         StatusCode::CREATED,
         &UserReply {
@@ -75,10 +66,10 @@ where
     )
 }
 
-pub(super) async fn me(asked: &Asked<'_>) -> Result<Answer, ApiError> {
-    let identity = asked.caller().await?;
-    let (user, session) = asked.api.service.me(&identity.session).await?;
-    let view = SessionView::of(&session, identity.session.id, asked.api);
+pub(super) async fn me(call: Call) -> Result<Answer, ApiError> {
+    let identity = call.identity().await?;
+    let (user, session) = call.state.service.me(&identity.session).await?;
+    let view = SessionView::of(&session, identity.session.id, &call.state);
     reply::json(
         StatusCode::OK,
         &MeReply {
@@ -88,31 +79,26 @@ pub(super) async fn me(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     )
 }
 
-pub(super) async fn password<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    let identity = asked.writer().await?;
-    let mut fields = asked.object(body, Presence::Required).await?;
+pub(super) async fn password(call: Call) -> Result<Answer, ApiError> {
+    let identity = call.identity_for_write().await?;
+    let mut fields = call.json(Presence::Required)?;
     let current = password_field(&mut fields, "current")?;
     let new = password_field(&mut fields, "new")?;
     fields.finish()?;
-    let caller = &asked.call.caller;
-    asked
-        .api
+    let caller = &call.caller;
+    call.state
         .service
         .change_password(&identity.session, current, new, caller)
         .await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-/// A password as typed: any text within the length limits.
+/// A password: any text within the length limits.
 pub(super) fn password_field(
     fields: &mut Fields,
     name: &'static str,
 ) -> Result<Password, ApiError> {
-    // NFKC can lengthen a text; the limit on the result is the one that counts.
+    // NFKC can lengthen a text. The limit applies to the result.
     let text = fields.text(name, Password::MAX_BYTES)?;
     Password::new(text).map_err(|error| ApiError::InvalidField {
         field: name,
@@ -120,7 +106,7 @@ pub(super) fn password_field(
     })
 }
 
-/// Text that will be shown, or none.
+/// A text that will be displayed, or none.
 pub(super) fn display_text(
     field: &'static str,
     text: Option<String>,

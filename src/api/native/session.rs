@@ -1,17 +1,16 @@
+//! How does a client list and end sessions?
+//!
 //! `POST /logout…`, `GET /sessions`, `DELETE /sessions/{id}`, `POST /sessions/revoke-all`.
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body;
 use serde::Serialize;
 
-use crate::api::Answer;
+use crate::api::call::Call;
 use crate::api::error::ApiError;
-use crate::api::native::Asked;
-use crate::api::native::login::shown_refresh;
+use crate::api::native::login::refresh_in_body;
 use crate::api::native::view::SessionView;
 use crate::api::wire::body::Presence;
-use crate::api::wire::{csrf, reply};
+use crate::api::wire::reply::{self, Answer};
 use crate::guard::{Denial, Reason};
 use crate::service::{AuthError, IncludeCurrent};
 use crate::types::ids::SessionId;
@@ -26,59 +25,55 @@ struct RevokedReply {
     revoked: usize,
 }
 
-/// Ends the session of whatever is shown: a refresh token in the body, the access token, or a cookie, each
-/// copy of it. Idempotent: a session that is over already is no mistake, and neither is a refresh token
-/// that speaks of none. An access token that ends nothing for another reason is refused, because
-/// 204 would say that its session is over.
+/// Ends the session of each credential in the request: a refresh token in the body, the access token, and every
+/// copy of a cookie. It is idempotent: a session that has ended is not an error, nor is a refresh token without a
+/// session. An access token that ends nothing for another reason is refused, because 204 means that its session
+/// has ended.
 ///
-/// A call that a cookie of ours comes with has to be shown to come from a page of ours, also when its
-/// body names another session: the cookie's session would end and the cookies would be removed.
-pub(super) async fn logout<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    if !asked.shows_bearer() {
-        if asked.shows_cookie() {
-            csrf::check(asked.call, asked.headers, &asked.api.settings)?;
+/// A call with a cookie must come from a page of ours, even when its body names another session: it ends the
+/// session of the cookie and removes the cookies.
+pub(super) async fn logout(call: Call) -> Result<Answer, ApiError> {
+    if !call.has_bearer() {
+        if call.has_cookie() {
+            call.require_own_origin()?;
         } else {
-            asked.may_set_cookies()?;
+            call.refuse_foreign_origin()?;
         }
     }
-    let service = &asked.api.service;
-    let caller = &asked.call.caller;
-    if let Some(token) = shown_refresh(asked, body).await? {
+    let service = &call.state.service;
+    let caller = &call.caller;
+    if let Some(token) = refresh_in_body(&call)? {
         service.logout_by_refresh(token.expose(), caller).await?;
     } else {
-        log_out_callers(asked).await?;
+        log_out_callers(&call).await?;
     }
-    if asked.uses_cookies() {
-        for token in asked.api.refresh_cookies(asked.headers) {
+    if call.uses_cookies() {
+        for token in call.state.refresh_cookies(&call.headers) {
             match service.logout_by_refresh(token.expose(), caller).await {
-                // A damaged cookie names no session, and the browser forgets it below.
+                // A damaged cookie has no session. It is removed below.
                 Ok(()) | Err(AuthError::InvalidRefreshToken) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
-    Ok(forget_cookies(asked, reply::empty(StatusCode::NO_CONTENT)))
+    Ok(clear_cookies(&call, reply::empty(StatusCode::NO_CONTENT)))
 }
 
-/// Ends the session of each access token that is shown.
-async fn log_out_callers(asked: &Asked<'_>) -> Result<(), ApiError> {
-    let service = &asked.api.service;
+/// Ends the session of each access token in the request.
+async fn log_out_callers(call: &Call) -> Result<(), ApiError> {
+    let service = &call.state.service;
     let now = service.now();
-    let callers = asked.guard.everybody(asked.headers, now).await?;
+    let callers = call.guard.everybody(&call.headers, now).await?;
     for identity in &callers {
-        let caller = &asked.call.caller;
+        let caller = &call.caller;
         service.logout(&identity.session, caller).await?;
     }
     if !callers.is_empty() {
         return Ok(());
     }
-    match asked.guard.identify(asked.headers, now).await {
-        // The browser forgets the cookies: that is what it asked for.
-        _ if asked.uses_cookies() && !asked.shows_bearer() => Ok(()),
+    match call.guard.identify(&call.headers, now).await {
+        // The cookies are removed, as requested.
+        _ if call.uses_cookies() && !call.has_bearer() => Ok(()),
         Ok(Some(_)) => Ok(()),
         Ok(None) => Err(ApiError::Denied(Denial::missing())),
         Err(denial) if denial.reason() == Reason::Ended => Ok(()),
@@ -86,79 +81,78 @@ async fn log_out_callers(asked: &Asked<'_>) -> Result<(), ApiError> {
     }
 }
 
-/// Ends all sessions of the caller, this one too.
-pub(super) async fn logout_all<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    let identity = asked.writer().await?;
-    asked.object(body, Presence::Optional).await?.finish()?;
-    let caller = &asked.call.caller;
-    let service = &asked.api.service;
+/// Ends all sessions of the caller, including the current one.
+pub(super) async fn logout_all(call: Call) -> Result<Answer, ApiError> {
+    let identity = call.identity_for_write().await?;
+    call.json(Presence::Optional)?.finish()?;
+    let caller = &call.caller;
+    let service = &call.state.service;
     let revoked = service
         .end_sessions(&identity.session, IncludeCurrent::Yes, caller)
         .await?;
-    Ok(forget_cookies(
-        asked,
+    Ok(clear_cookies(
+        &call,
         reply::json(StatusCode::OK, &RevokedReply { revoked })?,
     ))
 }
 
-pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, ApiError> {
-    let identity = asked.caller().await?;
-    let sessions = asked.api.service.sessions(&identity.session).await?;
-    let view = |session| SessionView::of(session, identity.session.id, asked.api);
+pub(super) async fn list(call: Call) -> Result<Answer, ApiError> {
+    let identity = call.identity().await?;
+    let sessions = call.state.service.sessions(&identity.session).await?;
+    let view = |session| SessionView::of(session, identity.session.id, &call.state);
     let sessions = sessions.iter().map(view).collect();
     reply::json(StatusCode::OK, &SessionsReply { sessions })
 }
 
-pub(super) async fn end(asked: &Asked<'_>, id: SessionId) -> Result<Answer, ApiError> {
-    let identity = asked.writer().await?;
+pub(super) async fn end(call: Call) -> Result<Answer, ApiError> {
+    let id = session_id(&call.path)?;
+    let identity = call.identity_for_write().await?;
     let owner = &identity.session.owner;
-    asked
-        .api
+    call.state
         .service
-        .end_session(owner, id, &asked.call.caller)
+        .end_session(owner, id, &call.caller)
         .await?;
     let answer = reply::empty(StatusCode::NO_CONTENT);
     Ok(if id == identity.session.id {
-        forget_cookies(asked, answer)
+        clear_cookies(&call, answer)
     } else {
         answer
     })
 }
 
-pub(super) async fn revoke_all<B>(asked: &Asked<'_>, body: B) -> Result<Answer, ApiError>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    let identity = asked.writer().await?;
-    let mut fields = asked.object(body, Presence::Optional).await?;
+pub(super) async fn revoke_all(call: Call) -> Result<Answer, ApiError> {
+    let identity = call.identity_for_write().await?;
+    let mut fields = call.json(Presence::Optional)?;
     let include = if fields.flag("includeCurrent")? {
         IncludeCurrent::Yes
     } else {
         IncludeCurrent::No
     };
     fields.finish()?;
-    let service = &asked.api.service;
+    let service = &call.state.service;
     let revoked = service
-        .end_sessions(&identity.session, include, &asked.call.caller)
+        .end_sessions(&identity.session, include, &call.caller)
         .await?;
     let answer = reply::json(StatusCode::OK, &RevokedReply { revoked })?;
     Ok(if include == IncludeCurrent::Yes {
-        forget_cookies(asked, answer)
+        clear_cookies(&call, answer)
     } else {
         answer
     })
 }
 
-/// Tells the browser to drop our tokens. The device keeps its id: it is the same device.
-fn forget_cookies(asked: &Asked<'_>, mut answer: Answer) -> Answer {
-    if asked.uses_cookies() {
-        let cookies = &asked.api.settings.cookies;
-        asked.copies().remove_tokens(answer.headers_mut(), cookies);
+/// Removes the tokens from the browser. It keeps its device id, because it is the same device.
+fn clear_cookies(call: &Call, mut answer: Answer) -> Answer {
+    if call.uses_cookies() {
+        let cookies = &call.state.settings.cookies;
+        call.copies().remove_tokens(answer.headers_mut(), cookies);
     }
     answer
+}
+
+/// The id in `/sessions/{id}`. A segment that is not an id belongs to no session.
+fn session_id(path: &str) -> Result<SessionId, ApiError> {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    last.parse()
+        .map_err(|_| ApiError::Auth(AuthError::SessionNotFound))
 }

@@ -1,9 +1,11 @@
-//! The shapes of the native dialect: camelCase, times in ISO 8601, unknown values `null`. Each is
-//! listed field by field, so that nothing of a record can leak by being added to it.
+//! Which fields do responses have?
+//!
+//! camelCase, times in ISO 8601, unknown values `null`. Each field is listed, so that a field that is added to a
+//! record is not exposed.
 
 use serde::{Serialize, Serializer};
 
-use crate::api::Api;
+use crate::api::state::State;
 use crate::model::session::Session;
 use crate::model::user::User;
 use crate::service::Grant;
@@ -30,9 +32,9 @@ pub(super) struct UserView {
 }
 
 impl UserView {
-    /// Who reads `email` takes it for an identity, so an address that was only claimed stands apart.
+    /// Applications treat `email` as an identity, so an unverified address has a field of its own.
     pub(super) fn of(user: &User) -> Self {
-        let claimed = |login: &Option<LoginName>, is_verified: bool| {
+        let unverified = |login: &Option<LoginName>, is_verified: bool| {
             let login = login.as_ref().filter(|_| !is_verified);
             login.map(ToString::to_string)
         };
@@ -41,8 +43,8 @@ impl UserView {
             username: user.username.as_ref().map(ToString::to_string),
             email: user.verified_email().map(ToString::to_string),
             mobile: user.verified_mobile().map(ToString::to_string),
-            unverified_email: claimed(&user.email, user.verified.email),
-            unverified_mobile: claimed(&user.mobile, user.verified.mobile),
+            unverified_email: unverified(&user.email, user.verified.email),
+            unverified_mobile: unverified(&user.mobile, user.verified.mobile),
             name: user.name.clone(),
             roles: user.roles.iter().map(ToString::to_string).collect(),
             created_at: user.created_at,
@@ -82,8 +84,8 @@ pub(super) struct SessionView {
 }
 
 impl SessionView {
-    pub(super) fn of(session: &Session, current: SessionId, api: &Api) -> Self {
-        let settings = &api.settings;
+    pub(super) fn of(session: &Session, current: SessionId, state: &State) -> Self {
+        let settings = &state.settings;
         Self {
             id: session.key.id.to_string(),
             status: "active",
@@ -109,7 +111,7 @@ impl SessionView {
             last_active_at: session.last_active_at,
             expires_at: session.expires_at,
             abandon_at: None,
-            open_streams: api.service.streams().count(session.key.id),
+            open_streams: state.service.streams().count(session.key.id),
         }
     }
 }
@@ -134,7 +136,7 @@ pub(super) struct TokensView<'a> {
 }
 
 impl<'a> TokensView<'a> {
-    pub(super) fn of(grant: &'a Grant, in_body: InBody, now: Timestamp, api: &Api) -> Self {
+    pub(super) fn of(grant: &'a Grant, in_body: InBody, now: Timestamp, state: &State) -> Self {
         let access = matches!(in_body, InBody::Both | InBody::AccessOnly);
         let refresh = matches!(in_body, InBody::Both);
         Self {
@@ -145,20 +147,20 @@ impl<'a> TokensView<'a> {
             refresh_token: refresh.then(|| SecretText::expose(&grant.refresh)),
             refresh_token_expires_at: grant.session.ends_at(),
             device_token: None,
-            session: SessionView::of(&grant.session, grant.session.key.id, api),
+            session: SessionView::of(&grant.session, grant.session.key.id, state),
         }
     }
 }
 
 impl TokensView<'_> {
-    /// With the token that shows this device at the next log-in.
+    /// Adds the token that identifies this device at the next log-in.
     pub(super) fn with_device(mut self, device: Option<DeviceId>) -> Self {
         self.device_token = device.map(|device| device.to_string());
         self
     }
 }
 
-/// Which tokens the body carries.
+/// The tokens in the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InBody {
     Both,

@@ -1,4 +1,7 @@
-//! Reading a request body: at most so many bytes in so much time, only JSON, one object.
+//! How is the body of a call read?
+//!
+//! [`read`] collects it within a limit and a deadline, before the handler is called. [`object`] parses it as one
+//! JSON object.
 
 use std::time::Duration;
 
@@ -9,42 +12,27 @@ use http_body_util::BodyExt as _;
 
 use crate::api::error::ApiError;
 use crate::api::wire::fields::Fields;
+use crate::types::header::exactly_once;
 
-/// How long a body may take to arrive: our calls are small.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The deadline for a body. The bodies of calls are small.
+const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Reads a JSON object. An empty body without a content type is an empty object where `optional`.
-pub async fn object<B>(
-    headers: &HeaderMap,
-    body: B,
-    limit: usize,
-    presence: Presence,
-) -> Result<Fields, ApiError>
+/// Reads a body.
+///
+/// # Errors
+///
+/// [`ApiError::BodyTooLarge`] over `limit` bytes, [`ApiError::BodyTimeout`] after the deadline,
+/// [`ApiError::MalformedBody`] when the connection or the framing fails.
+pub async fn read<B>(body: B, limit: usize) -> Result<Bytes, ApiError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let reading = tokio::time::timeout(PATIENCE, read(body, limit));
-    let bytes = reading.await.map_err(|_| ApiError::BodyTimeout)??;
-    if bytes.is_empty() && presence == Presence::Optional {
-        return Ok(Fields::default());
-    }
-    if !is_json(headers) {
-        return Err(ApiError::UnsupportedMediaType);
-    }
-    Fields::parse(&bytes)
+    let reading = tokio::time::timeout(DEADLINE, collect(body, limit));
+    reading.await.map_err(|_| ApiError::BodyTimeout)?
 }
 
-/// Whether a call may come without a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// No body is fine.
-    Optional,
-    /// There must be one.
-    Required,
-}
-
-async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, ApiError>
+async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, ApiError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -66,13 +54,34 @@ where
     Ok(read.freeze())
 }
 
-/// Exactly one Content-Type, `application/json`, with parameters or without.
+/// Whether a call may omit its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// An empty body is an empty object.
+    Optional,
+    /// The body is required.
+    Required,
+}
+
+/// Parses a body as one JSON object.
+///
+/// # Errors
+///
+/// [`ApiError::UnsupportedMediaType`] without the content type of JSON; see also [`Fields::parse`].
+pub fn object(headers: &HeaderMap, body: &[u8], presence: Presence) -> Result<Fields, ApiError> {
+    if body.is_empty() && presence == Presence::Optional {
+        return Ok(Fields::default());
+    }
+    if !is_json(headers) {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    Fields::parse(body)
+}
+
+/// Whether `Content-Type` occurs once and is `application/json`, with or without parameters.
 fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(value), None) = (types.next(), types.next()) else {
-        return false;
-    };
-    let Ok(text) = value.to_str() else {
+    let Some(text) = exactly_once(headers, header::CONTENT_TYPE).and_then(|v| v.to_str().ok())
+    else {
         return false;
     };
     let essence = text.split(';').next().unwrap_or_default().trim();
@@ -90,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// A body that has begun and never goes on.
+    /// A body that stalls after its first frame.
     struct Stalled(Option<Bytes>);
 
     impl Body for Stalled {
@@ -112,38 +121,41 @@ mod tests {
         }
     }
 
-    fn json() -> HeaderMap {
-        let kind = HeaderValue::from_static("application/json; charset=utf-8");
-        HeaderMap::from_iter([(header::CONTENT_TYPE, kind)])
-    }
-
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_stops_coming_is_given_up() {
+    async fn a_body_that_stalls_is_an_error() {
         let body = Stalled(Some(Bytes::from_static(b"{")));
-        let read = object(&json(), body, 100, Presence::Required).await;
+        let read = read(body, 100).await;
         assert!(matches!(read, Err(ApiError::BodyTimeout)), "{read:?}");
     }
 
     #[tokio::test]
-    async fn a_body_over_the_limit_is_refused_before_it_is_parsed() {
+    async fn a_body_over_the_limit_is_refused() {
         let body = Full::new(Bytes::from_static(b"{\"a\":\"0123456789\"}"));
-        let read = object(&json(), body, 10, Presence::Required).await;
+        let read = read(body, 10).await;
         assert!(
             matches!(read, Err(ApiError::BodyTooLarge { limit: 10 })),
             "{read:?}"
         );
     }
 
-    #[tokio::test]
-    async fn no_body_is_an_empty_object_where_it_may_be_missing() {
-        let nothing = || Full::new(Bytes::new());
+    #[test]
+    fn a_missing_body_is_an_empty_object_where_it_is_optional() {
         let headers = HeaderMap::new();
-        let read = object(&headers, nothing(), 10, Presence::Optional).await;
+        let read = object(&headers, b"", Presence::Optional);
         assert!(read.is_ok_and(|fields| fields.finish().is_ok()));
-        let read = object(&headers, nothing(), 10, Presence::Required).await;
+        let read = object(&headers, b"", Presence::Required);
         assert!(
             matches!(read, Err(ApiError::UnsupportedMediaType)),
             "{read:?}"
         );
+    }
+
+    #[test]
+    fn the_content_type_must_be_json_and_occur_once() {
+        let json = || HeaderValue::from_static("Application/JSON ; charset=utf-8");
+        let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json())]);
+        assert!(object(&headers, b"{}", Presence::Required).is_ok());
+        headers.append(header::CONTENT_TYPE, json());
+        assert!(object(&headers, b"{}", Presence::Required).is_err());
     }
 }

@@ -1,8 +1,8 @@
-//! Our cookies, written: `HttpOnly`, `Path=/`, `Secure` and `SameSite` as configured, host-only
-//! unless a domain is set (RFC 6265bis). Reading them is `guard::extract`'s business.
+//! Writes our cookies: `HttpOnly`, `Path=/`, `Secure` and `SameSite` as configured, host-only unless a
+//! domain is set (RFC 6265bis). `guard::extract` reads them.
 //!
-//! What always holds: an answer that sets or removes one of our cookies is for its client alone, and no
-//! cache may store it. Everything here goes through one function that sees to it.
+//! Invariant: no cache may store an answer that sets or removes one of our cookies. Every function here
+//! uses one function that ensures this.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::types::time::Timestamp;
 /// How long a device keeps its id.
 pub const DEVICE_LIFE: Duration = Duration::from_secs(400 * 86_400);
 
-/// Puts the tokens into cookies, as far as they travel that way. The refresh cookie lives for as long as
-/// the session can: activity moves the idle limit and no cookie, and the store knows when it is over.
-pub fn hand_over(
+/// Sets the cookies of the tokens that this delivery puts into cookies. The refresh cookie lives as long as the
+/// session can: activity moves the idle limit in the store, and no cookie is set again for it.
+pub fn set_tokens(
     headers: &mut HeaderMap,
     cookies: &Cookies,
     delivery: Delivery,
@@ -64,7 +64,7 @@ pub fn name_device(headers: &mut HeaderMap, cookies: &Cookies, device: DeviceId)
 fn set(headers: &mut HeaderMap, cookies: &Cookies, name: &str, value: &str, life: Duration) {
     append(
         headers,
-        &line(Place::of(cookies, name), name, value, life.as_secs()),
+        &line(Attributes::of(cookies, name), name, value, life.as_secs()),
     );
 }
 
@@ -80,22 +80,22 @@ pub(super) fn clear_at(
     name: &str,
     domain: Option<&str>,
 ) {
-    let place = Place {
+    let attributes = Attributes {
         domain,
-        ..Place::of(cookies, name)
+        ..Attributes::of(cookies, name)
     };
-    append(headers, &line(place, name, "", 0));
+    append(headers, &line(attributes, name, "", 0));
 }
 
 /// The attributes of a cookie.
 #[derive(Debug, Clone, Copy)]
-struct Place<'a> {
+struct Attributes<'a> {
     secure: bool,
     same_site: &'a str,
     domain: Option<&'a str>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Attributes<'a> {
     fn of(cookies: &'a Cookies, name: &str) -> Self {
         Self {
             // Browsers do not look at a cookie of this name without it, not even to remove it.
@@ -106,14 +106,14 @@ impl<'a> Place<'a> {
     }
 }
 
-fn line(place: Place<'_>, name: &str, value: &str, max_age: u64) -> String {
+fn line(attributes: Attributes<'_>, name: &str, value: &str, max_age: u64) -> String {
     let mut line = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly");
-    if place.secure {
+    if attributes.secure {
         line.push_str("; Secure");
     }
     // Writing to a string cannot fail.
-    let _ = write!(line, "; SameSite={}", place.same_site);
-    if let Some(domain) = place.domain {
+    let _ = write!(line, "; SameSite={}", attributes.same_site);
+    if let Some(domain) = attributes.domain {
         let _ = write!(line, "; Domain={domain}");
     }
     line
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_with_a_cookie_of_ours_is_for_no_cache() {
+    fn an_answer_that_sets_a_cookie_is_not_stored() {
         let mut headers = HeaderMap::new();
         headers.insert("cdn-cache-control", HeaderValue::from_static("max-age=9"));
         headers.insert(header::EXPIRES, HeaderValue::from_static("x"));

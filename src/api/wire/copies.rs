@@ -1,9 +1,10 @@
-//! Copies of our cookies that a browser holds beside the one we set: for this host, for a domain above
-//! it, under the name of another configuration. They come from an earlier `cookies.domain`, from a time
-//! before https, or from a neighbouring host. A log-in and a log-out remove those that this host can
-//! reach: browsers let it set cookies for its own name and for the domains above it.
+//! Which copies of our cookies does a browser have besides the one that we set? Copies exist for this
+//! host, for a domain above it, or under the name of another configuration. They come from an earlier
+//! `cookies.domain`, from a time before https, or from a neighbouring host. A log-in and a log-out
+//! remove those that this host can reach: a host may set cookies for its own name and for the domains
+//! above it.
 //!
-//! Only names that the request sent are removed, so that an ordinary log-in says nothing of this.
+//! Only names that the request sent are removed, so an ordinary log-in is not affected.
 
 use http::HeaderMap;
 
@@ -26,13 +27,13 @@ pub struct Copies {
 struct Names {
     name: String,
     is_sent: bool,
-    /// What another configuration calls it.
+    /// Its name in another configuration.
     other: String,
     other_is_sent: bool,
 }
 
 impl Copies {
-    /// From what a browser sent to this host.
+    /// From the cookies that a browser sent to this host.
     pub fn sent(headers: &HeaderMap, cookies: &Cookies, host: &str) -> Self {
         Self {
             access: Names::sent(headers, &cookies.access),
@@ -63,10 +64,10 @@ impl Copies {
         for (name, is_ours) in names.sent_names() {
             let is_bound = name.starts_with(HOST_PREFIX);
             let domains = self.domains.iter().filter(|_| !is_bound);
-            let places = domains.map(|domain| Some(domain.as_str()));
-            for place in [None].into_iter().chain(places) {
-                if !(is_ours && place == ours) {
-                    clear_at(headers, cookies, name, place);
+            let scopes = domains.map(|domain| Some(domain.as_str()));
+            for scope in [None].into_iter().chain(scopes) {
+                if !(is_ours && scope == ours) {
+                    clear_at(headers, cookies, name, scope);
                 }
             }
         }
@@ -76,7 +77,7 @@ impl Copies {
 impl Names {
     fn sent(headers: &HeaderMap, name: &str) -> Self {
         let other = other_name(name);
-        // Too many to be looked at are certainly there.
+        // If there are too many to check, copies certainly exist.
         let is_sent =
             |name: &str| extract::copies(headers, name).map_or(true, |copies| !copies.is_empty());
         Self {
@@ -98,11 +99,7 @@ impl Names {
 /// The domains that a host may set cookies for: its own name and those above it, down to two labels
 /// (browsers refuse what is a public suffix), and the configured one.
 fn domains(host: &str, configured: Option<&str>) -> Vec<String> {
-    let host = host.rsplit_once(':').map_or(host, |(name, port)| {
-        let is_port = port.bytes().all(|b| b.is_ascii_digit());
-        if is_port { name } else { host }
-    });
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(host);
     let mut domains: Vec<String> = configured.map(str::to_owned).into_iter().collect();
     let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
     let is_address = host
@@ -112,7 +109,7 @@ fn domains(host: &str, configured: Option<&str>) -> Vec<String> {
     if host.len() > MAX_HOST || !host.bytes().all(is_name) || is_address {
         return domains;
     }
-    let mut rest = host.as_str();
+    let mut rest = host;
     let mut above = Vec::new();
     while rest.contains('.') {
         above.push(rest.to_owned());
@@ -187,7 +184,7 @@ mod tests {
     fn a_log_in_removes_the_copies_of_every_domain_but_the_one_in_use() {
         let own = cookies("", None);
         assert_eq!(
-            removed("sg_access=x", "a.example.org:8080", &own, Act::LogIn),
+            removed("sg_access=x", "a.example.org", &own, Act::LogIn),
             ["sg_access@a.example.org", "sg_access@example.org"]
         );
         let shared = cookies("", Some("example.org"));
@@ -212,15 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn a_log_out_removes_the_ones_in_use_too_and_leaves_the_device_its_id() {
+    fn a_log_out_also_removes_the_current_cookies_and_keeps_the_device_id() {
         let own = cookies("", None);
         assert_eq!(
-            removed(
-                "sg_access=x; sg_device=y",
-                "127.0.0.1:80",
-                &own,
-                Act::LogOut
-            ),
+            removed("sg_access=x; sg_device=y", "127.0.0.1", &own, Act::LogOut),
             ["sg_access@", "sg_refresh@"]
         );
         assert_eq!(
@@ -230,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn a_host_names_no_domain_but_its_own() {
+    fn a_host_has_only_its_parent_domains() {
         assert_eq!(domains("localhost", None), [""; 0]);
-        assert_eq!(domains("[::1]:80", None), [""; 0]);
+        assert_eq!(domains("[::1]", None), [""; 0]);
         assert_eq!(domains("10.0.0.1", Some("example.org")), ["example.org"]);
         assert_eq!(domains("a;b.example.org", None), [""; 0]);
-        assert_eq!(domains("EXAMPLE.org.", None), ["example.org"]);
+        assert_eq!(domains("example.org.", None), ["example.org"]);
         let deep = domains("a.b.c.d.e.f.g.h.i.j", None);
         assert_eq!(deep.len(), MAX_DOMAINS);
         assert_eq!(deep.last().map(String::as_str), Some("i.j"));

@@ -1,15 +1,19 @@
-//! Cross-origin reads for the origins a mount allows (Fetch standard, "CORS protocol"). Every other
-//! origin gets no header and its browser refuses.
+//! Which pages of other origins may read responses (Fetch standard, "CORS protocol")?
+//!
+//! Those of the origins that the mount allows. For all others no header is written, and the browser refuses.
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::api::{Answer, Call};
+use crate::api::settings::Mount;
+use crate::api::wire::reply::Answer;
+use crate::types::header::exactly_once;
+use crate::types::origin::Origin;
 
-/// What a front end of another origin needs to act on a refusal.
+/// The response headers that a page of another origin may read.
 const EXPOSED: &str = "retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, \
                        www-authenticate, x-request-id";
 
-/// What one call's origin may do.
+/// What the origin of one call may do.
 #[derive(Debug)]
 pub struct Cors {
     origin: Option<HeaderValue>,
@@ -17,25 +21,23 @@ pub struct Cors {
 }
 
 impl Cors {
-    /// Looks at the call's `Origin`.
-    pub fn of(call: &Call, headers: &HeaderMap) -> Self {
-        let allowed = &call.mount.allowed_origins;
-        let origin = headers
-            .get(header::ORIGIN)
-            .filter(|value| {
-                value
-                    .to_str()
-                    .is_ok_and(|text| allowed.iter().any(|a| a == text))
-            })
-            .cloned();
+    /// From the `Origin` of a request.
+    pub fn of(mount: &Mount, headers: &HeaderMap) -> Self {
+        let is_allowed = |value: &&HeaderValue| {
+            let origin = value.to_str().ok().map(Origin::sent);
+            matches!(origin, Some(Ok(origin)) if mount.allowed_origins.contains(&origin))
+        };
         Self {
-            origin,
-            varies: !allowed.is_empty(),
+            origin: exactly_once(headers, header::ORIGIN)
+                .filter(is_allowed)
+                .cloned(),
+            varies: !mount.allowed_origins.is_empty(),
         }
     }
 
-    /// Answers a preflight: an allowed origin may send our methods, JSON and a token.
-    pub fn preflight(&self, mut answer: Answer) -> Answer {
+    /// Completes the response to a preflight: an allowed origin may use the methods in `Allow` and send
+    /// `request_headers`.
+    pub fn preflight(&self, mut answer: Answer, request_headers: &'static str) -> Answer {
         if self.origin.is_some() {
             let methods = answer.headers().get(header::ALLOW).cloned();
             let headers = answer.headers_mut();
@@ -44,7 +46,7 @@ impl Cors {
             }
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                HeaderValue::from_static("authorization, content-type, x-device-token"),
+                HeaderValue::from_static(request_headers),
             );
             headers.insert(
                 header::ACCESS_CONTROL_MAX_AGE,
@@ -54,7 +56,7 @@ impl Cors {
         answer
     }
 
-    /// Writes the headers that let the origin read.
+    /// Writes the headers that permit the origin to read the response.
     pub fn write(&self, headers: &mut HeaderMap) {
         if self.varies {
             headers.append(header::VARY, HeaderValue::from_static("origin"));

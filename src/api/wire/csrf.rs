@@ -1,85 +1,60 @@
-//! Proof that a write carried by a cookie comes from a page of ours.
+//! Does a call come from a page of ours?
 //!
-//! `Sec-Fetch-Site: same-origin` is the browser's own word and comes first; without it `Origin`
-//! must be our own origin, or one the mount allows, compared exactly with scheme and port. Neither:
-//! refused, when the call uses a cookie; a call that only sets cookies is refused when one of them
-//! names a foreign page, a page of a neighbouring host (`same-site`) included. A bearer token needs no
-//! such proof, because no browser attaches one by itself.
+//! `Sec-Fetch-Site: same-origin`, which no page can set itself, is sufficient. Otherwise `Origin` must be our own
+//! origin or one that the mount allows. A call that uses a cookie is refused without this proof. A call that only
+//! sets cookies is refused when one of the headers names a foreign page; a page of a neighbouring host
+//! (`same-site`) is foreign. A bearer token needs no proof, because no browser sends one by itself.
 
+use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue};
 
-use crate::api::Call;
-use crate::api::error::ApiError;
-use crate::api::settings::Settings;
-use crate::types::net::Scheme;
+use crate::api::settings::{Mount, Settings};
+use crate::types::header::at_most_once;
+use crate::types::origin::Origin;
 
-/// Refuses a cookie-borne write that cannot be shown to be ours.
-pub fn check(call: &Call, headers: &HeaderMap, settings: &Settings) -> Result<(), ApiError> {
-    match judge(call, headers, settings) {
-        Origin::Ours => Ok(()),
-        Origin::Foreign | Origin::Untold => Err(ApiError::CrossSite),
-    }
-}
-
-/// Refuses a call that would set cookies for a page that is known to be foreign. A client that
-/// says nothing is no browser and has no cookies to confuse.
-pub fn check_told(call: &Call, headers: &HeaderMap, settings: &Settings) -> Result<(), ApiError> {
-    match judge(call, headers, settings) {
-        Origin::Ours | Origin::Untold => Ok(()),
-        Origin::Foreign => Err(ApiError::CrossSite),
-    }
-}
-
+/// The page that a call comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Ours,
+pub enum Source {
+    /// A page of this site or of an allowed origin.
+    Own,
+    /// Another page.
     Foreign,
-    Untold,
+    /// The request does not name its page.
+    Unknown,
 }
 
-fn judge(call: &Call, headers: &HeaderMap, settings: &Settings) -> Origin {
-    let mut origins = headers.get_all(http::header::ORIGIN).iter();
-    let origin = origins.next().map(|value| value.to_str().unwrap_or("null"));
-    if origins.next().is_some() {
-        return Origin::Foreign;
+/// The page that a request for the origin `called` comes from.
+pub fn source(headers: &HeaderMap, called: &Origin, mount: &Mount, settings: &Settings) -> Source {
+    let Ok(origin) = at_most_once(headers, ORIGIN) else {
+        return Source::Foreign;
+    };
+    let parsed: Option<Origin> = origin.and_then(|value| Origin::sent(value.to_str().ok()?).ok());
+    if parsed
+        .as_ref()
+        .is_some_and(|origin| mount.allowed_origins.contains(origin))
+    {
+        return Source::Own;
     }
-    let allowed =
-        origin.is_some_and(|origin| call.mount.allowed_origins.iter().any(|a| a == origin));
-    if allowed {
-        return Origin::Ours;
+    match at_most_once(headers, "sec-fetch-site").map(|site| site.map(HeaderValue::as_bytes)) {
+        Ok(Some(b"same-origin")) => return Source::Own,
+        // `none`: the address was typed in, or it is a bookmark.
+        Ok(Some(b"none") | None) => {}
+        Ok(Some(_)) | Err(_) => return Source::Foreign,
     }
-    let mut sites = headers.get_all("sec-fetch-site").iter();
-    match (sites.next().map(HeaderValue::as_bytes), sites.next()) {
-        (Some(b"same-origin"), None) => return Origin::Ours,
-        // Nobody's page: typed in, or from a bookmark.
-        (Some(b"none") | None, None) => {}
-        _ => return Origin::Foreign,
-    }
-    match origin {
-        Some(origin) if is_own(origin, call.scheme, &call.host, settings) => Origin::Ours,
-        Some(_) => Origin::Foreign,
-        None => Origin::Untold,
-    }
-}
-
-/// Whether an origin is our own: the configured one, else the one that was called.
-pub fn is_own(origin: &str, scheme: Scheme, host: &str, settings: &Settings) -> bool {
-    match &settings.public_origin {
-        Some(own) => own == origin,
-        None => origin
-            .strip_prefix(scheme.as_str())
-            .and_then(|rest| rest.strip_prefix("://"))
-            .is_some_and(|authority| authority.eq_ignore_ascii_case(host)),
+    match (origin, parsed) {
+        (None, _) => Source::Unknown,
+        (Some(_), Some(origin)) if is_own(&origin, called, settings) => Source::Own,
+        (Some(_), _) => Source::Foreign,
     }
 }
 
-/// Whether any mount lets pages of this origin call.
-pub fn is_allowed(origin: &str, settings: &Settings) -> bool {
+/// Whether an origin is our own: that of `server.public_url`, or without one the origin that was called.
+pub fn is_own(origin: &Origin, called: &Origin, settings: &Settings) -> bool {
+    settings.public_origin.as_ref().unwrap_or(called) == origin
+}
+
+/// Whether a mount allows calls from pages of this origin.
+pub fn is_allowed(origin: &Origin, settings: &Settings) -> bool {
     let mut mounts = settings.mounts.iter();
-    mounts.any(|mount| {
-        mount
-            .allowed_origins
-            .iter()
-            .any(|allowed| allowed == origin)
-    })
+    mounts.any(|mount| mount.allowed_origins.contains(origin))
 }

@@ -1,5 +1,5 @@
-//! The fields of one JSON object, taken one by one by name. What is left over at the end is an
-//! unknown field; a repeated field, a wrong type or an oversized value is refused, naming the field.
+//! The fields of one JSON object, taken one by one by name. A field that remains at the end is unknown.
+//! An unknown or repeated field, a wrong type or an oversized value is refused, and the field is named.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -76,7 +76,7 @@ impl Fields {
         }
     }
 
-    /// Refuses what was not taken.
+    /// Refuses fields that were not taken.
     pub fn finish(self) -> Result<(), ApiError> {
         match self.0.into_keys().next() {
             None => Ok(()),
@@ -236,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_body_is_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_body_parses_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             drop(Fields::parse(&bytes));
         }
     }

@@ -1,5 +1,6 @@
-//! What all dialects share: reading bodies, writing replies, cookies, and the proofs that a browser
-//! gives about where a call comes from.
+//! What do all dialects share?
+//!
+//! Reading bodies, writing responses, cookies, and the proof that a call comes from a page of ours.
 
 pub mod body;
 pub mod cookie;
@@ -7,4 +8,5 @@ pub mod copies;
 pub mod cors;
 pub mod csrf;
 pub mod fields;
+pub mod problem_document;
 pub mod reply;

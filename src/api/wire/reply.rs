@@ -1,15 +1,17 @@
-//! Writing answers: JSON that nobody may store.
+//! How is a response written?
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 
-use crate::api::Answer;
 use crate::api::error::ApiError;
 use crate::service::AuthError;
 
-/// A JSON answer with `Cache-Control: no-store`.
+/// A response of the API: a whole body, never a stream.
+pub type Answer = Response<Full<Bytes>>;
+
+/// A JSON response with `Cache-Control: no-store`.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Answer, ApiError> {
     let bytes = serde_json::to_vec(body)
         .map_err(|error| ApiError::Auth(AuthError::Internal(error.to_string())))?;
@@ -21,7 +23,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Answer, ApiErro
     Ok(answer)
 }
 
-/// A JSON document that is the same for everybody.
+/// A JSON document that is the same for all clients.
 pub fn json_bytes(body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
     answer.headers_mut().insert(
@@ -31,7 +33,7 @@ pub fn json_bytes(body: Bytes) -> Answer {
     answer
 }
 
-/// An answer without a body.
+/// A response without a body.
 pub fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = status;

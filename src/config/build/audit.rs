@@ -1,28 +1,26 @@
-//! `[audit]`: where records of who did what go, and for how long.
+//! `[audit]`: where audit records are kept, and for how long.
 
 use crate::audit::settings::Settings;
-use crate::config::build::reader::{DAY, HOUR, Reader, secs};
-use crate::config::raw::Audit;
+use crate::config::build::reader::Reader;
+use crate::config::keys::audit;
 use crate::store::settings::Engine;
 
-/// The audit log's settings. Where no directory is named, records lie in the store's own; those of a
-/// store in memory stay in memory, too.
-pub(super) fn build(reader: &mut Reader<'_>, audit: &Audit, store: &Engine) -> Settings {
-    let dir = if reader.is_set("audit.dir") {
-        if audit.dir.is_empty() {
-            reader.refuse("audit.dir", "must name a directory");
+/// The audit log's settings. If no directory is set, the records are in the store's directory; those
+/// of a store in memory stay in memory.
+pub(super) fn build(reader: &mut Reader<'_>, store: &Engine) -> Settings {
+    let dir = if reader.is_set(audit::DIR.path()) {
+        let dir = reader.get(&audit::DIR);
+        if dir.is_none() {
+            reader.refuse(audit::DIR.path(), "must name a directory");
         }
-        Some(reader.path("audit.dir", &audit.dir))
+        dir
     } else {
-        match store {
-            Engine::Sled { path, .. } => Some(path.join("audit")),
-            Engine::Memory => None,
-        }
+        store.directory().map(|store| store.join("audit"))
     };
     Settings {
         dir,
-        keep: reader.duration("audit.keep", &audit.keep, secs(HOUR)..=secs(3_650 * DAY)),
-        max_size: reader.size("audit.max_size", &audit.max_size, (1 << 20)..=(1 << 40)),
-        refreshes: audit.refreshes,
+        keep: reader.get(&audit::KEEP),
+        max_size: reader.get(&audit::MAX_SIZE),
+        refreshes: reader.get(&audit::REFRESHES),
     }
 }

@@ -1,38 +1,32 @@
 //! `[cookies]`: names and attributes.
 //!
-//! A cookie that is `Secure` and has no `Domain` is called `__Host-…`: browsers then refuse one that
-//! a neighbouring host or a plain-HTTP page tries to put in its place (RFC 6265bis, 4.1.3).
+//! A cookie that is `Secure` and has no `Domain` is named `__Host-…`. Browsers then refuse a cookie of
+//! that name from a neighbouring host or a plain-HTTP page (RFC 6265bis, 4.1.3).
 
 use crate::api::settings::Cookies as Settings;
-use crate::config::build::names;
 use crate::config::build::reader::Reader;
-use crate::config::raw::Cookies;
+use crate::config::build::{names, tls};
+use crate::config::keys::cookies::{self, Secure};
+use crate::types::net::Scheme;
+use crate::types::origin::Origin;
 
 /// The cookies' settings.
-pub(super) fn build(
-    reader: &mut Reader<'_>,
-    cookies: &Cookies,
-    public_origin: Option<&str>,
-    tls: bool,
-) -> Settings {
-    let secure = secure(reader, cookies, public_origin, tls);
-    let domain = domain(reader, &cookies.domain);
-    let same_sites = [("Lax", "Lax"), ("Strict", "Strict"), ("None", "None")];
-    let same_site = reader
-        .word("cookies.same_site", &cookies.same_site, &same_sites)
-        .unwrap_or("Lax");
+pub(super) fn build(reader: &mut Reader<'_>, public_origin: Option<&Origin>) -> Settings {
+    let secure = secure(reader, public_origin);
+    let domain = domain(reader);
+    let same_site = reader.get(&cookies::SAME_SITE).unwrap_or("Lax");
     if same_site == "None" && !secure {
         reader.refuse_with(
-            "cookies.same_site",
+            cookies::SAME_SITE.path(),
             "browsers drop cookies with SameSite=None that are not Secure",
             "set server.public_url to the https address, or cookies.secure = true",
         );
     }
-    let prefix = &cookies.name_prefix;
+    let prefix = reader.get(&cookies::NAME_PREFIX);
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(plain) || prefix.starts_with("__") {
         reader.refuse_with(
-            "cookies.name_prefix",
+            cookies::NAME_PREFIX.path(),
             "is no beginning of a cookie's name",
             "write 1 to 64 of A-Z a-z 0-9 _ -, not beginning with \"__\"",
         );
@@ -52,29 +46,22 @@ pub(super) fn build(
     }
 }
 
-/// `auto` follows the scheme of `server.public_url`; without one it follows the listener.
-fn secure(
-    reader: &mut Reader<'_>,
-    cookies: &Cookies,
-    public_origin: Option<&str>,
-    tls: bool,
-) -> bool {
-    let https = public_origin.map_or(tls, |origin| origin.starts_with("https://"));
-    let words = [
-        ("auto", Secure::Auto),
-        ("true", Secure::Yes),
-        ("false", Secure::No),
-    ];
-    let insecure = match reader.word("cookies.secure", &cookies.secure, &words) {
+/// `auto` is the scheme of `server.public_url`, or without it the scheme of the listener.
+fn secure(reader: &mut Reader<'_>, public_origin: Option<&Origin>) -> bool {
+    let https = match public_origin {
+        Some(origin) => origin.scheme() == Scheme::Https,
+        None => tls::is_on(reader),
+    };
+    let insecure = match reader.get(&cookies::SECURE) {
         Some(Secure::Auto) | None => return https,
         Some(Secure::Yes) => return true,
         Some(Secure::No) => https,
     };
-    if insecure && cookies.danger_insecure {
-        reader.danger("cookies.danger_insecure");
+    if insecure && reader.get(&cookies::DANGER_INSECURE) {
+        reader.danger(&cookies::DANGER_INSECURE);
     } else if insecure {
         reader.refuse_with(
-            "cookies.secure",
+            cookies::SECURE.path(),
             "cookies of an https origin would also travel unencrypted",
             "leave it at \"auto\"; danger_insecure = true admits it",
         );
@@ -82,14 +69,8 @@ fn secure(
     false
 }
 
-#[derive(Clone, Copy)]
-enum Secure {
-    Auto,
-    Yes,
-    No,
-}
-
-fn domain(reader: &mut Reader<'_>, text: &str) -> Option<String> {
+fn domain(reader: &mut Reader<'_>) -> Option<String> {
+    let text = reader.get(&cookies::DOMAIN);
     let bare = text.strip_prefix('.').unwrap_or(text);
     if bare.is_empty() && text.is_empty() {
         return None;
@@ -100,7 +81,7 @@ fn domain(reader: &mut Reader<'_>, text: &str) -> Option<String> {
         .is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
     if !names::is_dns_name(bare) || !bare.contains('.') || numeric {
         reader.refuse_with(
-            "cookies.domain",
+            cookies::DOMAIN.path(),
             "is no domain that cookies can be shared under",
             "write \"example.org\", or leave it empty for this host only",
         );

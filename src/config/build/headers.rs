@@ -1,29 +1,32 @@
-//! `[headers]`: what the upstream is told about the caller.
+//! `[headers]`: the headers that identify the user to the upstream.
 
 use http::HeaderName;
 
 use crate::api::settings::Cookies;
 use crate::config::build::reader::Reader;
-use crate::config::raw::Headers;
+use crate::config::keys::headers;
+use crate::config::tree::join;
 use crate::guard::settings::{CLAIMS, PRESETS, Preset, RESERVED, Settings};
+use crate::types::header::is_same;
 
 /// The guard's settings.
-pub(super) fn build(reader: &mut Reader<'_>, headers: &Headers, cookies: &Cookies) -> Settings {
+pub(super) fn build(reader: &mut Reader<'_>, cookies: &Cookies) -> Settings {
     Settings {
         access_cookie: cookies.access.clone(),
-        headers: preset(reader, headers),
+        headers: preset(reader),
         cache_bytes: CACHE_BYTES,
     }
 }
 
-fn preset(reader: &mut Reader<'_>, headers: &Headers) -> Preset {
-    if headers.preset == "custom" {
-        return custom(reader, headers);
+fn preset(reader: &mut Reader<'_>) -> Preset {
+    let preset = reader.get(&headers::PRESET);
+    if preset == "custom" {
+        return custom(reader);
     }
-    if !headers.custom.is_empty() {
+    if reader.map(&headers::CUSTOM).next().is_some() {
         reader.refuse_with(
-            "headers.custom",
-            format!("is not used with preset = {:?}", headers.preset),
+            headers::CUSTOM.path,
+            format!("is not used with preset = {preset:?}"),
             "set preset = \"custom\", or remove it",
         );
     }
@@ -32,17 +35,17 @@ fn preset(reader: &mut Reader<'_>, headers: &Headers) -> Preset {
         .chain(&["custom"])
         .map(|name| (*name, ()))
         .collect();
-    reader.word("headers.preset", &headers.preset, &names);
-    Preset::Named(headers.preset.clone())
+    reader.word(headers::PRESET.path(), preset, &names);
+    Preset::Named(preset.to_owned())
 }
 
-fn custom(reader: &mut Reader<'_>, headers: &Headers) -> Preset {
+fn custom(reader: &mut Reader<'_>) -> Preset {
     let claims: Vec<(&str, ())> = CLAIMS.iter().map(|name| (*name, ())).collect();
     let mut map: Vec<(String, HeaderName)> = Vec::new();
-    for (claim, header) in &headers.custom {
-        let key = format!("headers.custom.{claim}");
+    for (claim, header) in reader.map(&headers::CUSTOM) {
+        let key = join(headers::CUSTOM.path, claim);
         reader.word(&key, claim, &claims);
-        let Ok(name) = HeaderName::try_from(header.as_str()) else {
+        let Ok(name) = HeaderName::try_from(header) else {
             reader.refuse(&key, format!("{header:?} is no header name"));
             continue;
         };
@@ -52,14 +55,14 @@ fn custom(reader: &mut Reader<'_>, headers: &Headers) -> Preset {
                 format!("{name} has its own meaning and cannot carry a claim"),
             );
         }
-        if map.iter().any(|(_, other)| normal(other) == normal(&name)) {
+        if map.iter().any(|(_, other)| is_same(other, &name)) {
             reader.refuse(&key, format!("{name} is used for two claims"));
         }
-        map.push((claim.clone(), name));
+        map.push((claim.to_owned(), name));
     }
     if map.is_empty() {
         reader.refuse_with(
-            "headers.custom",
+            headers::CUSTOM.path,
             "preset = \"custom\" needs at least one claim",
             "write sub = \"X-User-Id\" under [headers.custom]",
         );
@@ -67,11 +70,5 @@ fn custom(reader: &mut Reader<'_>, headers: &Headers) -> Preset {
     Preset::Custom(map)
 }
 
-/// Servers that put headers into variables cannot tell these spellings apart.
-fn normal(name: &HeaderName) -> String {
-    name.as_str()
-        .replace(|c: char| !c.is_ascii_alphanumeric(), "_")
-}
-
-/// What one worker's cache of verified tokens may hold: some ten thousand tokens.
+/// The size of one worker's cache of verified tokens: about ten thousand tokens.
 const CACHE_BYTES: usize = 4 << 20;

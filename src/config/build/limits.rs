@@ -1,36 +1,43 @@
-//! `[limits]`: how many in which time.
+//! `[limits]`: rate limits, such as `20/h`.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::build::reader::{DAY, HOUR, MINUTE, Reader, secs};
-use crate::config::raw::Limits;
+use crate::config::build::read::{Kind, text_at};
+use crate::config::build::reader::Reader;
+use crate::config::key::Declaration;
+use crate::config::keys::limits;
+use crate::config::kind::{DAY, HOUR, MINUTE, Rate, secs};
 use crate::limits::{Quota, Settings};
 
 /// The limits' settings.
-pub(super) fn build(reader: &mut Reader<'_>, limits: &Limits) -> Settings {
-    // Read for its mistakes; it has no effect without the dialect it is for.
-    quota(reader, "limits.sessions", &limits.sessions);
+pub(super) fn build(reader: &mut Reader<'_>) -> Settings {
+    // Read for its mistakes; it has no effect without the dialect that uses it.
+    reader.get(&limits::SESSIONS);
     Settings {
-        login: quota(reader, "limits.login", &limits.login),
-        signup: quota(reader, "limits.signup", &limits.signup),
-        refresh: quota(reader, "limits.refresh", &limits.refresh),
-        lists: quota(reader, "limits.lists", &limits.lists),
+        login: reader.get(&limits::LOGIN),
+        signup: reader.get(&limits::SIGNUP),
+        refresh: reader.get(&limits::REFRESH),
+        lists: reader.get(&limits::LISTS),
     }
 }
 
-fn quota(reader: &mut Reader<'_>, key: &str, text: &str) -> Quota {
-    if let Some(quota) = parse(text) {
-        return quota;
-    }
-    reader.refuse_with(
-        key,
-        "is no limit",
-        "write a number and a period, such as \"20/h\", \"60/m\", \"5/s\" or \"100/d\"",
-    );
-    Quota {
-        count: NonZeroU32::MIN,
-        period: secs(DAY),
+impl Kind for Rate {
+    type Value<'a> = Quota;
+
+    fn read(&self, key: &Declaration, at: &str, reader: &mut Reader<'_>) -> Quota {
+        if let Some(quota) = parse(text_at(reader, key, at)) {
+            return quota;
+        }
+        reader.refuse_with(
+            at,
+            "is no limit",
+            "write a number and a period, such as \"20/h\", \"60/m\", \"5/s\" or \"100/d\"",
+        );
+        Quota {
+            count: NonZeroU32::MIN,
+            period: secs(DAY),
+        }
     }
 }
 
@@ -54,11 +61,11 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_number_in_a_period() {
-        let told = |text| parse(text).map(|q| (q.count.get(), q.period.as_secs()));
-        assert_eq!(told("20/h"), Some((20, 3_600)));
-        assert_eq!(told("5/s"), Some((5, 1)));
-        assert_eq!(told("60 / m"), Some((60, 60)));
-        assert_eq!(told("100/d"), Some((100, 86_400)));
+        let parsed = |text| parse(text).map(|q| (q.count.get(), q.period.as_secs()));
+        assert_eq!(parsed("20/h"), Some((20, 3_600)));
+        assert_eq!(parsed("5/s"), Some((5, 1)));
+        assert_eq!(parsed("60 / m"), Some((60, 60)));
+        assert_eq!(parsed("100/d"), Some((100, 86_400)));
         for bad in [
             "",
             "20",
@@ -70,7 +77,7 @@ mod tests {
             "1000001/s",
             "1.5/s",
         ] {
-            assert_eq!(told(bad), None, "{bad}");
+            assert_eq!(parsed(bad), None, "{bad}");
         }
     }
 }

@@ -1,25 +1,31 @@
-//! From words to settings: each section's file turns its part of `raw` into the settings type of
-//! the part it configures. A wrong value is noted at the reader and replaced by a harmless one, so
-//! that reading goes on; with one note on the reader no configuration leaves this module.
+//! From declared keys to settings: each file reads the keys of some sections, applies the rules that
+//! involve several keys, and makes the settings of the part it configures.
+//!
+//! `read` holds the checks of a single value (type, bounds, words); `reader` collects the mistakes.
 
 mod accounts;
 mod audit;
 mod cookies;
 mod headers;
 mod limits;
+mod log;
 mod mounts;
 mod names;
-mod network;
+mod passwords;
+mod paths;
 mod policy;
+mod read;
 mod reader;
-mod refused;
+mod server;
+mod store;
 mod tls;
 mod tokens;
+mod trusted;
+mod unsupported;
 mod upstream;
 
 use crate::config::problem::Problem;
-use crate::config::raw::Raw;
-use crate::config::tree::Origins;
+use crate::config::tree::Tree;
 use crate::config::{Config, Sources};
 use crate::store::settings::Settings as StoreSettings;
 
@@ -27,37 +33,39 @@ use reader::Reader;
 
 /// Builds the settings; `None` when something needed is missing, which is then among the problems.
 pub(super) fn build(
-    raw: &Raw,
-    origins: &Origins,
+    tree: &Tree,
     sources: &Sources<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
-    let mut reader = Reader::new(origins, problems);
-    refused::refuse(&mut reader, raw);
-    let tokens = tokens::build(&mut reader, &raw.tokens, sources.read);
-    let store = accounts::store(&mut reader, &raw.store, &tokens);
-    let audit = audit::build(&mut reader, &raw.audit, &store.engine);
+    let mut reader = Reader::new(tree, problems);
+    unsupported::check(&mut reader);
+    let tokens = tokens::build(&mut reader, sources.read);
+    let store = store::build(&mut reader, &tokens);
+    let audit = audit::build(&mut reader, &store.engine);
     let store = StoreSettings {
         audit_life: audit.keep,
         ..store
     };
-    let public_origin = network::public_origin(&mut reader, &raw.server);
-    let cookies = cookies::build(
-        &mut reader,
-        &raw.cookies,
-        public_origin.as_deref(),
-        tls::is_on(&raw.server),
-    );
-    let (server, trusted_networks) =
-        network::build(&mut reader, raw, sources.cores, &store, &tokens.keys_dir);
-    let proxy = upstream::build(&mut reader, raw, &cookies);
-    let guard = headers::build(&mut reader, &raw.headers, &cookies);
-    let policy = policy::build(&mut reader, raw);
-    let crypto = accounts::crypto(&mut reader, &raw.passwords);
-    let service = accounts::service(&mut reader, raw, &tokens);
-    let limits = limits::build(&mut reader, &raw.limits);
-    let api = mounts::build(&mut reader, raw, cookies, public_origin);
-    let log = network::log(&mut reader, &raw.log);
+    let public_origin = server::public_origin(&mut reader);
+    let cookies = cookies::build(&mut reader, public_origin.as_ref());
+    let log = log::build(&mut reader);
+    let (trusted_proxies, trusted_networks) = trusted::build(&mut reader);
+    let inputs = server::Inputs {
+        cores: sources.cores,
+        store: &store.engine,
+        keys_dir: &tokens.keys_dir,
+        trusted_proxies,
+        public_origin: public_origin.as_ref(),
+        json_logs: log.json,
+    };
+    let server = server::build(&mut reader, inputs);
+    let proxy = upstream::build(&mut reader, &cookies);
+    let guard = headers::build(&mut reader, &cookies);
+    let policy = policy::build(&mut reader);
+    let crypto = passwords::build(&mut reader);
+    let service = accounts::build(&mut reader, &tokens);
+    let limits = limits::build(&mut reader);
+    let api = mounts::build(&mut reader, cookies, public_origin);
     let (warnings, dangers) = reader.finish();
     Some(Config {
         server,

@@ -3,30 +3,15 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
-/// An origin (RFC 6454): `scheme://host[:port]` and nothing after it, in lower case and without the
-/// scheme's own port, the way browsers send it.
-pub(super) fn origin(text: &str) -> Option<String> {
-    let lower = text.to_ascii_lowercase();
-    let (scheme, rest) = lower.split_once("://")?;
-    let own_port = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return None,
-    };
-    let (host_name, port) = split_port(rest)?;
-    if port == Some(0) {
-        return None;
-    }
-    let host_name = host(host_name)?;
-    let port = port.map(|port| format!(":{port}"));
-    let port = port.filter(|port| port != own_port);
-    Some(format!(
-        "{scheme}://{host_name}{}",
-        port.unwrap_or_default()
-    ))
+use crate::types::origin::Origin;
+
+/// An origin whose host is valid in a configuration. Port 0 names none.
+pub(super) fn origin(text: &str) -> Option<Origin> {
+    let origin: Origin = text.parse().ok()?;
+    (is_host(origin.host()) && origin.port() != 0).then_some(origin)
 }
 
-/// `host[:port]`, where an IPv6 address stands in brackets. The host keeps its brackets.
+/// `host[:port]`, where an IPv6 address is in brackets. The host keeps its brackets.
 pub(super) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     let after_bracket = text.rfind(']').map_or(0, |at| at + 1);
     let tail = text.get(after_bracket..)?;
@@ -42,7 +27,7 @@ pub(super) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-/// A host as it stands in a `Host` header, without a port: a DNS name, an IPv4 address, or an IPv6
+/// A host as in a `Host` header, without a port: a DNS name, an IPv4 address, or an IPv6
 /// address in brackets.
 pub(super) fn is_host(text: &str) -> bool {
     if let Some(inner) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
@@ -51,8 +36,8 @@ pub(super) fn is_host(text: &str) -> bool {
     is_dns_name(text)
 }
 
-/// The same in the one spelling that browsers send: lower case, an IPv6 address in its shortest form.
-/// Another spelling would be compared with what browsers send, and never be equal.
+/// The host in the spelling that browsers send: lower case, an IPv6 address in its shortest form.
+/// Another spelling would never be equal to a host in a request.
 pub(super) fn host(text: &str) -> Option<String> {
     if !is_host(text) {
         return None;
@@ -93,7 +78,7 @@ pub(super) fn is_prefix(text: &str) -> bool {
             .is_some_and(|rest| rest.split('/').all(segment))
 }
 
-/// Whether the system takes this path as a socket's address (`sun_path` holds 108 bytes).
+/// Whether this path can be the address of a Unix socket (`sun_path` holds 108 bytes).
 pub(super) fn fits_socket(path: &Path) -> bool {
     (1..=107).contains(&path.as_os_str().len())
 }
@@ -103,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_what_a_browser_would_send() {
+    fn an_origin_is_parsed_as_browsers_send_it() {
         for (text, expected) in [
             ("https://App.Example.org", Some("https://app.example.org")),
             (
@@ -128,12 +113,13 @@ mod tests {
             ("https://*", None),
             ("null", None),
         ] {
-            assert_eq!(origin(text).as_deref(), expected, "{text}");
+            let origin = origin(text).map(|origin| origin.to_string());
+            assert_eq!(origin.as_deref(), expected, "{text}");
         }
     }
 
     #[test]
-    fn a_host_is_what_a_browser_would_send() {
+    fn a_host_is_parsed_as_browsers_send_it() {
         for (text, expected) in [
             ("App.Example.ORG", Some("app.example.org")),
             ("[2001:DB8:0:0:0:0:0:1]", Some("[2001:db8::1]")),

@@ -1,30 +1,26 @@
-//! `[policy]` and `[[rule]]`: who may pass where.
+//! `[policy]` and `[[rule]]`: which requests are permitted.
 
 use crate::config::build::names;
-use crate::config::build::reader::Reader;
-use crate::config::raw::{Raw, Rule};
-use crate::policy::settings::{Access, Rule as RuleSettings, Settings, Storage};
+use crate::config::build::reader::{Entry, Reader};
+use crate::config::keys::{policy, rule, server};
+use crate::config::tree::item;
+use crate::policy::settings::{Access, Rule, Settings, Storage};
 use crate::types::role::Role;
 
 /// The rules' settings.
-pub(super) fn build(reader: &mut Reader<'_>, raw: &Raw) -> Settings {
-    let default = reader
-        .word("policy.default", &raw.policy.default, &ACCESS)
-        .unwrap_or(Access::Deny);
+pub(super) fn build(reader: &mut Reader<'_>) -> Settings {
+    reader.get(&policy::STALE);
+    let default = reader.get(&policy::DEFAULT).unwrap_or(Access::Deny);
     if default == Access::Public {
-        reader.warn("policy.default = \"public\": whatever no rule speaks of is open to everybody");
+        reader.warn("policy.default = \"public\": every path without a rule is open to everybody");
     }
-    let storage = reader
-        .word("policy.cache", &raw.policy.cache, &STORAGE)
-        .unwrap_or_default();
-    let rules: Vec<RuleSettings> = raw
-        .rule
-        .iter()
-        .enumerate()
-        .map(|(index, rule)| self::rule(reader, &format!("rule[{}]", index + 1), rule, storage))
+    let storage = reader.get(&policy::CACHE).unwrap_or_default();
+    let rules: Vec<Rule> = reader
+        .entries(&rule::RULE)
+        .map(|entry| rule(reader, entry, storage))
         .collect();
     warn_unreachable(reader, &rules);
-    warn_unserved(reader, &rules, &raw.server.hosts);
+    warn_unserved(reader, &rules);
     Settings {
         rules,
         default,
@@ -32,34 +28,32 @@ pub(super) fn build(reader: &mut Reader<'_>, raw: &Raw) -> Settings {
     }
 }
 
-fn rule(reader: &mut Reader<'_>, key: &str, rule: &Rule, storage: Storage) -> RuleSettings {
-    pattern(reader, &format!("{key}.path"), &rule.path);
-    methods(reader, key, rule);
-    let host = names::host(&rule.host).unwrap_or_default();
-    if host.is_empty() && !rule.host.is_empty() {
+fn rule(reader: &mut Reader<'_>, entry: Entry, storage: Storage) -> Rule {
+    reader.get_in(entry, &rule::STALE);
+    let path = reader.get_in(entry, &rule::PATH);
+    pattern(reader, &entry.path(&rule::PATH), path);
+    let methods = methods(reader, entry);
+    let text = reader.get_in(entry, &rule::HOST);
+    let host = names::host(text).unwrap_or_default();
+    if host.is_empty() && !text.is_empty() {
         reader.refuse_with(
-            &format!("{key}.host"),
+            &entry.path(&rule::HOST),
             "is no host name",
             "write a name without scheme, port and path, such as \"app.example.org\"",
         );
     }
-    RuleSettings {
-        path: rule.path.clone(),
-        methods: rule.methods.clone(),
+    Rule {
+        path: path.to_owned(),
+        methods,
         host,
-        access: access(reader, key, rule),
-        roles: roles(reader, key, rule),
-        storage: if rule.cache.is_empty() {
-            storage
-        } else {
-            reader
-                .word(&format!("{key}.cache"), &rule.cache, &STORAGE)
-                .unwrap_or_default()
-        },
+        access: access(reader, entry),
+        roles: roles(reader, entry),
+        storage: reader.get_in(entry, &rule::CACHE).unwrap_or(storage),
     }
 }
 
-/// `/a/*/b`, `/a/**`. A star that is only a part of a segment would look like it matched and not.
+/// Checks a pattern such as `/a/*/b` or `/a/**`. A star within a segment is refused: it looks like a
+/// wildcard and would not match.
 fn pattern(reader: &mut Reader<'_>, key: &str, path: &str) {
     let Some(rest) = path.strip_prefix('/') else {
         reader.refuse_with(
@@ -89,52 +83,53 @@ fn pattern(reader: &mut Reader<'_>, key: &str, path: &str) {
     }
 }
 
-fn methods(reader: &mut Reader<'_>, key: &str, rule: &Rule) {
-    for (index, method) in rule.methods.iter().enumerate() {
-        let key = format!("{key}.methods[{}]", index + 1);
+fn methods(reader: &mut Reader<'_>, entry: Entry) -> Vec<String> {
+    let methods = reader.get_in(entry, &rule::METHODS);
+    for (index, method) in methods.iter().enumerate() {
+        let at = item(&entry.path(&rule::METHODS), index);
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if method.is_empty() || !method.bytes().all(token) {
-            reader.refuse(&key, format!("{method:?} is no method"));
+            reader.refuse(&at, format!("{method:?} is no method"));
         } else if method.bytes().any(|b| b.is_ascii_lowercase()) {
             let hint = format!("write {:?}", method.to_ascii_uppercase());
-            reader.refuse_with(&key, "methods are written in capitals", hint);
+            reader.refuse_with(&at, "methods are written in capitals", hint);
         }
     }
+    methods.into_iter().map(str::to_owned).collect()
 }
 
-fn access(reader: &mut Reader<'_>, key: &str, rule: &Rule) -> Access {
-    let at = format!("{key}.access");
-    if rule.access.is_empty() {
-        if rule.roles.is_empty() {
+fn access(reader: &mut Reader<'_>, entry: Entry) -> Access {
+    let text = reader.text_in(entry, &rule::ACCESS);
+    let roles = reader.get_in(entry, &rule::ROLES);
+    if text.is_empty() {
+        if roles.is_empty() {
             reader.refuse_with(
-                &at,
-                "the rule does not say who may pass",
+                &entry.path(&rule::ACCESS),
+                "is not set",
                 "write access = \"public\", \"optional\", \"user\" or \"deny\"",
             );
             return Access::Deny;
         }
         return Access::User;
     }
-    let access = reader
-        .word(&at, &rule.access, &ACCESS)
-        .unwrap_or(Access::Deny);
-    if access != Access::User && !rule.roles.is_empty() {
+    let access = reader.get_in(entry, &rule::ACCESS).unwrap_or(Access::Deny);
+    if access != Access::User && !roles.is_empty() {
         reader.refuse_with(
-            &format!("{key}.roles"),
-            format!("roles have no meaning with access = {:?}", rule.access),
+            &entry.path(&rule::ROLES),
+            format!("roles have no meaning with access = {text:?}"),
             "use access = \"user\"",
         );
     }
     access
 }
 
-fn roles(reader: &mut Reader<'_>, key: &str, rule: &Rule) -> Vec<Role> {
+fn roles(reader: &mut Reader<'_>, entry: Entry) -> Vec<Role> {
     let mut roles = Vec::new();
-    for (index, role) in rule.roles.iter().enumerate() {
+    for (index, role) in reader.get_in(entry, &rule::ROLES).into_iter().enumerate() {
         match role.parse() {
             Ok(role) => roles.push(role),
             Err(error) => reader.refuse(
-                &format!("{key}.roles[{}]", index + 1),
+                &item(&entry.path(&rule::ROLES), index),
                 format!("{role:?} is no role: {error}"),
             ),
         }
@@ -142,10 +137,12 @@ fn roles(reader: &mut Reader<'_>, key: &str, rule: &Rule) -> Vec<Role> {
     roles
 }
 
-/// A rule for a host that is not served never holds: a request for it is refused before.
-fn warn_unserved(reader: &mut Reader<'_>, rules: &[RuleSettings], hosts: &[String]) {
+/// Warns of a rule for a host that is not served. Requests for that host are refused before rules
+/// apply.
+fn warn_unserved(reader: &mut Reader<'_>, rules: &[Rule]) {
+    let hosts = reader.get(&server::HOSTS);
     let is_served = |host: &str| {
-        let same = |listed: &String| names::host(listed).as_deref() == Some(host);
+        let same = |listed: &&str| names::host(listed).as_deref() == Some(host);
         host.is_empty() || hosts.is_empty() || hosts.iter().any(same)
     };
     for (index, rule) in rules.iter().enumerate() {
@@ -159,10 +156,9 @@ fn warn_unserved(reader: &mut Reader<'_>, rules: &[RuleSettings], hosts: &[Strin
     }
 }
 
-/// A rule below one that matches everything is most likely in the wrong place.
-fn warn_unreachable(reader: &mut Reader<'_>, rules: &[RuleSettings]) {
-    let catches_all =
-        |r: &RuleSettings| r.path == "/**" && r.methods.is_empty() && r.host.is_empty();
+/// Warns of rules after one that matches everything.
+fn warn_unreachable(reader: &mut Reader<'_>, rules: &[Rule]) {
+    let catches_all = |r: &Rule| r.path == "/**" && r.methods.is_empty() && r.host.is_empty();
     if let Some(at) = rules.iter().position(catches_all)
         && at + 1 < rules.len()
     {
@@ -172,13 +168,3 @@ fn warn_unreachable(reader: &mut Reader<'_>, rules: &[RuleSettings]) {
         ));
     }
 }
-
-const ACCESS: [(&str, Access); 4] = [
-    ("public", Access::Public),
-    ("optional", Access::Optional),
-    ("user", Access::User),
-    ("deny", Access::Deny),
-];
-
-const STORAGE: [(&str, Storage); 2] =
-    [("private", Storage::Private), ("app", Storage::Application)];

@@ -1,29 +1,50 @@
-//! Where the builders read their values and leave their notes.
+//! How do the builders read the values of keys and report mistakes?
+//!
+//! A mistake is noted here and the value replaced by a harmless one, so that reading continues. With
+//! one mistake noted, `config::load` returns no configuration.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::Duration;
 
+use toml::Value;
+
+use crate::config::build::read::{Kind, text_at};
 use crate::config::hint::nearest;
+use crate::config::key::{Base, Declaration, Key, Table};
 use crate::config::problem::{Problem, Source};
-use crate::config::tree::Origins;
-use crate::types::duration::{parse_duration, parse_size, show_duration, show_size};
+use crate::config::tree::Tree;
+use crate::types::secret::SecretText;
 
 /// Reads values, notes mistakes.
 pub(super) struct Reader<'a> {
-    origins: &'a Origins,
+    tree: &'a Tree,
     problems: &'a mut Vec<Problem>,
-    /// Keys that were refused before their meaning was looked at.
+    /// Keys that were refused before the builders ran.
     misshapen: Vec<String>,
     warnings: Vec<String>,
     dangers: Vec<String>,
 }
 
+/// One entry of a list of tables; entries count from 1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry(pub(super) usize);
+
+impl Entry {
+    /// The path of a key in this entry: `rule[2].path`.
+    pub(super) fn path<K>(self, key: &Key<K>) -> String {
+        self.fill(key.path())
+    }
+
+    /// A declared path with this entry's number.
+    pub(super) fn fill(self, path: &str) -> String {
+        path.replacen("[]", &format!("[{}]", self.0), 1)
+    }
+}
+
 impl<'a> Reader<'a> {
-    pub(super) fn new(origins: &'a Origins, problems: &'a mut Vec<Problem>) -> Self {
+    pub(super) fn new(tree: &'a Tree, problems: &'a mut Vec<Problem>) -> Self {
         let misshapen = problems.iter().map(|p| p.key.clone()).collect();
         Self {
-            origins,
+            tree,
             problems,
             misshapen,
             warnings: Vec::new(),
@@ -31,44 +52,90 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the file or the environment names this key.
-    pub(super) fn is_set(&self, key: &str) -> bool {
-        self.origins.is_set(key)
+    /// The value of a key, or its default.
+    pub(super) fn get<K: Kind>(&mut self, key: &Key<K>) -> K::Value<'a> {
+        key.kind.read(&key.declaration, key.path(), self)
     }
 
-    /// A path, which in a file is relative to that file.
-    pub(super) fn path(&self, key: &str, text: &str) -> PathBuf {
-        match self.origins.find(key) {
-            Source::File { path, .. } => path
+    /// The value of a key in an entry of a list of tables, or its default.
+    pub(super) fn get_in<K: Kind>(&mut self, entry: Entry, key: &Key<K>) -> K::Value<'a> {
+        key.kind.read(&key.declaration, &entry.path(key), self)
+    }
+
+    /// The text of a key as it is written, unchecked.
+    pub(super) fn text<K>(&self, key: &Key<K>) -> &'a str {
+        text_at(self, &key.declaration, key.path())
+    }
+
+    /// The text of a key in an entry as it is written, unchecked.
+    pub(super) fn text_in<K>(&self, entry: Entry, key: &Key<K>) -> &'a str {
+        text_at(self, &key.declaration, &entry.path(key))
+    }
+
+    /// The entries of a list of tables.
+    pub(super) fn entries(&self, table: &Table) -> impl Iterator<Item = Entry> + use<> {
+        let path = table.path.trim_end_matches("[]");
+        let entries = self.value(path).and_then(Value::as_array);
+        (1..=entries.map_or(0, Vec::len)).map(Entry)
+    }
+
+    /// The names and texts of a map.
+    pub(super) fn map(&self, table: &Table) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let map = self.value(table.path).and_then(Value::as_table);
+        map.into_iter()
+            .flatten()
+            .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+    }
+
+    /// The value at a path, from the file or the environment.
+    pub(super) fn value(&self, path: &str) -> Option<&'a Value> {
+        self.tree.get(path)
+    }
+
+    /// The secret at a path.
+    pub(super) fn secret(&self, path: &str) -> Option<&'a SecretText> {
+        self.tree.secrets.get(path)
+    }
+
+    /// Whether the file or the environment names this key.
+    pub(super) fn is_set(&self, path: &str) -> bool {
+        self.tree.origins.is_set(path)
+    }
+
+    /// A path that is the value at `at`, or a part of it. Relative paths start in the directory that the
+    /// declaration states.
+    pub(super) fn resolve(&self, key: &Declaration, at: &str, path: &str) -> PathBuf {
+        match (key.base, self.tree.origins.find(at)) {
+            (Some(Base::File), Source::File { path: file, .. }) if self.is_set(at) => file
                 .parent()
-                .map_or_else(|| PathBuf::from(text), |folder| folder.join(text)),
-            Source::Env(_) | Source::Whole(_) => PathBuf::from(text),
+                .map_or_else(|| PathBuf::from(path), |folder| folder.join(path)),
+            _ => PathBuf::from(path),
         }
     }
 
     /// Notes a mistake.
-    pub(super) fn refuse(&mut self, key: &str, message: impl Into<String>) {
-        self.note(key, message.into(), None);
+    pub(super) fn refuse(&mut self, at: &str, message: impl Into<String>) {
+        self.note(at, message.into(), None);
     }
 
-    /// Notes a mistake and what to do about it.
+    /// Notes a mistake and its remedy.
     pub(super) fn refuse_with(
         &mut self,
-        key: &str,
+        at: &str,
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.note(key, message.into(), Some(hint.into()));
+        self.note(at, message.into(), Some(hint.into()));
     }
 
-    /// Notes something that is no mistake, yet worth knowing.
+    /// Notes a warning for the operator.
     pub(super) fn warn(&mut self, warning: impl Into<String>) {
         self.warnings.push(warning.into());
     }
 
     /// Notes a `danger_*` key that is on.
-    pub(super) fn danger(&mut self, key: &str) {
-        self.dangers.push(key.to_owned());
+    pub(super) fn danger<K>(&mut self, key: &Key<K>) {
+        self.dangers.push(key.path().to_owned());
     }
 
     /// Warnings and dangers.
@@ -76,76 +143,8 @@ impl<'a> Reader<'a> {
         (self.warnings, self.dangers)
     }
 
-    /// A duration within bounds.
-    pub(super) fn duration(
-        &mut self,
-        key: &str,
-        text: &str,
-        bounds: RangeInclusive<Duration>,
-    ) -> Duration {
-        let read = parse_duration(text).map_err(|error| ("is no duration", error.to_string()));
-        self.bounded(key, read, bounds, show_duration)
-    }
-
-    /// A duration within bounds, or zero, which means "none".
-    pub(super) fn duration_or_none(
-        &mut self,
-        key: &str,
-        text: &str,
-        bounds: RangeInclusive<Duration>,
-    ) -> Duration {
-        match parse_duration(text) {
-            Ok(Duration::ZERO) => Duration::ZERO,
-            // A bare zero has one meaning, whatever the unit.
-            Err(_) if text.trim() == "0" => Duration::ZERO,
-            _ => self.duration(key, text, bounds),
-        }
-    }
-
-    /// A size in bytes within bounds.
-    pub(super) fn size(&mut self, key: &str, text: &str, bounds: RangeInclusive<u64>) -> u64 {
-        let read = parse_size(text).map_err(|error| ("is no size", error.to_string()));
-        self.bounded(key, read, bounds, show_size)
-    }
-
-    /// A value within bounds; where it is none, notes what is wrong and how to mend it.
-    fn bounded<T: Copy + PartialOrd>(
-        &mut self,
-        key: &str,
-        read: Result<T, (&str, String)>,
-        bounds: RangeInclusive<T>,
-        show: impl Fn(T) -> String,
-    ) -> T {
-        match read {
-            Ok(value) if bounds.contains(&value) => return value,
-            Ok(_) => {
-                let (low, high) = (show(*bounds.start()), show(*bounds.end()));
-                self.refuse(key, format!("must be between {low} and {high}"));
-            }
-            Err((message, hint)) => self.refuse_with(key, message, hint),
-        }
-        *bounds.start()
-    }
-
-    /// A whole number within bounds.
-    pub(super) fn number(&mut self, key: &str, value: i64, bounds: RangeInclusive<u32>) -> u32 {
-        match u32::try_from(value) {
-            Ok(number) if bounds.contains(&number) => number,
-            _ => {
-                let (low, high) = (bounds.start(), bounds.end());
-                self.refuse(key, format!("must be between {low} and {high}"));
-                *bounds.start()
-            }
-        }
-    }
-
-    /// One of a few words.
-    pub(super) fn word<T: Copy>(
-        &mut self,
-        key: &str,
-        text: &str,
-        words: &[(&str, T)],
-    ) -> Option<T> {
+    /// The meaning of one of a few words.
+    pub(super) fn word<T: Copy>(&mut self, at: &str, text: &str, words: &[(&str, T)]) -> Option<T> {
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*meaning);
         }
@@ -157,25 +156,26 @@ impl<'a> Reader<'a> {
                 _ => format!("write one of {}", known.join(", ")),
             },
         };
-        self.refuse_with(key, format!("{text:?} is not known here"), hint);
+        self.refuse_with(at, format!("{text:?} is not known here"), hint);
         None
     }
 
-    fn note(&mut self, key: &str, message: String, hint: Option<String>) {
-        if self.follows_from_another(key) {
+    fn note(&mut self, at: &str, message: String, hint: Option<String>) {
+        if self.follows_from_another(at) {
             return;
         }
         self.problems.push(Problem {
-            source: self.origins.find(key),
-            key: key.to_owned(),
+            source: self.tree.origins.find(at),
+            key: at.to_owned(),
             message,
             hint,
         });
     }
 
-    /// Whether a mistake at this key is only the echo of one that was told already: what was taken
-    /// out for its shape is missing, and a mistyped key leaves its section without the right one.
-    fn follows_from_another(&self, key: &str) -> bool {
+    /// Whether a mistake at this key only follows from one that is reported already: a value of the
+    /// wrong type was taken out and is missing, and a mistyped key leaves its section without the
+    /// right one.
+    fn follows_from_another(&self, at: &str) -> bool {
         let under = |inner: &str, outer: &str| {
             inner
                 .strip_prefix(outer)
@@ -185,18 +185,9 @@ impl<'a> Reader<'a> {
             key.rfind('.')
                 .and_then(|at| key.get(..at).map(str::to_owned))
         };
-        let missing = !self.origins.is_set(key);
-        self.misshapen.iter().any(|bad| {
-            under(key, bad) || under(bad, key) || (missing && section(bad) == section(key))
-        })
+        let missing = !self.is_set(at);
+        self.misshapen
+            .iter()
+            .any(|bad| under(at, bad) || under(bad, at) || (missing && section(bad) == section(at)))
     }
 }
-
-/// Whole seconds, for bounds.
-pub(super) const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-pub(super) const MINUTE: u64 = 60;
-pub(super) const HOUR: u64 = 60 * MINUTE;
-pub(super) const DAY: u64 = 24 * HOUR;

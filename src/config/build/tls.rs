@@ -1,28 +1,26 @@
 //! `[server.tls]` to the settings of the public listener's TLS.
 
-use std::path::PathBuf;
-
 use http::HeaderName;
 
-use crate::config::build::reader::{DAY, MINUTE, Reader, secs};
-use crate::config::raw::{Server, Tls};
+use crate::config::build::reader::Reader;
+use crate::config::keys::server::{self, ClientCertificate};
 use crate::guard::settings::RESERVED;
 use crate::tls::settings::{ClientAuth, Pair, Settings};
 
-/// Whether the public listener speaks TLS.
-pub(super) fn is_on(server: &Server) -> bool {
-    !server.tls.cert.is_empty() || !server.tls.key.is_empty()
+/// Whether the public listener uses TLS.
+pub(super) fn is_on(reader: &mut Reader<'_>) -> bool {
+    reader.get(&server::TLS_CERT).is_some() || reader.get(&server::TLS_KEY).is_some()
 }
 
-/// The listener's TLS; `None` when it speaks none.
-pub(super) fn build(reader: &mut Reader<'_>, server: &Server) -> Option<Settings> {
-    let tls = &server.tls;
-    let client_auth = client_auth(reader, tls);
-    let pairs = pairs(reader, tls);
-    if !is_on(server) {
-        if !tls.certificate.is_empty() || client_auth != ClientAuth::Off {
+/// The listener's TLS; `None` if it uses none.
+pub(super) fn build(reader: &mut Reader<'_>) -> Option<Settings> {
+    let client_auth = client_auth(reader);
+    let pairs = pairs(reader);
+    if !is_on(reader) {
+        let mut listed = reader.entries(&server::TLS_CERTIFICATE);
+        if listed.next().is_some() || client_auth != ClientAuth::Off {
             reader.refuse_with(
-                "server.tls",
+                server::TLS.path,
                 "has no effect without a certificate",
                 "set server.tls.cert and server.tls.key",
             );
@@ -32,25 +30,26 @@ pub(super) fn build(reader: &mut Reader<'_>, server: &Server) -> Option<Settings
     Some(Settings { pairs, client_auth })
 }
 
-/// The header that tells the application the subject of a client's certificate.
-pub(super) fn subject_header(reader: &mut Reader<'_>, tls: &Tls) -> Option<HeaderName> {
-    const KEY: &str = "server.tls.client_subject_header";
-    if tls.client_subject_header.is_empty() {
+/// The header with the subject of a client's certificate.
+pub(super) fn subject_header(reader: &mut Reader<'_>) -> Option<HeaderName> {
+    let key = server::TLS_CLIENT_SUBJECT_HEADER.path();
+    let text = reader.get(&server::TLS_CLIENT_SUBJECT_HEADER);
+    if text.is_empty() {
         return None;
     }
-    let Ok(name) = HeaderName::try_from(tls.client_subject_header.as_str()) else {
-        reader.refuse(KEY, "is no header name");
+    let Ok(name) = HeaderName::try_from(text) else {
+        reader.refuse(key, "is no header name");
         return None;
     };
     if RESERVED.contains(&name.as_str()) {
         reader.refuse(
-            KEY,
+            key,
             format!("{name} has its own meaning and cannot carry a subject"),
         );
     }
-    if tls.client_auth == "off" {
+    if reader.text(&server::TLS_CLIENT_AUTH) == "off" {
         reader.refuse_with(
-            KEY,
+            key,
             "has no effect while no client is asked for a certificate",
             "set client_auth = \"optional\" or \"required\"",
         );
@@ -58,89 +57,60 @@ pub(super) fn subject_header(reader: &mut Reader<'_>, tls: &Tls) -> Option<Heade
     Some(name)
 }
 
-/// How often files are looked at: also those of the upstream, so it counts without a certificate.
-pub(super) fn reload_interval(reader: &mut Reader<'_>, tls: &Tls) -> std::time::Duration {
-    reader.duration(
-        "server.tls.reload_interval",
-        &tls.reload_interval,
-        secs(1)..=secs(DAY),
-    )
-}
-
-/// Time for a handshake.
-pub(super) fn handshake_timeout(reader: &mut Reader<'_>, tls: &Tls) -> std::time::Duration {
-    reader.duration(
-        "server.tls.handshake_timeout",
-        &tls.handshake_timeout,
-        secs(1)..=secs(MINUTE),
-    )
-}
-
-fn pairs(reader: &mut Reader<'_>, tls: &Tls) -> Vec<Pair> {
-    let first = ("server.tls".to_owned(), &tls.cert, &tls.key);
-    let others = tls.certificate.iter().enumerate().map(|(index, pair)| {
-        let key = format!("server.tls.certificate[{}]", index + 1);
-        (key, &pair.cert, &pair.key)
-    });
+fn pairs(reader: &mut Reader<'_>) -> Vec<Pair> {
     let mut pairs = Vec::new();
-    for (at, cert, key) in std::iter::once(first).chain(others) {
-        match (cert.is_empty(), key.is_empty()) {
-            (true, true) if at == "server.tls" => {}
-            (false, false) => pairs.push(Pair {
-                cert: PathBuf::from(cert),
-                key: PathBuf::from(key),
-            }),
-            (no_cert, _) => {
-                let (missing, what) = if no_cert {
-                    ("cert", "certificate chain")
-                } else {
-                    ("key", "private key")
-                };
-                reader.refuse_with(
-                    &format!("{at}.{missing}"),
-                    "is not set",
-                    format!("name the PEM file of the {what}"),
-                );
-            }
+    let first = (reader.get(&server::TLS_CERT), reader.get(&server::TLS_KEY));
+    match first {
+        (None, None) => {}
+        (Some(cert), Some(key)) => pairs.push(Pair { cert, key }),
+        (None, _) => missing(reader, server::TLS_CERT.path(), CHAIN),
+        (_, None) => missing(reader, server::TLS_KEY.path(), PRIVATE_KEY),
+    }
+    for entry in reader.entries(&server::TLS_CERTIFICATE) {
+        let cert = reader.get_in(entry, &server::TLS_CERTIFICATE_CERT);
+        let key = reader.get_in(entry, &server::TLS_CERTIFICATE_KEY);
+        match (cert, key) {
+            (Some(cert), Some(key)) => pairs.push(Pair { cert, key }),
+            (None, _) => missing(reader, &entry.path(&server::TLS_CERTIFICATE_CERT), CHAIN),
+            (_, None) => missing(
+                reader,
+                &entry.path(&server::TLS_CERTIFICATE_KEY),
+                PRIVATE_KEY,
+            ),
         }
     }
     pairs
 }
 
-fn client_auth(reader: &mut Reader<'_>, tls: &Tls) -> ClientAuth {
-    let words = [
-        ("off", Asked::No),
-        ("optional", Asked::Politely),
-        ("required", Asked::Firmly),
-    ];
-    let asked = reader.word("server.tls.client_auth", &tls.client_auth, &words);
-    let ca = PathBuf::from(&tls.client_ca);
-    match (asked.unwrap_or(Asked::No), tls.client_ca.is_empty()) {
-        (Asked::No, true) => ClientAuth::Off,
-        (Asked::No, false) => {
+fn missing(reader: &mut Reader<'_>, at: &str, file: &str) {
+    reader.refuse_with(at, "is not set", format!("name the PEM file of the {file}"));
+}
+
+fn client_auth(reader: &mut Reader<'_>) -> ClientAuth {
+    let mode = reader.get(&server::TLS_CLIENT_AUTH);
+    let ca = reader.get(&server::TLS_CLIENT_CA);
+    match (mode.unwrap_or(ClientCertificate::Off), ca) {
+        (ClientCertificate::Off, None) => ClientAuth::Off,
+        (ClientCertificate::Off, Some(_)) => {
             reader.refuse_with(
-                "server.tls.client_ca",
+                server::TLS_CLIENT_CA.path(),
                 "has no effect while no client is asked for a certificate",
                 "set client_auth = \"optional\" or \"required\"",
             );
             ClientAuth::Off
         }
-        (_, true) => {
+        (_, None) => {
             reader.refuse_with(
-                "server.tls.client_ca",
+                server::TLS_CLIENT_CA.path(),
                 "is not set",
                 "name the PEM file of the authorities whose certificates are good",
             );
             ClientAuth::Off
         }
-        (Asked::Politely, false) => ClientAuth::Optional { ca },
-        (Asked::Firmly, false) => ClientAuth::Required { ca },
+        (ClientCertificate::Optional, Some(ca)) => ClientAuth::Optional { ca },
+        (ClientCertificate::Required, Some(ca)) => ClientAuth::Required { ca },
     }
 }
 
-#[derive(Clone, Copy)]
-enum Asked {
-    No,
-    Politely,
-    Firmly,
-}
+const CHAIN: &str = "certificate chain";
+const PRIVATE_KEY: &str = "private key";

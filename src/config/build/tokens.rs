@@ -1,60 +1,42 @@
-//! `[tokens]`: algorithm, secret, lives. A missing, short or well-known secret stops the start: an
-//! empty one would verify tokens that anybody can sign.
+//! `[tokens]`: algorithm, secret, lifetimes. A missing, short or well-known secret is refused: with an
+//! empty secret anybody could sign tokens.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::config::build::reader::{HOUR, MINUTE, Reader, secs};
-use crate::config::raw::Tokens;
+use crate::config::build::reader::Reader;
+use crate::config::keys::tokens;
+use crate::config::tree::item;
 use crate::tokens::settings::{Algorithm, Settings};
 use crate::types::secret::SecretBytes;
 
+/// Reads a file.
+type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+
 /// The tokens' settings.
-pub(super) fn build(
-    reader: &mut Reader<'_>,
-    tokens: &Tokens,
-    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-) -> Settings {
-    let algorithms = [
-        Algorithm::EdDSA,
-        Algorithm::ES256,
-        Algorithm::RS256,
-        Algorithm::HS256,
-    ]
-    .map(|a| (a.as_str(), a));
-    let algorithm = reader.word("tokens.algorithm", &tokens.algorithm, &algorithms);
-    if tokens.keys_dir.is_empty() {
-        reader.refuse("tokens.keys_dir", "must name a directory");
+pub(super) fn build(reader: &mut Reader<'_>, read: ReadFile<'_>) -> Settings {
+    let algorithm = reader.get(&tokens::ALGORITHM);
+    let keys_dir = reader.get(&tokens::KEYS_DIR);
+    if keys_dir.is_none() {
+        reader.refuse(tokens::KEYS_DIR.path(), "must name a directory");
     }
-    let secret = secret(reader, tokens, algorithm, read);
+    let secret = secret(reader, algorithm, read);
+    let issuer = reader.get(&tokens::ISSUER);
+    let audience = reader.get(&tokens::AUDIENCE);
     Settings {
-        issuer: claim_text(reader, "tokens.issuer", &tokens.issuer),
-        audience: tokens
-            .audience
-            .iter()
+        issuer: claim_text(reader, tokens::ISSUER.path(), issuer),
+        audience: audience
+            .into_iter()
             .enumerate()
-            .map(|(i, a)| claim_text(reader, &format!("tokens.audience[{}]", i + 1), a))
+            .map(|(index, text)| claim_text(reader, &item(tokens::AUDIENCE.path(), index), text))
             .collect(),
         algorithm: algorithm.unwrap_or(Algorithm::EdDSA),
-        keys_dir: PathBuf::from(&tokens.keys_dir),
+        keys_dir: keys_dir.unwrap_or_default(),
         secret,
-        access_ttl: reader.duration(
-            "tokens.access_ttl",
-            &tokens.access_ttl,
-            secs(10)..=secs(HOUR),
-        ),
-        leeway: reader.duration("tokens.leeway", &tokens.leeway, secs(0)..=secs(30)),
+        access_ttl: reader.get(&tokens::ACCESS_TTL),
+        leeway: reader.get(&tokens::LEEWAY),
     }
-}
-
-/// `tokens.rotation_grace`.
-pub(super) fn rotation_grace(reader: &mut Reader<'_>, tokens: &Tokens) -> std::time::Duration {
-    reader.duration_or_none(
-        "tokens.rotation_grace",
-        &tokens.rotation_grace,
-        secs(0)..=secs(5 * MINUTE),
-    )
 }
 
 fn claim_text(reader: &mut Reader<'_>, key: &str, text: &str) -> String {
@@ -66,34 +48,37 @@ fn claim_text(reader: &mut Reader<'_>, key: &str, text: &str) -> String {
 
 fn secret(
     reader: &mut Reader<'_>,
-    tokens: &Tokens,
     algorithm: Option<Algorithm>,
-    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    read: ReadFile<'_>,
 ) -> Option<SecretBytes> {
-    let inline = tokens.secret.0.expose();
-    let (key, secret) = match (inline.is_empty(), tokens.secret_file.is_empty()) {
-        (false, false) => {
+    let inline = reader.get(&tokens::SECRET);
+    let file = reader.get(&tokens::SECRET_FILE);
+    let (key, secret) = match (inline, file) {
+        (Some(_), Some(_)) => {
             reader.refuse(
-                "tokens.secret_file",
+                tokens::SECRET_FILE.path(),
                 "is given beside tokens.secret; keep one of them",
             );
             return None;
         }
-        (true, true) => {
+        (None, None) => {
             if algorithm == Some(Algorithm::HS256) {
                 reader.refuse_with(
-                    "tokens.secret",
+                    tokens::SECRET.path(),
                     "HS256 needs a secret",
                     "set tokens.secret_file to a file made with `openssl rand -base64 48`",
                 );
             }
             return None;
         }
-        (false, true) => ("tokens.secret", SecretBytes::new(inline.as_bytes())),
-        (true, false) => (
-            "tokens.secret_file",
-            from_file(reader, &tokens.secret_file, read)?,
-        ),
+        (Some(text), None) => {
+            let secret = SecretBytes::new(text.expose().as_bytes());
+            (tokens::SECRET.path(), secret)
+        }
+        (None, Some(path)) => {
+            let secret = from_file(reader, &path, read)?;
+            (tokens::SECRET_FILE.path(), secret)
+        }
     };
     if let Some(algorithm) = algorithm.filter(|a| *a != Algorithm::HS256) {
         reader.refuse_with(
@@ -111,19 +96,14 @@ fn secret(
     Some(secret)
 }
 
-/// The file's bytes without the line end that editors and `echo` leave behind.
-fn from_file(
-    reader: &mut Reader<'_>,
-    path: &str,
-    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-) -> Option<SecretBytes> {
-    let bytes = match read(Path::new(path)) {
+/// The file's bytes without the line end that editors and `echo` add.
+fn from_file(reader: &mut Reader<'_>, path: &Path, read: ReadFile<'_>) -> Option<SecretBytes> {
+    let key = tokens::SECRET_FILE.path();
+    let shown = path.display();
+    let bytes = match read(path) {
         Ok(bytes) => SecretBytes::new(bytes),
         Err(error) => {
-            reader.refuse(
-                "tokens.secret_file",
-                format!("{path} cannot be read: {error}"),
-            );
+            reader.refuse(key, format!("{shown} cannot be read: {error}"));
             return None;
         }
     };
@@ -131,13 +111,13 @@ fn from_file(
     let trimmed = trimmed.strip_suffix(b"\n").unwrap_or(trimmed);
     let trimmed = trimmed.strip_suffix(b"\r").unwrap_or(trimmed);
     if trimmed.is_empty() {
-        reader.refuse("tokens.secret_file", format!("{path} is empty"));
+        reader.refuse(key, format!("{shown} is empty"));
         return None;
     }
     Some(SecretBytes::new(trimmed))
 }
 
-/// Why a secret cannot be used. The words never show it.
+/// Why a secret cannot be used. The text never contains the secret.
 fn weakness(secret: &[u8]) -> Option<&'static str> {
     if secret.len() < MIN_BYTES {
         return Some("the secret is shorter than 32 bytes");
@@ -153,9 +133,9 @@ fn weakness(secret: &[u8]) -> Option<&'static str> {
 
 /// RFC 7518, 3.2: a key at least as long as the hash.
 const MIN_BYTES: usize = 32;
-/// Random bytes, hexadecimal or base64 text of that length have more than this without exception.
+/// Random bytes of that length, also as hexadecimal or base64 text, have more distinct bytes.
 const MIN_DISTINCT: usize = 8;
-/// Beginnings of the secrets that tutorials and sample files print.
+/// Beginnings of secrets in tutorials and sample files.
 const PUBLISHED: &[&str] = &[
     "your-256-bit-secret",
     "your-384-bit-secret",

@@ -1,89 +1,55 @@
 //! `[upstream]` to the proxy's settings.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use crate::api::settings::Cookies;
 use crate::config::build::names;
-use crate::config::build::reader::{DAY, HOUR, MINUTE, Reader, secs};
-use crate::config::raw::{Raw, Upstream, UpstreamTls};
+use crate::config::build::reader::Reader;
+use crate::config::key::Key;
+use crate::config::keys::{headers, upstream};
+use crate::config::tree::item;
 use crate::proxy::settings::{Address, Settings, Tls};
 
-/// The proxy's settings; `None` without a usable address, which is then on the reader.
-pub(super) fn build(reader: &mut Reader<'_>, raw: &Raw, cookies: &Cookies) -> Option<Settings> {
-    let upstream = &raw.upstream;
-    let least = Duration::from_millis(10);
-    let connect_timeout = reader.duration(
-        "upstream.connect_timeout",
-        &upstream.connect_timeout,
-        least..=secs(5 * MINUTE),
-    );
-    let response_timeout = reader.duration_or_none(
-        "upstream.response_timeout",
-        &upstream.response_timeout,
-        least..=secs(DAY),
-    );
-    let idle_timeout = reader.duration_or_none(
-        "upstream.idle_timeout",
-        &upstream.idle_timeout,
-        least..=secs(HOUR),
-    );
-    let queue_timeout = reader.duration(
-        "upstream.queue_timeout",
-        &upstream.queue_timeout,
-        least..=secs(5 * MINUTE),
-    );
-    let stream_idle_timeout = reader.duration_or_none(
-        "upstream.stream_idle_timeout",
-        &upstream.stream_idle_timeout,
-        least..=secs(7 * DAY),
-    );
-    let max_age = reader.duration_or_none(
-        "upstream.max_age",
-        &upstream.max_age,
-        secs(1)..=secs(7 * DAY),
-    );
-    let max_connections = reader.number(
-        "upstream.max_connections",
-        upstream.max_connections,
-        1..=65_536,
-    );
-    let max_upgraded = reader.number(
-        "upstream.max_upgraded",
-        upstream.max_upgraded,
-        0..=1_000_000,
-    );
+/// The proxy's settings; `None` without a usable address, which is then noted at the reader.
+pub(super) fn build(reader: &mut Reader<'_>, cookies: &Cookies) -> Option<Settings> {
+    let connect_timeout = reader.get(&upstream::CONNECT_TIMEOUT);
+    let response_timeout = reader.get(&upstream::RESPONSE_TIMEOUT);
+    let idle_timeout = reader.get(&upstream::IDLE_TIMEOUT);
+    let queue_timeout = reader.get(&upstream::QUEUE_TIMEOUT);
+    let stream_idle_timeout = reader.get(&upstream::STREAM_IDLE_TIMEOUT);
+    let max_age = reader.get(&upstream::MAX_AGE);
+    let max_connections = reader.get(&upstream::MAX_CONNECTIONS);
+    let max_upgraded = reader.get(&upstream::MAX_UPGRADED);
     Some(Settings {
-        upstream: address(reader, upstream)?,
+        upstream: address(reader)?,
         connect_timeout,
         response_timeout,
         queue_timeout,
         stream_idle_timeout,
         idle_timeout,
         max_age,
-        preserve_host: upstream.preserve_host,
-        pass_authorization: raw.headers.pass_authorization,
+        preserve_host: reader.get(&upstream::PRESERVE_HOST),
+        pass_authorization: reader.get(&headers::PASS_AUTHORIZATION),
         managed: Vec::new(),
         cookies: cookies.names(),
         max_connections: max_connections as usize,
-        upgrades: upgrades(reader, &upstream.upgrades),
+        upgrades: upgrades(reader),
         max_upgraded: max_upgraded as usize,
     })
 }
 
-/// Protocols that requests may switch to. Not HTTP/2: behind a switch nobody would judge what is
-/// asked for.
-fn upgrades(reader: &mut Reader<'_>, names: &[String]) -> Vec<String> {
+/// Protocols that a request may switch to. HTTP/2 is refused: the requests behind the switch would
+/// not be authorized.
+fn upgrades(reader: &mut Reader<'_>) -> Vec<String> {
+    let names = reader.get(&upstream::UPGRADES);
     for (index, name) in names.iter().enumerate() {
-        let key = format!("upstream.upgrades[{}]", index + 1);
+        let at = item(upstream::UPGRADES.path(), index);
         let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b);
         let lower = name.to_ascii_lowercase();
         if name.is_empty() || !name.bytes().all(is_token) {
-            reader.refuse_with(&key, "is no protocol", "write a name such as \"websocket\"");
+            reader.refuse_with(&at, "is no protocol", "write a name such as \"websocket\"");
         } else if lower == "h2c" || lower.starts_with("http/") || lower.starts_with("tls") {
             reader.refuse_with(
-                &key,
-                "would carry requests that nobody judges",
+                &at,
+                "would carry requests that are not authorized",
                 "HTTP/2 needs no upgrade: clients may begin with it",
             );
         }
@@ -91,23 +57,23 @@ fn upgrades(reader: &mut Reader<'_>, names: &[String]) -> Vec<String> {
     names.iter().map(|name| name.to_ascii_lowercase()).collect()
 }
 
-fn address(reader: &mut Reader<'_>, upstream: &Upstream) -> Option<Address> {
-    const KEY: &str = "upstream.url";
-    let url = upstream.url.as_str();
+fn address(reader: &mut Reader<'_>) -> Option<Address> {
+    let key = upstream::URL.path();
+    let url = reader.get(&upstream::URL);
     let secure = url.strip_prefix("https://");
-    let tls = tls(reader, &upstream.tls, secure.is_some() || url.is_empty());
+    let tls = tls(reader, secure.is_some() || url.is_empty());
     if url.is_empty() {
         reader.refuse_with(
-            KEY,
+            key,
             "is not set, so there is nothing to forward to",
             "write url = \"http://127.0.0.1:3000\" under [upstream], or set SIDEGATE__UPSTREAM__URL",
         );
         return None;
     }
     if let Some(path) = url.strip_prefix("unix:") {
-        let path = PathBuf::from(path);
+        let path = reader.resolve(&upstream::URL.declaration, key, path);
         if !names::fits_socket(&path) {
-            reader.refuse(KEY, "a socket path is 1 to 107 bytes long");
+            reader.refuse(key, "a socket path is 1 to 107 bytes long");
             return None;
         }
         return Some(Address::Unix(path));
@@ -122,7 +88,7 @@ fn address(reader: &mut Reader<'_>, upstream: &Upstream) -> Option<Address> {
     };
     if address.is_none() {
         reader.refuse_with(
-            KEY,
+            key,
             "is no address of an upstream",
             "write \"http://host:port\", \"https://host:port\" or \"h2c://host:port\" without a path, \
              or \"unix:/path\"",
@@ -141,36 +107,53 @@ fn place(authority: &str, default: u16) -> Option<(String, u16)> {
     Some((bare.to_owned(), port.unwrap_or(default)))
 }
 
-/// TLS towards the upstream. What is said of it for an upstream without TLS is a mistake: somebody
-/// believes that the way there is protected.
-fn tls(reader: &mut Reader<'_>, raw: &UpstreamTls, secure: bool) -> Tls {
-    let keys = [
-        ("upstream.tls.ca", &raw.ca),
-        ("upstream.tls.cert", &raw.cert),
-        ("upstream.tls.key", &raw.key),
-        ("upstream.tls.server_name", &raw.server_name),
-    ];
-    for (key, value) in keys {
-        if !secure && !value.is_empty() {
-            reader.refuse(key, "is for an upstream.url that begins with https://");
+/// TLS towards the upstream. A key of it that is set for an upstream without TLS is a mistake: the
+/// operator expects a protection that would not be there.
+fn tls(reader: &mut Reader<'_>, secure: bool) -> Tls {
+    let ca = reader.get(&upstream::TLS_CA);
+    let cert = reader.get(&upstream::TLS_CERT);
+    let key = reader.get(&upstream::TLS_KEY);
+    let server_name = reader.get(&upstream::TLS_SERVER_NAME);
+    if !secure {
+        unused(reader, &upstream::TLS_CA, ca.is_some());
+        unused(reader, &upstream::TLS_CERT, cert.is_some());
+        unused(reader, &upstream::TLS_KEY, key.is_some());
+        unused(reader, &upstream::TLS_SERVER_NAME, !server_name.is_empty());
+    }
+    match (&cert, &key) {
+        (Some(_), None) => {
+            reader.refuse(
+                upstream::TLS_CERT.path(),
+                "needs upstream.tls.key beside it",
+            );
         }
+        (None, Some(_)) => {
+            reader.refuse(
+                upstream::TLS_KEY.path(),
+                "needs upstream.tls.cert beside it",
+            );
+        }
+        (None, None) | (Some(_), Some(_)) => {}
     }
-    match (raw.cert.is_empty(), raw.key.is_empty()) {
-        (false, true) => reader.refuse("upstream.tls.cert", "needs upstream.tls.key beside it"),
-        (true, false) => reader.refuse("upstream.tls.key", "needs upstream.tls.cert beside it"),
-        (true, true) | (false, false) => {}
+    if !server_name.is_empty() && !names::is_host(server_name) {
+        reader.refuse(
+            upstream::TLS_SERVER_NAME.path(),
+            "is no host name and no address",
+        );
     }
-    if !raw.server_name.is_empty() && !names::is_host(&raw.server_name) {
-        reader.refuse("upstream.tls.server_name", "is no host name and no address");
-    }
-    let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
-    let bare = raw
-        .server_name
-        .trim_start_matches('[')
-        .trim_end_matches(']');
+    let bare = server_name.trim_start_matches('[').trim_end_matches(']');
     Tls {
-        ca: path(&raw.ca),
-        identity: path(&raw.cert).zip(path(&raw.key)),
+        ca,
+        identity: cert.zip(key),
         server_name: (!bare.is_empty()).then(|| bare.to_owned()),
+    }
+}
+
+fn unused<K>(reader: &mut Reader<'_>, key: &Key<K>, is_set: bool) {
+    if is_set {
+        reader.refuse(
+            key.path(),
+            "is for an upstream.url that begins with https://",
+        );
     }
 }

@@ -9,7 +9,7 @@ use crate::crypto::keydir::KeyDirError;
 use crate::crypto::keydir::files::Files;
 use crate::types::ids::StoreId;
 
-/// What a key directory says about keys and store, read without changing anything.
+/// The keys and the store that a key directory names, read without changing anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bond {
     /// The directory.
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_names_its_store_and_damage_is_noticed() {
+    fn a_directory_names_its_store_and_damage_is_detected() {
         let place = tempfile::tempdir().unwrap();
         let at = place.path().join("keys");
         let mut bond = Bond::read(&at).unwrap();

@@ -122,8 +122,8 @@ impl Files {
     /// Whether others than the owner can get at a file.
     pub(super) fn warnings(&self, name: &str) -> Result<Option<Warning>, KeyDirError> {
         let path = self.path(name);
-        let meta =
-            std::fs::metadata(&path).map_err(|source| self.error("look at", name, source))?;
+        let meta = std::fs::metadata(&path)
+            .map_err(|source| self.error("read the mode of", name, source))?;
         let mode = meta.permissions().mode() & 0o777;
         Ok((mode & 0o077 != 0).then_some(Warning { path, mode }))
     }

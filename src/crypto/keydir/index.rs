@@ -91,7 +91,7 @@ impl RefreshEntry {
     }
 }
 
-/// What a file is compared with: the first half of its SHA-256.
+/// The checksum of a file: the first half of its SHA-256.
 pub(super) fn checksum(bytes: &[u8]) -> String {
     let hash = sha256(&[bytes]);
     HEXLOWER.encode(hash.get(..16).unwrap_or_default())

@@ -1,9 +1,9 @@
-//! The key directory: signing key pairs and the refresh MAC's keys, one file each, and an index
-//! that says from when to when each is used.
+//! The key directory: signing key pairs and the keys of the refresh MAC, one file each, and an index
+//! with the period of use of each key.
 //!
-//! What always holds: a key file is on disk before the index names it, and the index is replaced as
-//! a whole, so a crash leaves the state before or the state after. Files are made with mode 0600 in
-//! a directory of mode 0700. A key is never made anew when the index that should name it is gone.
+//! Invariant: a key file is on disk before the index names it, and the index is replaced as a whole, so
+//! a crash leaves the state before or the state after. Files have mode 0600 in a directory with mode
+//! 0700. If the index is missing, keys are not created again.
 
 mod bond;
 pub mod copies;
@@ -54,9 +54,8 @@ impl KeyDirectory {
         self.keeps_retired.store(keeps, Ordering::Relaxed);
     }
 
-    /// Loads all keys. Makes what is missing at the first start: a refresh key, and a signing key
-    /// of the wanted kind (`None` when a shared secret signs). Forgets and deletes what has
-    /// retired.
+    /// Loads all keys. At the first start it creates the missing ones: a refresh key, and a signing
+    /// key of the given kind (`None` if a shared secret signs). Removes and deletes retired keys.
     pub fn load(
         &self,
         kind: Option<KeyKind>,
@@ -230,12 +229,12 @@ impl KeyDirectory {
     }
 }
 
-/// What a key directory holds.
+/// The content of a key directory.
 #[derive(Debug)]
 pub struct Loaded {
     /// Signing keys of all kinds, oldest first.
     pub signing: Vec<StoredKey>,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<Warning>,
     refresh: Vec<(u8, SecretBytes)>,
     current_refresh: u8,
@@ -275,11 +274,11 @@ pub enum KeyDirError {
     /// The system refused.
     #[error("cannot {act} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The failed operation.
         act: &'static str,
         /// On which file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// A file does not hold what it should.

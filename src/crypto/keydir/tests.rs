@@ -1,3 +1,5 @@
+//! The key directory: files are made, loaded, rotated, deleted, and readable by their owner only.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
@@ -50,7 +52,7 @@ impl Place {
 }
 
 #[test]
-fn the_first_start_makes_keys_that_the_next_start_finds() {
+fn the_first_start_creates_keys_that_the_next_start_loads() {
     let place = Place::new();
     let first = place.kids(at(1));
     assert_eq!(first.len(), 1);
@@ -78,7 +80,7 @@ fn s23_key_files_are_for_their_owner_and_others_give_a_warning() {
 }
 
 #[test]
-fn s24_a_rotated_key_verifies_until_its_last_token_is_over_and_is_then_deleted() {
+fn s24_a_rotated_key_verifies_until_its_last_token_expires_and_is_then_deleted() {
     let place = Place::new();
     let old = place.kids(at(0));
     let keys = place.keys();
@@ -99,7 +101,7 @@ fn s24_a_rotated_key_verifies_until_its_last_token_is_over_and_is_then_deleted()
 }
 
 #[test]
-fn refresh_keys_rotate_and_old_ones_verify_for_the_life_of_a_session() {
+fn refresh_keys_rotate_and_old_ones_verify_for_the_lifetime_of_a_session() {
     let place = Place::new();
     place.load(at(0)).unwrap();
     let number = place.keys().rotate_refresh(at(10), MINUTE, &place.random);
@@ -111,7 +113,7 @@ fn refresh_keys_rotate_and_old_ones_verify_for_the_life_of_a_session() {
 }
 
 #[test]
-fn another_algorithm_gets_a_key_of_its_own_kind() {
+fn another_algorithm_gets_a_key_of_its_kind() {
     let place = Place::new();
     place.load(at(1)).unwrap();
     let both = place.keys().load(Some(KeyKind::P256), at(2), &place.random);
@@ -123,7 +125,7 @@ fn another_algorithm_gets_a_key_of_its_own_kind() {
 }
 
 #[test]
-fn damage_is_an_error_and_never_a_fresh_key() {
+fn damage_is_an_error_and_never_creates_a_new_key() {
     type Damage = fn(&Place, &str);
     let table: [(&str, Damage); 7] = [
         ("index cut", |p, _| write(p, "keys.json", b"{")),
@@ -162,7 +164,7 @@ fn write(place: &Place, name: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn a_key_in_anothers_place_is_noticed() {
+fn a_key_under_the_name_of_another_is_detected() {
     let (one, two) = (Place::new(), Place::new());
     let ours = one.kids(at(1));
     two.random.next();
@@ -176,7 +178,7 @@ fn a_key_in_anothers_place_is_noticed() {
 }
 
 #[test]
-fn e9_any_flipped_bit_in_any_key_file_is_noticed() {
+fn e9_any_flipped_bit_in_any_key_file_is_detected() {
     for kind in [ED, Some(KeyKind::P256)] {
         let place = Place::new();
         place.keys().load(kind, at(1), &place.random).unwrap();
@@ -222,7 +224,7 @@ fn e9_keys_of_an_earlier_version_get_checksums_and_a_directory_that_cannot_be_wr
 }
 
 #[test]
-fn a_crash_while_writing_leaves_the_state_before() {
+fn a_crash_during_a_write_leaves_the_previous_state() {
     let place = Place::new();
     let before = place.kids(at(1));
     write(&place, ".keys.json.tmp", b"{\"sig");
@@ -240,7 +242,7 @@ fn a_crash_while_writing_leaves_the_state_before() {
 }
 
 #[test]
-fn rotation_without_end_is_refused() {
+fn too_many_rotations_are_refused() {
     let place = Place::new();
     place.load(at(1)).unwrap();
     let rotate = || place.keys().rotate_refresh(at(1), MINUTE, &place.random);

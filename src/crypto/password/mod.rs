@@ -1,7 +1,7 @@
-//! Password hashes: Argon2id (RFC 9106) in PHC form, made and compared.
+//! Makes and compares password hashes: Argon2id (RFC 9106) in PHC form.
 //!
-//! Every comparison costs one whole hash, also the one for a user who does not exist. What a stored
-//! hash may cost is capped, so that a record somebody tampered with cannot take the machine down.
+//! Every comparison costs one whole hash, also for a user who does not exist. The cost of a stored hash
+//! is limited, so that a manipulated record cannot exhaust the machine.
 
 mod phc;
 #[cfg(test)]
@@ -76,7 +76,7 @@ impl Hasher {
         }
     }
 
-    /// Does the work of a comparison for a user who does not exist, so that the time taken tells
+    /// Does the work of a comparison for a user who does not exist, so that the time reveals
     /// nothing: with the parameter set of some account, or without one with the configured. Always a
     /// mismatch.
     pub fn verify_nobody(
@@ -122,7 +122,7 @@ fn derive(
         .map_err(|_| HashError::Corrupt)
 }
 
-/// What came of comparing a password with a stored hash.
+/// The result of comparing a password with a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Verified {
@@ -175,8 +175,8 @@ impl std::fmt::Debug for Memory {
     }
 }
 
-/// The most a stored hash may cost. Generous against the settings, because an operator who lowers
-/// the cost must not lock out whoever has an older hash.
+/// The maximum cost of a stored hash. It is higher than the settings, because lowering the configured
+/// cost must not lock out accounts with an older hash.
 #[derive(Debug, Clone, Copy)]
 struct Caps {
     memory_kib: u32,
@@ -209,7 +209,7 @@ const HASH_BYTES: usize = 32;
 
 /// The least number of blocks that is reserved: above 32 MiB glibc's allocator always asks the system for
 /// a mapping of its own, and returns it as soon as it is freed. Below that it keeps what was freed once.
-/// What is reserved and not used is an address range, not memory.
+/// Reserved blocks that are not used take an address range, not memory.
 const OWN_MAPPING: usize = 33 * 1024;
 const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 

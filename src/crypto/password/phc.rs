@@ -51,7 +51,7 @@ fn numbers(cost: &str, hash_bytes: usize) -> Option<Params> {
     Params::new(memory, passes, lanes, Some(hash_bytes)).ok()
 }
 
-/// What stands in front of the parameters.
+/// The text before the parameters.
 const KIND: &str = "$argon2id$v=19$";
 
 /// A decimal number without sign or leading zeros.

@@ -1,3 +1,5 @@
+//! Password hashes: what matches, what costs how much, and damaged hashes.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -50,7 +52,7 @@ fn the_salt_makes_two_hashes_of_one_password_differ() {
 }
 
 #[test]
-fn a_hash_of_another_cost_matches_and_asks_to_be_made_again() {
+fn a_hash_of_another_cost_matches_and_is_marked_for_rehashing() {
     let mut memory = Memory::default();
     let dearer = Hasher::new(Settings {
         memory_kib: 128,
@@ -70,7 +72,7 @@ fn a_hash_of_another_cost_matches_and_asks_to_be_made_again() {
 }
 
 #[test]
-fn s35_a_stored_cost_beyond_the_cap_is_not_paid() {
+fn s35_a_stored_hash_above_the_cost_limit_is_not_computed() {
     let tail = "AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     for cost in [
         "m=4194304,t=1,p=1",
@@ -113,7 +115,7 @@ fn a_damaged_hash_is_an_error_and_never_a_mismatch() {
 }
 
 #[test]
-fn s37_nobody_costs_the_memory_of_a_real_comparison() {
+fn s37_an_unknown_user_costs_the_memory_of_a_real_comparison() {
     let mut memory = Memory::default();
     let verdict = cheap().verify_nobody(&password("x"), None, &mut memory);
     assert_eq!(verdict, Ok(Verified::Mismatch));
@@ -161,7 +163,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_text_in_place_of_a_hash_is_judged_without_a_panic(text in "\\PC{0,80}") {
+    fn any_text_parses_as_a_hash_or_fails_without_a_panic(text in "\\PC{0,80}") {
         let stored = PasswordHash::new(format!("$argon2id$v=19$m=64,t=1,p=1${text}"));
         let _ = cheap().verify(&password("x"), &stored, &mut Memory::default());
         prop_assert!(Stored::parse(&text).is_err());

@@ -1,6 +1,6 @@
-//! A few threads for work that takes long and much memory: password hashing.
+//! Where are passwords hashed? On a few threads, since a hash takes long and needs much memory.
 //!
-//! What always holds: never more jobs at once than threads, never more waiting than
+//! Invariant: never more jobs at once than threads, never more waiting than
 //! [`QUEUE_LENGTH`] of each class, and no network keeps another from its turn ([`turns`]). A thread,
 //! and with it the memory, belongs to the job: also when its caller stops waiting, the next job
 //! waits until this one is done. Memory is given back after a few seconds without work. Requests have
@@ -10,8 +10,10 @@
 mod turns;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::crypto::password::Memory;
 use crate::types::memory;
@@ -33,8 +35,8 @@ const IDLE: Duration = Duration::from_secs(3);
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 5;
 
-/// One piece of work. It is given the thread's memory and reports by whatever it holds. A job that
-/// finds nobody waiting any more should return at once. When the pool ends, jobs that still wait
+/// One piece of work. It is given the thread's memory and reports by whatever it holds. A job whose
+/// caller has stopped waiting should return at once. When the pool ends, jobs that still wait
 /// are dropped without being run.
 pub type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
@@ -115,18 +117,15 @@ impl Default for State {
 }
 
 impl Shared {
-    /// A job runs outside the lock, so a poisoned lock still guards a sound queue.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The next job, or none after a silence or at the end.
     fn next(&self) -> Next {
         let idle = |state: &mut State| state.jobs.is_empty() && !state.is_closed;
-        let (mut state, _) = self
-            .wake
-            .wait_timeout_while(self.lock(), IDLE, idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        self.wake.wait_while_for(&mut state, idle, IDLE);
         match state.jobs.pop() {
             Some(job) => Next::Job(job),
             None if state.is_closed => Next::End,
@@ -225,15 +224,15 @@ mod tests {
     fn hashing_has_a_lower_priority_than_its_caller() {
         let before = niceness();
         let pool = Pool::start(1).unwrap();
-        let (says, said) = mpsc::channel();
+        let (sender, found) = mpsc::channel();
         pool.submit(
             Share::OPERATOR,
-            Box::new(move |_| says.send(niceness()).unwrap()),
+            Box::new(move |_| sender.send(niceness()).unwrap()),
         )
         .unwrap();
         let lowest = 19;
         let nicer = (before + NICENESS).min(lowest);
-        assert_eq!(said.recv_timeout(LONG).unwrap(), nicer);
+        assert_eq!(found.recv_timeout(LONG).unwrap(), nicer);
         assert_eq!(niceness(), before, "one thread, not the process");
     }
 
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_from_one_network_keeps_nobody_else_from_their_turn() {
+    fn a_flood_from_one_network_does_not_delay_others() {
         // Story: 720 log-ins a second from one /48 left others without an answer.
         let (pool, go) = occupied();
         let from = |address: String| Share::new(address.parse().ok(), Class::Unproven);
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_costs_one_job_and_no_thread() {
+    fn a_panic_loses_one_job_and_no_thread() {
         let pool = Pool::start(1).unwrap();
         pool.submit(Share::OPERATOR, Box::new(|_| panic!("a job that fails")))
             .unwrap();
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_still_waits_at_the_end_is_dropped_and_its_asker_learns_of_it() {
+    fn jobs_waiting_at_shutdown_are_dropped_with_an_error() {
         let (pool, go) = occupied();
         let (reply, answer) = mpsc::channel::<()>();
         pool.submit(Share::OPERATOR, Box::new(move |_| reply.send(()).unwrap()))

@@ -1,4 +1,4 @@
-//! Whose turn it is: a bounded queue that no network can fill for the others.
+//! Which job is next? A bounded queue that no network can fill for the others.
 //!
 //! Jobs wait by the networks that they come from, in three levels, and each level is served in
 //! rotation: networks, the smaller networks in them, the clients in those, and the jobs of one client
@@ -11,26 +11,26 @@ use std::net::IpAddr;
 
 use crate::types::net::Networks;
 
-/// Where a job comes from and what its caller has proved.
+/// The origin of a job: the client's networks and its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     from: Option<Networks>,
     class: Class,
 }
 
-/// Who is asking.
+/// The class of a caller.
 ///
-/// Whether an account exists must not be a class: the time of an answer would tell it.
+/// Whether an account exists must not be a class: the time of an answer would reveal it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// They have shown a device or a session of the account, or are the operator.
+    /// The caller has proved a device or a session of the account, or is the operator.
     Proven,
-    /// They have shown nothing yet.
+    /// The caller has proved nothing yet.
     Unproven,
 }
 
 impl Share {
-    /// The share of a client; an unknown address stands for all that have none.
+    /// The share of a client. All clients without a known address are one.
     pub fn new(address: Option<IpAddr>, class: Class) -> Self {
         Self {
             from: address.map(Networks::of),
@@ -116,14 +116,14 @@ impl<T> Turns<T> {
     }
 }
 
-/// What became of a job.
+/// The result of a push.
 #[derive(Debug)]
 pub(super) enum Pushed<T> {
     /// It waits.
     Whole,
-    /// It waits, and this one lost its place.
+    /// It waits, and this one was removed.
     Instead(T),
-    /// There is no place for it.
+    /// The queue has no space for it.
     Refused(T),
 }
 
@@ -160,7 +160,7 @@ impl<T> Branch<T> {
         self.branches.push_back((*network, branch));
     }
 
-    /// The next job; its network goes to the end of the line.
+    /// The next job; its network moves to the end of the queue.
     fn pop(&mut self) -> Option<T> {
         let job = match self.branches.pop_front() {
             None => self.jobs.pop_front(),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_have_turns_and_so_have_the_clients_in_them() {
+    fn networks_and_the_clients_in_them_are_served_in_rotation() {
         let mut turns = Turns::new(100);
         for n in 0..4 {
             turns.push(
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_makes_room_for_the_network_that_has_less() {
+    fn a_full_queue_drops_a_job_of_the_network_with_most() {
         let mut turns = Turns::new(4);
         for n in 0..4 {
             let pushed = turns.push(unproven(&format!("2001:db8:1:{n}::1")), n);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn proven_callers_get_three_turns_of_four_and_places_of_their_own() {
+    fn verified_callers_get_three_of_four_jobs_and_reserved_slots() {
         let mut turns = Turns::new(8);
         for _ in 0..8 {
             turns.push(unproven("192.0.2.1"), 'u');
@@ -294,7 +294,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_pushed_is_popped_once_or_handed_back(
+        fn a_pushed_job_is_popped_once_or_returned(
             steps in prop::collection::vec((0_u8..4, 0_u8..4, any::<bool>(), any::<bool>()), 0..200),
         ) {
             let mut turns = Turns::new(16);

@@ -1,5 +1,5 @@
-//! One request and its answer on one connection: a single state machine that sends and receives
-//! at the same time, so that an upstream may answer while it still reads.
+//! One request and its answer on one HTTP/1.1 connection. A single state machine sends and receives at the same
+//! time, so that an upstream may answer before it has read the whole request.
 //!
 //! ```text
 //! poll_head:   send ─┬─→ read ──head──→ poll_frame
@@ -8,10 +8,9 @@
 //!                     connection back to the pool, or closed ←────┘
 //! ```
 //!
-//! Every wait has an end: the upstream's time for its head (unless the settings give it all the time
-//! there is), or the limit of silence.
+//! Every wait has a limit (see `timeouts`), unless the settings give the upstream's head none.
 
-mod first;
+mod prefetch;
 
 use std::io;
 use std::pin::Pin;
@@ -24,33 +23,34 @@ use http_body::Frame;
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
-use crate::proxy::error::{ClientFault, Fault, UpstreamError};
+use crate::proxy::error::{Fault, UpstreamError};
 use crate::proxy::payload::{Payload, Step};
 use crate::proxy::pool::Lease;
-use crate::proxy::reply::{Reader, Reuse};
-use crate::proxy::sender::{Sender, Waiting};
-use crate::proxy::settle::Begun;
-use crate::proxy::upgrade::Protocol;
+use crate::proxy::prefetch::Prefetched;
+use crate::proxy::protocol::Protocol;
+use crate::proxy::response_head::{HeadReader, Reuse};
+use crate::proxy::sender::Sender;
+use crate::proxy::timeouts::{Waiting, expired};
 
-/// See the module.
+/// The state of one exchange.
 #[derive(Debug)]
 pub(super) struct Exchange<B> {
-    /// None once the answer is over.
+    /// `None` once the answer is complete.
     lease: Option<Lease>,
     sender: Sender<B>,
-    reader: Reader,
+    reader: HeadReader,
     method: Method,
     payload: Payload,
     reuse: Reuse,
-    /// Whether a byte of an answer came.
+    /// Whether a byte of an answer was received.
     answered: bool,
-    /// When the silence began; none until somebody has to wait. A head that comes byte by byte is
-    /// no break of the silence: its time is the time of the whole.
+    /// When the silence began; `None` until the exchange waits for the first time. Bytes of an incomplete head do
+    /// not end the silence: the limit is for the whole head.
     silent_since: Option<Instant>,
-    /// How much is read at once.
+    /// How many bytes are read at once.
     portion: usize,
-    /// What was taken off the body before its head was handed out.
-    begun: Begun,
+    /// The start of the body, read before its head was returned.
+    prefetched: Prefetched,
 }
 
 impl<B> Exchange<B>
@@ -63,18 +63,18 @@ where
         Self {
             lease: Some(lease),
             sender,
-            reader: Reader::new(&method),
+            reader: HeadReader::new(&method),
             method,
             payload: Payload::Close,
             reuse: Reuse::Refused,
             answered: false,
             silent_since: None,
             portion: PORTION,
-            begun: Begun::default(),
+            prefetched: Prefetched::default(),
         }
     }
 
-    /// The same, for a request that asks for another protocol.
+    /// The same, for a request to switch to this protocol.
     pub(super) fn asking_for(self, protocol: Protocol) -> Self {
         Self {
             reader: self.reader.asking_for(protocol),
@@ -82,8 +82,7 @@ where
         }
     }
 
-    /// The connection, if the answer was that it switches protocols; what stood behind the answer's
-    /// head is in its `input`.
+    /// The connection, if it has switched protocols. Bytes that came after the answer's head are in its `input`.
     pub(super) fn take_switched(&mut self, status: StatusCode) -> Option<Lease> {
         let has_switched = status == StatusCode::SWITCHING_PROTOCOLS;
         has_switched.then(|| self.lease.take()).flatten()
@@ -104,7 +103,7 @@ where
                 self.payload = head.payload;
                 self.reuse = head.reuse;
                 self.silent_since = None;
-                // A connection that has switched protocols is another's.
+                // After a switch of protocols the bytes are not an HTTP body.
                 if head.status != StatusCode::SWITCHING_PROTOCOLS {
                     self.take_whole()?;
                 }
@@ -115,28 +114,25 @@ where
                 Poll::Ready(Ok(_)) => self.answered = true,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.died(Some(error)))),
                 Poll::Pending => {
-                    let limits = self.lease.as_ref().ok_or_else(closed)?.core().limits;
-                    let limit = match waiting {
-                        Waiting::Done => limits.response,
-                        Waiting::Client | Waiting::Upstream => Some(limits.idle),
-                    };
+                    let lease = self.lease.as_ref().ok_or_else(closed)?;
+                    let limit = lease.upstream().timeouts.head(waiting);
                     return self.poll_silence(cx, limit, waiting).map(Err);
                 }
             }
         }
     }
 
-    /// The next piece of the answer's body; none when it is over.
+    /// The next piece of the answer's body; `None` at its end.
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        if let Some(frame) = self.begun.next() {
+        if let Some(frame) = self.prefetched.next() {
             return Poll::Ready(Some(Ok(frame)));
         }
         let polled = self.poll_step(cx);
         if let Poll::Ready(Some(Err(_))) = polled {
-            // Nothing can follow an error, and the connection is not worth keeping.
+            // Nothing can follow an error, and the connection cannot be reused.
             self.lease = None;
         }
         polled
@@ -162,7 +158,7 @@ where
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Step::Trailers(trailers) => {
-                    let trailers = lease.core().outbound.strip.clean(trailers);
+                    let trailers = lease.upstream().head.strip.clean(trailers);
                     self.finish();
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
@@ -180,12 +176,9 @@ where
                 Poll::Ready(Ok(_)) => self.silent_since = None,
                 Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(Fault::CutShort.into()))),
                 Poll::Pending => {
-                    let limits = self.lease.as_ref().ok_or_else(closed)?.core().limits;
-                    let limit = match waiting {
-                        Waiting::Client => Some(limits.idle),
-                        _ if matches!(self.payload, Payload::Length(_)) => Some(limits.idle),
-                        Waiting::Upstream | Waiting::Done => limits.stream,
-                    };
+                    let lease = self.lease.as_ref().ok_or_else(closed)?;
+                    let has_length = matches!(self.payload, Payload::Length(_));
+                    let limit = lease.upstream().timeouts.body(waiting, has_length);
                     return self
                         .poll_silence(cx, limit, waiting)
                         .map(|error| Some(Err(error)));
@@ -194,43 +187,43 @@ where
         }
     }
 
-    /// Whether the whole answer was given.
+    /// Whether the caller has taken the whole answer.
     pub(super) fn is_over(&self) -> bool {
-        self.is_whole() && self.begun.is_empty()
+        self.is_whole() && self.prefetched.is_empty()
     }
 
-    /// Whether the whole answer has come.
+    /// Whether the whole answer was received.
     pub(super) const fn is_whole(&self) -> bool {
         self.lease.is_none()
     }
 
-    /// How many bytes of the body are to come, if that is known.
+    /// The number of bytes that the caller has not taken yet, if it is known.
     pub(super) fn exact(&self) -> Option<u64> {
         if self.is_over() {
             return Some(0);
         }
         match self.payload {
-            Payload::Length(left) => Some(left + self.begun.bytes()),
+            Payload::Length(left) => Some(left + self.prefetched.bytes()),
             Payload::Chunked(_) | Payload::Close => None,
         }
     }
 
-    /// Takes a body of known length that has come with its head: nothing is wrong with it, and its
-    /// connection is free for the next request before the client has read it.
+    /// Takes a body of known length that was received completely with its head. Its connection is then free for
+    /// the next request before the client has read the body.
     fn take_whole(&mut self) -> Result<(), Fault> {
         if let (Payload::Length(left), Some(lease)) = (&self.payload, &mut self.lease)
             && lease.connection.input.len() as u64 >= *left
         {
             if let Step::Data(data) = self.payload.decode(&mut lease.connection.input)? {
-                self.begun.push(data);
+                self.prefetched.push(data);
             }
             self.finish();
         }
         Ok(())
     }
 
-    /// Whether the request may be sent once more on a fresh connection: this one was pooled, it
-    /// died before it answered, and the upstream cannot act twice.
+    /// Whether the request may be sent once more on a fresh connection: this one was reused, it died before an
+    /// answer began, and the upstream cannot act twice.
     pub(super) fn may_retry(&self, error: &UpstreamError) -> bool {
         matches!(error, UpstreamError::Unreachable(_))
             && self.lease.as_ref().is_some_and(|lease| lease.reused)
@@ -238,7 +231,7 @@ where
             && self.sender.may_start_again(&self.method)
     }
 
-    /// Begins again on a fresh connection, which is never a reason to begin a third time.
+    /// Begins again on a fresh connection. A failure of that one is never retried.
     pub(super) async fn reconnect(&mut self) -> Result<(), UpstreamError> {
         self.sender.start_again();
         self.silent_since = None;
@@ -246,7 +239,7 @@ where
         lease.replace().await
     }
 
-    /// How many bytes this exchange can hold in memory of its own right now.
+    /// The capacity of the buffers of this exchange in bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         let connection = self.lease.as_ref().map(|lease| &lease.connection);
@@ -264,7 +257,7 @@ where
         Ok(waiting)
     }
 
-    /// Reads once. A read that fills its portion makes the next one larger, up to 64 KiB.
+    /// Reads once. After a read that fills its portion the next portion is larger, up to 64 KiB.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(lease) = &mut self.lease else {
             return Poll::Ready(Ok(0));
@@ -282,8 +275,8 @@ where
         read
     }
 
-    /// Ready with an error when nothing has moved for `limit`. The clock is read only when
-    /// somebody has to wait.
+    /// Ready with an error if nothing was sent or received for `limit`. The clock is read only when the exchange
+    /// has to wait.
     fn poll_silence(
         &mut self,
         cx: &mut Context<'_>,
@@ -294,16 +287,11 @@ where
             return Poll::Pending;
         };
         let since = *self.silent_since.get_or_insert_with(Instant::now);
-        match lease.connection.alarm.poll(cx, since + limit) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) if waiting == Waiting::Client => {
-                Poll::Ready(ClientFault::Stalled.into())
-            }
-            Poll::Ready(()) => Poll::Ready(UpstreamError::Timeout),
-        }
+        let timer = &mut lease.connection.timer;
+        timer.poll(cx, since + limit).map(|()| expired(waiting))
     }
 
-    /// Why a connection that ended before the head did not answer.
+    /// The error for a connection that ended before the head of an answer.
     fn died(&mut self, error: Option<io::Error>) -> UpstreamError {
         if self.answered {
             return Fault::CutShort.into();
@@ -312,8 +300,8 @@ where
         UpstreamError::Unreachable(cause.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()))
     }
 
-    /// The answer is over: the connection goes back to the pool if both sides are through and
-    /// nothing more came, else it is closed.
+    /// Ends the exchange. The connection returns to the pool if request and answer are complete and nothing more
+    /// was received; otherwise it is closed.
     fn finish(&mut self) {
         let Some(mut lease) = self.lease.take() else {
             return;
@@ -328,11 +316,11 @@ where
     }
 }
 
-/// Asking for more after the end; no caller does.
+/// The error for a poll after the end, which no caller makes.
 fn closed() -> UpstreamError {
     UpstreamError::Unreachable(io::ErrorKind::NotConnected.into())
 }
 
-/// How much is read at once: at first, and when the upstream sends faster than that.
+/// How many bytes are read at once: at first, and at most if the upstream sends faster.
 const PORTION: usize = 8 * 1024;
 const MAX_PORTION: usize = 64 * 1024;

@@ -1,7 +1,7 @@
-//! One HTTP/2 connection: how it begins, and the one task that moves its bytes until it ends.
+//! How does an HTTP/2 connection begin, and when does it end?
 //!
-//! The task ends when the peer hangs up, when nobody holds the connection any more, or when a peer
-//! that owes answers gives no sign of life. What it owes then fails.
+//! One task moves its bytes. It ends when the peer closes the connection, when the last handle to the
+//! connection is dropped, or when a peer with open streams does not answer a ping. Open streams then fail.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,20 +18,20 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::proxy::error::UpstreamError;
-use crate::proxy::http2::ticket::Life;
-use crate::proxy::pool::Counters;
+use crate::proxy::http2::status::ConnectionStatus;
+use crate::proxy::stats::Counters;
 use crate::proxy::stream::Stream;
-use crate::proxy::timer::Alarm;
+use crate::proxy::timer::DeadlineTimer;
 
-/// Greets the peer and waits for its settings: a connection stands when the peer has shown that it
-/// speaks HTTP/2 and how many streams it takes.
+/// Sends the preface and waits for the peer's settings: only then it is certain that the peer speaks HTTP/2,
+/// and how many streams it permits.
 pub(super) async fn open(
     stream: Stream,
-    life: &Arc<Life>,
+    status: &Arc<ConnectionStatus>,
     counters: Arc<Counters>,
-    freed: &Arc<Notify>,
+    released: &Arc<Notify>,
 ) -> Result<SendRequest<Bytes>, UpstreamError> {
-    let greeted = Builder::new()
+    let handshake = Builder::new()
         .initial_max_send_streams(0)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -39,7 +39,7 @@ pub(super) async fn open(
         .max_send_buffer_size(MAX_SEND_BUFFER)
         .enable_push(false)
         .handshake(stream);
-    let (sender, mut connection) = greeted.await.map_err(UpstreamError::of_http2)?;
+    let (sender, mut connection) = handshake.await.map_err(UpstreamError::of_http2)?;
     poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
         Poll::Ready(Ok(())) => {
             let ended = io::Error::from(io::ErrorKind::UnexpectedEof);
@@ -55,20 +55,20 @@ pub(super) async fn open(
     let pings = connection.ping_pong();
     let mut task = Task {
         connection,
-        watch: pings.map(|pings| Watch::new(pings, life)),
-        life: Arc::clone(life),
+        keep_alive: pings.map(|pings| KeepAlive::new(pings, status)),
+        status: Arc::clone(status),
         counters,
-        freed: Arc::clone(freed),
+        released: Arc::clone(released),
     };
     spawn(async move { poll_fn(|cx| task.poll(cx)).await });
     Ok(sender)
 }
 
-/// Starts the task of a connection. It lives as long as its worker's runtime at most, and whoever
-/// waits for the worker waits for the requests, not for it.
+/// Starts the task of a connection. It ends with its worker's runtime at the latest; a worker that stops waits
+/// for its requests, not for this task.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the server's place for tasks is above this layer; this is the proxy's only one"
+    reason = "net's task set is above this layer, and this is the proxy's only task"
 )]
 fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(task));
@@ -76,10 +76,10 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 
 struct Task {
     connection: Connection<Stream, Bytes>,
-    watch: Option<Watch>,
-    life: Arc<Life>,
+    keep_alive: Option<KeepAlive>,
+    status: Arc<ConnectionStatus>,
     counters: Arc<Counters>,
-    freed: Arc<Notify>,
+    released: Arc<Notify>,
 }
 
 impl Task {
@@ -87,53 +87,53 @@ impl Task {
         if Pin::new(&mut self.connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match &mut self.watch {
-            Some(watch) => watch.poll(cx),
+        match &mut self.keep_alive {
+            Some(keep_alive) => keep_alive.poll(cx),
             None => Poll::Pending,
         }
     }
 }
 
 impl Drop for Task {
-    /// The connection goes right after this, and with it the hope of every stream on it.
+    /// The connection is dropped next, and every stream on it fails.
     fn drop(&mut self) {
-        self.life.close();
+        self.status.close();
         self.counters.open.fetch_sub(1, Ordering::Relaxed);
-        self.freed.notify_waiters();
+        self.released.notify_waiters();
     }
 }
 
-/// Notices a peer that is gone. While answers are owed and nothing was heard of them for 20 seconds
-/// the peer is asked for a sign and has 20 seconds to give it.
+/// Detects a dead peer. If streams are open and no frame of an answer came for 20 seconds, a ping is sent, and
+/// the peer has 20 seconds to answer it.
 ///
-/// As long as the silence lasts it is asked again only after more than 5 minutes: gRPC servers hang
-/// up on clients that ping more often, and a watch that is quiet for an hour must stay.
-struct Watch {
+/// While the silence lasts, the next ping is sent only after more than 5 minutes: gRPC servers close
+/// connections with more frequent pings, and a stream without events for an hour must stay open.
+struct KeepAlive {
     pings: PingPong,
-    alarm: Alarm,
-    life: Arc<Life>,
-    heard: u64,
-    /// When the peer was asked in this silence.
-    asked: Option<Instant>,
-    /// Whether its sign is awaited.
+    timer: DeadlineTimer,
+    status: Arc<ConnectionStatus>,
+    frames: u64,
+    /// When the last ping of this silence was sent.
+    pinged: Option<Instant>,
+    /// Whether the answer to a ping is awaited.
     waiting: bool,
     next: Instant,
 }
 
-impl Watch {
-    fn new(pings: PingPong, life: &Arc<Life>) -> Self {
+impl KeepAlive {
+    fn new(pings: PingPong, status: &Arc<ConnectionStatus>) -> Self {
         Self {
             pings,
-            alarm: Alarm::default(),
-            life: Arc::clone(life),
-            heard: 0,
-            asked: None,
+            timer: DeadlineTimer::default(),
+            status: Arc::clone(status),
+            frames: 0,
+            pinged: None,
             waiting: false,
             next: Instant::now() + SILENCE,
         }
     }
 
-    /// Ready when the peer is gone.
+    /// Ready when the peer is considered dead.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.waiting {
@@ -143,46 +143,46 @@ impl Watch {
                         self.next = Instant::now() + SILENCE;
                     }
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
-                    Poll::Pending => return self.alarm.poll(cx, self.next),
+                    Poll::Pending => return self.timer.poll(cx, self.next),
                 }
             }
-            if self.alarm.poll(cx, self.next).is_pending() {
+            if self.timer.poll(cx, self.next).is_pending() {
                 return Poll::Pending;
             }
             let now = Instant::now();
             self.next = now + SILENCE;
-            let heard = self.life.heard();
-            if self.life.is_idle() || heard != self.heard {
-                self.heard = heard;
-                self.asked = None;
+            let frames = self.status.frames();
+            if self.status.is_idle() || frames != self.frames {
+                self.frames = frames;
+                self.pinged = None;
                 continue;
             }
-            let recently = |asked| now.saturating_duration_since(asked) < PATIENCE;
-            if self.asked.is_none_or(|asked| !recently(asked)) {
+            let recently = |pinged| now.saturating_duration_since(pinged) < PING_INTERVAL;
+            if self.pinged.is_none_or(|pinged| !recently(pinged)) {
                 if self.pings.send_ping(Ping::opaque()).is_err() {
                     return Poll::Ready(());
                 }
-                self.asked = Some(now);
+                self.pinged = Some(now);
                 self.waiting = true;
             }
         }
     }
 }
 
-/// How much of one answer may wait here for a slow client. The connection's window has room for all
-/// streams that there may be, so that slow clients do not hold up the others.
+/// How much of one answer is buffered here for a slow client. The connection's window has room for the
+/// windows of all its streams, so that slow clients do not block the others.
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
 
 /// The largest head of an answer, as HTTP/2 counts it: as large as over HTTP/1.1.
 const MAX_HEAD_LIST: u32 = 64 * 1024;
 
-/// How much of one request may wait here for the upstream.
+/// How much of one request is buffered here for a slow upstream.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 
-/// See [`Watch`].
+/// See [`KeepAlive`].
 const SILENCE: Duration = Duration::from_secs(20);
-const PATIENCE: Duration = Duration::from_secs(330);
+const PING_INTERVAL: Duration = Duration::from_secs(330);
 
 #[cfg(test)]
 mod tests {
@@ -194,12 +194,12 @@ mod tests {
     const PING: u8 = 6;
     const ACK: u8 = 1;
 
-    /// A connection with its watch, and the other end under the test's hand.
-    async fn watched() -> (
+    /// A connection with its keep-alive, and its other end.
+    async fn connected() -> (
         SendRequest<Bytes>,
         Connection<DuplexStream, Bytes>,
-        Watch,
-        Arc<Life>,
+        KeepAlive,
+        Arc<ConnectionStatus>,
         DuplexStream,
     ) {
         let (near, mut far) = duplex(64 * 1024);
@@ -207,25 +207,25 @@ mod tests {
         far.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
             .await
             .unwrap();
-        let life = Arc::new(Life::busy());
-        let watch = Watch::new(connection.ping_pong().unwrap(), &life);
-        (sender, connection, watch, life, far)
+        let status = Arc::new(ConnectionStatus::busy());
+        let keep_alive = KeepAlive::new(connection.ping_pong().unwrap(), &status);
+        (sender, connection, keep_alive, status, far)
     }
 
-    /// Moves the connection until its watch says that the peer is gone, or the time is over.
-    async fn gone_within(
+    /// Polls the connection until its keep-alive reports a dead peer. False if the time is over first.
+    async fn is_dead_within(
         connection: &mut Connection<DuplexStream, Bytes>,
-        watch: &mut Watch,
+        keep_alive: &mut KeepAlive,
         limit: Duration,
     ) -> bool {
-        let watching = poll_fn(|cx| {
+        let polling = poll_fn(|cx| {
             assert!(Pin::new(&mut *connection).poll(cx).is_pending());
-            watch.poll(cx)
+            keep_alive.poll(cx)
         });
-        tokio::time::timeout(limit, watching).await.is_ok()
+        tokio::time::timeout(limit, polling).await.is_ok()
     }
 
-    /// Answers pings, and counts them.
+    /// Answers and counts pings.
     async fn answering(mut far: DuplexStream, count: Arc<std::sync::atomic::AtomicUsize>) {
         let mut preface = [0; 24];
         far.read_exact(&mut preface).await.unwrap();
@@ -247,31 +247,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_owes_an_answer_and_gives_no_sign_is_gone_after_forty_seconds() {
-        let (_sender, mut connection, mut watch, _life, _far) = watched().await;
+    async fn a_silent_peer_with_an_open_stream_is_closed_after_forty_seconds() {
+        let (_sender, mut connection, mut keep_alive, _status, _far) = connected().await;
         let begin = Instant::now();
         let hour = Duration::from_secs(3600);
-        assert!(gone_within(&mut connection, &mut watch, hour).await);
+        assert!(is_dead_within(&mut connection, &mut keep_alive, hour).await);
         assert_eq!(begin.elapsed(), SILENCE * 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_owes_nothing_may_be_silent() {
-        let (_sender, mut connection, mut watch, life, _far) = watched().await;
-        life.rest();
+    async fn a_peer_without_open_streams_may_be_silent() {
+        let (_sender, mut connection, mut keep_alive, status, _far) = connected().await;
+        status.set_idle();
         let hour = Duration::from_secs(3600);
-        assert!(!gone_within(&mut connection, &mut watch, hour).await);
+        assert!(!is_dead_within(&mut connection, &mut keep_alive, hour).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_quiet_watch_is_asked_seldom_enough_for_grpc_servers() {
-        let (_sender, mut connection, mut watch, _life, far) = watched().await;
+    async fn pings_on_idle_streams_are_rare_enough_for_grpc_servers() {
+        let (_sender, mut connection, mut keep_alive, _status, far) = connected().await;
         let count = Arc::default();
         let mut beside = tokio::task::JoinSet::new();
         beside.spawn(answering(far, Arc::clone(&count)));
         let hour = Duration::from_secs(3600);
-        assert!(!gone_within(&mut connection, &mut watch, hour).await);
-        // They count pings that come within five minutes of another, and hang up at the third.
+        assert!(!is_dead_within(&mut connection, &mut keep_alive, hour).await);
+        // They count pings within five minutes of the one before, and close the connection at the third.
         let pings = count.load(Ordering::SeqCst);
         assert!((2..=12).contains(&pings), "{pings} pings in an hour");
     }

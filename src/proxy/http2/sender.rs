@@ -1,9 +1,9 @@
-//! The body of a request on its way into a stream, as far as the upstream's window goes.
+//! Sends the body of a request on an HTTP/2 stream, within the upstream's window.
 //!
-//! At most one piece is held back, so a slow upstream slows the client down. The first few pieces are
-//! remembered until an answer begins: a stream that the upstream refused unseen can begin again with
-//! them, which is what makes a graceful restart of a gRPC server invisible. Trailers are dropped:
-//! they could carry headers around our checks.
+//! At most one piece is buffered, so a slow upstream slows the client down. The first few pieces are kept until
+//! an answer begins: if the upstream refuses the stream without processing it, the request is sent again with
+//! them, so clients do not notice a graceful restart of a gRPC server. Trailers are dropped: they could bypass
+//! the checks of headers.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -15,23 +15,32 @@ use http::Method;
 use http::request::Parts;
 
 use crate::proxy::error::ClientFault;
-use crate::proxy::sender::{Framing, Waiting};
+use crate::proxy::semaphore::SemaphorePermit;
+use crate::proxy::sender::Framing;
+use crate::proxy::timeouts::Waiting;
+
+/// A request that is to be sent, and its permit for a stream.
+#[derive(Debug)]
+pub(super) struct Pending<B> {
+    pub(super) sender: Sender<B>,
+    pub(super) permit: SemaphorePermit,
+}
 
 /// Sends one body.
 #[derive(Debug)]
 pub(super) struct Sender<B> {
-    /// None when all of it was taken.
+    /// `None` when all of it was taken.
     body: Option<B>,
     framing: Framing,
-    /// Bytes of the body that its length still promises.
+    /// The remaining bytes of a body of known length.
     left: Option<u64>,
     piece: Bytes,
-    /// What is sent before more of the body is taken.
+    /// Pieces to send again before more of the body is taken.
     again: VecDeque<Bytes>,
-    /// What was taken so far; none once that is too much to keep.
+    /// The pieces taken so far; `None` once they are too large to keep.
     kept: Option<VecDeque<Bytes>>,
     consumed: bool,
-    /// Whether nothing more can or need be sent.
+    /// Whether everything was sent, or the stream takes no more.
     over: bool,
 }
 
@@ -58,36 +67,36 @@ where
         self.framing
     }
 
-    /// Whether the head is all there is to send.
+    /// Whether the request has no body.
     pub(super) const fn is_empty(&self) -> bool {
         self.framing.is_empty()
     }
 
-    /// Whether a request that the upstream has not looked at can be sent once more.
+    /// Whether a request that the upstream did not process can be sent once more.
     pub(super) const fn is_at_hand(&self) -> bool {
         self.kept.is_some()
     }
 
-    /// Whether a request of which nothing is known can be sent once more without the upstream acting
-    /// twice.
+    /// Whether the request can be sent once more without the risk that the upstream acts twice, if it is unknown
+    /// whether the upstream processed it.
     pub(super) fn may_start_again(&self, method: &Method) -> bool {
         !self.consumed && (method.is_idempotent() || self.body.is_some())
     }
 
-    /// Begins anew, on another stream.
+    /// Begins again on another stream.
     pub(super) fn start_again(&mut self) {
         self.piece = Bytes::new();
         self.again = self.kept.clone().unwrap_or_default();
         self.over = self.framing.is_empty();
     }
 
-    /// The answer has begun: there is no way back.
+    /// Drops the kept pieces: an answer has begun, so the request is not sent again.
     pub(super) fn forget(&mut self) {
         self.kept = None;
     }
 
-    /// Sends as much as goes; says what it waits for and how many bytes went. A stream that takes no
-    /// more is no error here: the upstream may have answered already.
+    /// Sends as much as possible. Returns the party it waits for and the number of sent bytes. A stream that takes
+    /// no more is no error here: the upstream may have answered already.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -100,7 +109,7 @@ where
                     Fill::Piece => {}
                     Fill::Nothing => return Ok((Waiting::Client, moved)),
                     Fill::End => {
-                        // A stream that is closed by now needs no end.
+                        // An error means that the stream is closed already.
                         stream.send_data(Bytes::new(), true).ok();
                         self.over = true;
                     }
@@ -178,13 +187,13 @@ where
     }
 }
 
-/// What came of asking for the next piece.
+/// The result of taking the next piece.
 enum Fill {
     Piece,
     Nothing,
     End,
 }
 
-/// How much is remembered of a body.
+/// How much of a body is kept.
 const MAX_KEPT: usize = 16 * 1024;
 const MAX_KEPT_PIECES: usize = 16;

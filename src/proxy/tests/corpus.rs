@@ -1,4 +1,4 @@
-//! The fuzz target over its committed corpus, and over what proptest thinks of.
+//! Runs the fuzz targets over their committed corpora and over generated input.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::proxy::fuzz::{grpc_head, upstream_response};
 
 #[test]
-fn the_corpora_replay() {
+fn the_fuzz_corpora_replay_without_a_panic() {
     for (name, run, enough) in [
         ("upstream_response", upstream_response as fn(&[u8]), 10),
         ("grpc_head", grpc_head, 3),

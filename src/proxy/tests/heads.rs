@@ -1,4 +1,4 @@
-//! What the upstream reads as the head of a request.
+//! Which request head does the upstream receive?
 
 use http::header::{CONNECTION, COOKIE};
 use http::request::Parts;
@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use super::{MANAGED, ann, settings, via};
 use crate::proxy::Address;
-use crate::proxy::outbound::Outbound;
+use crate::proxy::request_head::HeadWriter;
 use crate::proxy::sender::Framing;
 use crate::proxy::settings::Settings;
-use crate::proxy::strip::fold;
+use crate::types::header::fold;
 
 fn parts(headers: &[(&str, &str)]) -> Parts {
     let mut request = Request::builder().uri("/a%2Db/?x=1&y=%zz");
@@ -23,7 +23,7 @@ fn parts(headers: &[(&str, &str)]) -> Parts {
 fn head_with(settings: &Settings, parts: &Parts) -> String {
     let mut out = b"left over".to_vec();
     let identity = ann();
-    Outbound::new(settings).write_head(&mut out, parts, Framing::None, Some(&identity), &via());
+    HeadWriter::new(settings).write_head(&mut out, parts, Framing::None, Some(&identity), &via());
     String::from_utf8_lossy(&out).into_owned()
 }
 
@@ -31,7 +31,7 @@ fn head(headers: &[(&str, &str)]) -> String {
     head_with(&settings(80), &parts(headers))
 }
 
-/// The values of every line whose name an upstream could read as this one.
+/// The values of all lines whose name an upstream could take for this one.
 fn values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
     let folded = |name: &str| name.bytes().map(fold).collect::<Vec<_>>();
     (head.split("\r\n").skip(1))
@@ -83,14 +83,14 @@ fn no_spelling_of_an_identity_header_passes() {
 fn a_public_route_is_stripped_as_well() {
     let mut out = Vec::new();
     let parts = parts(&[("x-user-id", "root"), ("x_user_role", "admin")]);
-    Outbound::new(&settings(80)).write_head(&mut out, &parts, Framing::None, None, &via());
+    HeadWriter::new(&settings(80)).write_head(&mut out, &parts, Framing::None, None, &via());
     let head = String::from_utf8(out).unwrap();
     assert_eq!(values(&head, "x-user-id"), [""; 0]);
     assert_eq!(values(&head, "x-user-role"), [""; 0]);
 }
 
 #[test]
-fn connection_cannot_remove_what_we_write() {
+fn connection_cannot_remove_identity_headers() {
     let head = head(&[
         (
             "connection",
@@ -110,7 +110,7 @@ fn connection_cannot_remove_what_we_write() {
 }
 
 #[test]
-fn hop_by_hop_forwarding_and_httpoxy_headers_stay_here() {
+fn hop_by_hop_forwarding_and_httpoxy_headers_are_removed() {
     let dropped = [
         "keep-alive",
         "proxy-connection",
@@ -139,7 +139,7 @@ fn hop_by_hop_forwarding_and_httpoxy_headers_stay_here() {
 }
 
 #[test]
-fn authorization_passes_only_when_it_is_wanted() {
+fn authorization_is_forwarded_only_when_configured() {
     let mut settings = settings(80);
     settings.pass_authorization = true;
     let parts = parts(&[
@@ -152,7 +152,7 @@ fn authorization_passes_only_when_it_is_wanted() {
 }
 
 #[test]
-fn our_cookies_go_line_by_line() {
+fn sidegate_cookies_are_removed_from_every_cookie_header() {
     let head = head(&[
         ("cookie", "a=1; sidegate_access=t"),
         ("cookie", "sidegate_refresh=u"),
@@ -162,7 +162,7 @@ fn our_cookies_go_line_by_line() {
 }
 
 #[test]
-fn the_host_is_the_clients_or_the_upstreams_own() {
+fn the_host_is_that_of_the_client_or_of_the_upstream() {
     let mut settings = settings(8081);
     settings.preserve_host = false;
     for (upstream, host) in [
@@ -191,7 +191,7 @@ fn the_host_is_the_clients_or_the_upstreams_own() {
 }
 
 #[test]
-fn the_framing_is_ours() {
+fn the_framing_is_rewritten() {
     for (framing, line) in [
         (Framing::Length(7), "content-length: 7\r\n\r\n"),
         (Framing::Chunked, "transfer-encoding: chunked\r\n\r\n"),
@@ -201,14 +201,14 @@ fn the_framing_is_ours() {
             ("content-length", "99"),
             ("transfer-encoding", "chunked, x"),
         ]);
-        Outbound::new(&settings(80)).write_head(&mut out, &parts, framing, None, &via());
+        HeadWriter::new(&settings(80)).write_head(&mut out, &parts, framing, None, &via());
         let head = String::from_utf8(out).unwrap();
         assert!(head.ends_with(line), "{head}");
         assert!(!head.contains("99") && !head.contains(", x"));
     }
 }
 
-/// Names near the managed ones, and any others.
+/// Names similar to the managed ones, and arbitrary ones.
 fn any_name() -> impl Strategy<Value = String> {
     let forged = (
         0..MANAGED.len(),
@@ -242,7 +242,7 @@ proptest! {
         let mut parts = parts(&[]);
         parts.method = Method::POST;
         for (name, value) in &lines {
-            // What hyper would refuse cannot reach us.
+            // The server side refuses such names before.
             if let Ok(value) = HeaderValue::from_bytes(value) {
                 parts.headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
             }
@@ -252,8 +252,8 @@ proptest! {
         parts.headers.append(COOKIE, HeaderValue::from_static("sidegate_access=token-of-ours"));
         let mut out = Vec::new();
         let identity = ann();
-        let outbound = Outbound::new(&settings(80));
-        outbound.write_head(&mut out, &parts, Framing::None, Some(&identity), &via());
+        let writer = HeadWriter::new(&settings(80));
+        writer.write_head(&mut out, &parts, Framing::None, Some(&identity), &via());
         let head = String::from_utf8_lossy(&out).into_owned();
         prop_assert_eq!(values(&head, "x-user-id"), ["ann"]);
         prop_assert_eq!(values(&head, "x-user-role"), ["user"]);
@@ -261,7 +261,7 @@ proptest! {
         prop_assert!(values(&head, "remote-user").is_empty());
         prop_assert_eq!(values(&head, "host").len(), 1);
         prop_assert!(!head.contains("token-of-ours"));
-        // One empty line, at the end; no line end that is not ours.
+        // One empty line, at the end, and no other line end than those of the writer.
         prop_assert_eq!(head.find("\r\n\r\n"), Some(head.len() - 4));
         prop_assert_eq!(head.matches(['\r', '\n']).count(), head.matches("\r\n").count() * 2);
     }

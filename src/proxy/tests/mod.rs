@@ -1,4 +1,4 @@
-//! The proxy against upstreams on real sockets that say exactly the bytes they are told to.
+//! The proxy against upstreams on real sockets that send exactly the given bytes.
 
 mod corpus;
 mod heads;
@@ -9,6 +9,7 @@ mod secure;
 mod server;
 mod streaming;
 mod times;
+mod tls_server;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -65,6 +66,7 @@ fn settings(port: u16) -> Settings {
 fn via() -> Via {
     Via {
         client: "203.0.113.9".parse().unwrap(),
+        is_shared: false,
         peer: "203.0.113.9".parse().unwrap(),
         scheme: Scheme::Http,
         host: Some(HeaderValue::from_static("app.example.org")),
@@ -104,7 +106,7 @@ fn ann() -> Arc<Identity> {
     })
 }
 
-/// An upstream: for each connection, by its number, what it does.
+/// An upstream that runs the script for each connection, with the number of the connection.
 fn upstream(mut script: impl FnMut(usize, TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -120,8 +122,7 @@ fn upstream(mut script: impl FnMut(usize, TcpStream) + Send + 'static) -> u16 {
     port
 }
 
-/// An upstream that answers every request of every connection with the same bytes, and then
-/// closes if it should.
+/// An upstream that answers every request with the same bytes, and then closes the connection or not.
 fn answering(answer: impl Into<Vec<u8>>, then: Then) -> u16 {
     let answer = answer.into();
     upstream(move |_, mut stream| {
@@ -142,11 +143,11 @@ enum Then {
     GoOn,
 }
 
-/// Waits until what an upstream on this port wrote, an end included, has come to the other side. After
-/// the write it may still be on its way.
+/// Waits until all bytes that an upstream on this port wrote, and a closing, have reached the other side. This
+/// can be later than the return of the write.
 fn arrived(port: u16) {
     let deadline = Instant::now() + LIMIT;
-    // The ends that their owner closed and the other side has not heard of: FIN_WAIT1, LAST_ACK, CLOSING.
+    // States in which the other side has not acknowledged a FIN: FIN_WAIT1, LAST_ACK, CLOSING.
     let is_on_its_way = |state: &str, unheard: &str| {
         !unheard.trim_start_matches('0').is_empty() || ["04", "09", "0B"].contains(&state)
     };
@@ -158,7 +159,7 @@ fn arrived(port: u16) {
             let mut fields = line.split_whitespace().skip(1);
             let (own, _, state) = (fields.next()?, fields.next()?, fields.next()?);
             let (unheard, _) = fields.next()?.split_once(':')?;
-            // A listener's is the length of its queue.
+            // For a listener the field is the length of its queue.
             (own.ends_with(&port) && state != "0A").then_some((state, unheard))
         });
         if !rows.any(|(state, unheard)| is_on_its_way(state, unheard)) {
@@ -169,7 +170,7 @@ fn arrived(port: u16) {
     }
 }
 
-/// A request head, up to its empty line; none when the connection ended.
+/// A request head, up to its empty line; `None` if the connection ended.
 fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -208,8 +209,8 @@ where
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A request body of given frames, with or without a declared size; perhaps it never ends, or ends
-/// in an error.
+/// A request body of the given frames, with or without a declared size. It ends cleanly, with an error, or
+/// never.
 #[derive(Debug)]
 struct Scripted {
     frames: VecDeque<Frame<Bytes>>,
@@ -259,7 +260,7 @@ impl http_body::Body for Scripted {
     }
 }
 
-/// Hands each of the pieces over as its own write, so that they arrive as they are cut.
+/// Writes each piece on its own, so that they arrive separately.
 fn write_in_pieces(stream: &mut TcpStream, pieces: &[&[u8]]) {
     stream.set_nodelay(true).unwrap();
     for piece in pieces {
@@ -272,7 +273,7 @@ fn write_in_pieces(stream: &mut TcpStream, pieces: &[&[u8]]) {
 #[test]
 fn the_futures_and_bodies_may_move_between_threads() {
     fn is_send<T: Send>(_: &T) {}
-    let proxy = Proxy::new(settings(1)).unwrap();
+    let proxy = Proxy::new(&settings(1)).unwrap();
     let via = via();
     is_send(&proxy);
     is_send(&proxy.forward(Permit::for_tests(None), get("/"), &via));

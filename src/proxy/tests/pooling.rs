@@ -1,4 +1,4 @@
-//! Which connection a request is sent on, and what happens when that is dead.
+//! Which connection is a request sent on, and what happens if that is dead?
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -18,7 +18,7 @@ use crate::proxy::{Address, Proxy, UpstreamError};
 
 #[tokio::test]
 async fn fifty_requests_in_turn_use_one_connection() {
-    let proxy = Proxy::new(settings(answering(HELLO, Then::GoOn))).unwrap();
+    let proxy = Proxy::new(&settings(answering(HELLO, Then::GoOn))).unwrap();
     for _ in 0..50 {
         assert_eq!(
             text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
@@ -46,7 +46,7 @@ async fn a_unix_socket_is_an_upstream_too() {
     });
     let mut settings = settings(1);
     settings.upstream = Address::Unix(path);
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     for _ in 0..3 {
         assert_eq!(
             text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
@@ -65,7 +65,7 @@ async fn a_connection_that_ended_while_idle_is_not_used() {
         drop(stream);
         told.send(()).unwrap();
     });
-    let proxy = Proxy::new(settings(port)).unwrap();
+    let proxy = Proxy::new(&settings(port)).unwrap();
     for _ in 0..3 {
         assert_eq!(
             text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
@@ -75,7 +75,7 @@ async fn a_connection_that_ended_while_idle_is_not_used() {
         arrived(port);
         let stats = proxy.stats();
         assert_eq!((stats.open, stats.idle), (1, 1));
-        // The runtime hears of the end when it next looks at its sockets.
+        // The runtime notices the end at its next poll of the sockets.
         tokio::task::yield_now().await;
     }
     let stats = proxy.stats();
@@ -83,7 +83,7 @@ async fn a_connection_that_ended_while_idle_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_repeated_asks_the_kernel_about_its_connection() {
+async fn a_request_that_cannot_be_repeated_checks_its_connection_first() {
     let (told, closed) = mpsc::channel();
     let port = upstream(move |_, mut stream| {
         let head = read_head(&mut stream).unwrap();
@@ -98,7 +98,7 @@ async fn a_request_that_cannot_be_repeated_asks_the_kernel_about_its_connection(
         drop(stream);
         told.send(()).unwrap();
     });
-    let proxy = Proxy::new(settings(port)).unwrap();
+    let proxy = Proxy::new(&settings(port)).unwrap();
     for _ in 0..3 {
         let request = Request::post("/")
             .body(Full::new(Bytes::from_static(b"pay")))
@@ -107,7 +107,7 @@ async fn a_request_that_cannot_be_repeated_asks_the_kernel_about_its_connection(
             text(send(&proxy, request).await.unwrap()).await.unwrap(),
             "hello"
         );
-        // The kernel knows of the end, the runtime does not yet.
+        // The kernel has received the end, the runtime has not polled for it yet.
         closed.recv_timeout(LIMIT).unwrap();
         arrived(port);
     }
@@ -115,7 +115,7 @@ async fn a_request_that_cannot_be_repeated_asks_the_kernel_about_its_connection(
 }
 
 #[tokio::test]
-async fn a_connection_that_spoke_while_idle_is_not_used() {
+async fn a_connection_with_unexpected_bytes_while_idle_is_not_used() {
     let (told, spoke) = mpsc::channel();
     let port = upstream(move |_, mut stream| {
         let told = told.clone();
@@ -129,7 +129,7 @@ async fn a_connection_that_spoke_while_idle_is_not_used() {
             read_head(&mut stream);
         });
     });
-    let proxy = Proxy::new(settings(port)).unwrap();
+    let proxy = Proxy::new(&settings(port)).unwrap();
     for _ in 0..3 {
         assert_eq!(
             text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
@@ -142,8 +142,8 @@ async fn a_connection_that_spoke_while_idle_is_not_used() {
     assert_eq!(proxy.stats().reused, 0);
 }
 
-/// An upstream that answers the first request of its first connection, then reads the head of one
-/// more there and hangs up; later connections are answered. Tells what it read.
+/// An upstream that answers the first request of its first connection, then reads one more head there
+/// and closes the connection. Later connections are answered. Returns the heads it read.
 fn dying() -> (u16, mpsc::Receiver<String>) {
     let (told, heads) = mpsc::channel();
     let port = upstream(move |number, mut stream| {
@@ -166,7 +166,7 @@ async fn after_a_first_request(
     request: Request<impl http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin>,
 ) -> (Result<String, UpstreamError>, Proxy, Vec<String>) {
     let (port, heads) = dying();
-    let proxy = Proxy::new(settings(port)).unwrap();
+    let proxy = Proxy::new(&settings(port)).unwrap();
     text(send(&proxy, get("/first")).await.unwrap())
         .await
         .unwrap();
@@ -180,7 +180,7 @@ async fn after_a_first_request(
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::test]
-async fn a_request_that_met_a_dead_connection_is_sent_once_more() {
+async fn a_request_on_a_dead_connection_is_sent_again_once() {
     let (outcome, proxy, heads) = after_a_first_request(get("/second")).await;
     assert_eq!(outcome.unwrap(), "hello");
     assert_eq!(heads, ["0 GET", "0 GET", "1 GET"]);
@@ -189,7 +189,7 @@ async fn a_request_that_met_a_dead_connection_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_request_whose_body_was_taken_is_not_sent_again() {
+async fn a_request_whose_body_was_read_is_not_sent_again() {
     for method in [Method::POST, Method::PUT] {
         let request = Request::builder().method(method).uri("/second");
         let request = request.body(Full::new(Bytes::from_static(b"pay"))).unwrap();
@@ -201,7 +201,7 @@ async fn a_request_whose_body_was_taken_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_body_that_was_not_begun_does_not_forbid_a_second_try() {
+async fn an_unread_body_permits_a_retry() {
     let body = Scripted::new(&[], Some(3), End::Never);
     let request = Request::post("/second").body(body).unwrap();
     let (outcome, proxy, heads) = after_a_first_request(request).await;
@@ -222,7 +222,7 @@ async fn a_complete_request_that_is_not_idempotent_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_a_third_time_and_a_fresh_connection_is_never_retried() {
+async fn there_is_at_most_one_retry_and_none_after_a_new_connection() {
     let port = upstream(|number, mut stream| {
         read_head(&mut stream);
         if number == 0 {
@@ -230,7 +230,7 @@ async fn nothing_is_sent_a_third_time_and_a_fresh_connection_is_never_retried() 
             read_head(&mut stream);
         }
     });
-    let proxy = Proxy::new(settings(port)).unwrap();
+    let proxy = Proxy::new(&settings(port)).unwrap();
     text(send(&proxy, get("/")).await.unwrap()).await.unwrap();
     let error = send(&proxy, get("/")).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Unreachable(_)));
@@ -240,8 +240,7 @@ async fn nothing_is_sent_a_third_time_and_a_fresh_connection_is_never_retried() 
     assert_eq!((proxy.stats().created, proxy.stats().retried), (3, 1));
 }
 
-/// An answer that is not whole when its head is handed out, so that its connection is in use until it
-/// is read.
+/// An answer that is not complete when its head is returned, so that its connection is in use until it is read.
 fn long() -> String {
     let body = body();
     format!(
@@ -255,10 +254,10 @@ fn body() -> String {
 }
 
 #[tokio::test]
-async fn a_short_answer_frees_its_connection_before_anybody_reads_it() {
+async fn a_short_answer_releases_its_connection_before_it_is_read() {
     let mut settings = settings(answering(HELLO, Then::GoOn));
     settings.max_connections = 1;
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     let unread = send(&proxy, get("/")).await.unwrap();
     assert_eq!(
         text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),
@@ -273,7 +272,7 @@ async fn when_all_connections_are_in_use_a_request_waits_and_is_then_refused() {
     let mut settings = settings(answering(long(), Then::GoOn));
     settings.max_connections = 1;
     settings.queue_timeout = Duration::from_millis(20);
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     let held = send(&proxy, get("/")).await.unwrap();
     let error = send(&proxy, get("/")).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Overloaded { retry_after } if !retry_after.is_zero()));
@@ -285,10 +284,10 @@ async fn when_all_connections_are_in_use_a_request_waits_and_is_then_refused() {
 }
 
 #[tokio::test]
-async fn a_waiting_request_gets_the_connection_that_comes_free() {
+async fn a_waiting_request_gets_the_next_free_connection() {
     let mut settings = settings(answering(long(), Then::GoOn));
     settings.max_connections = 1;
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     let held = send(&proxy, get("/")).await.unwrap();
     let (first, second) = tokio::join!(text(held), send(&proxy, get("/")));
     assert_eq!(first.unwrap(), body());
@@ -297,10 +296,10 @@ async fn a_waiting_request_gets_the_connection_that_comes_free() {
 }
 
 #[tokio::test]
-async fn a_dropped_answer_closes_its_connection_and_frees_its_place() {
+async fn a_dropped_answer_closes_its_connection_and_frees_its_slot() {
     let mut settings = settings(answering(long(), Then::GoOn));
     settings.max_connections = 1;
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     for made in 1..4 {
         drop(send(&proxy, get("/")).await.unwrap());
         let stats = proxy.stats();
@@ -309,10 +308,10 @@ async fn a_dropped_answer_closes_its_connection_and_frees_its_place() {
 }
 
 #[tokio::test]
-async fn idle_connections_go_when_their_time_is_over() {
+async fn idle_connections_are_closed_after_the_idle_timeout() {
     let mut settings = settings(answering(HELLO, Then::GoOn));
     settings.idle_timeout = Duration::from_secs(60);
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     text(send(&proxy, get("/")).await.unwrap()).await.unwrap();
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(59)).await;
@@ -327,7 +326,7 @@ async fn idle_connections_go_when_their_time_is_over() {
 async fn a_connection_is_not_used_for_more_than_an_hour() {
     let mut settings = settings(answering(HELLO, Then::GoOn));
     settings.idle_timeout = Duration::from_secs(100_000);
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     text(send(&proxy, get("/")).await.unwrap()).await.unwrap();
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(3601)).await;
@@ -344,7 +343,7 @@ async fn an_http_1_0_upstream_works_with_and_without_keep_alive() {
     );
     let kept = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi";
     for (port, made) in [(once, 3), (answering(kept, Then::GoOn), 1)] {
-        let proxy = Proxy::new(settings(port)).unwrap();
+        let proxy = Proxy::new(&settings(port)).unwrap();
         for _ in 0..3 {
             assert_eq!(
                 text(send(&proxy, get("/")).await.unwrap()).await.unwrap(),

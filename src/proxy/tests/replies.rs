@@ -1,4 +1,4 @@
-//! What the upstream says, and what comes of it.
+//! What does the client receive for each kind of answer from the upstream?
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use super::{HELLO, Then, answering, get, send, settings, text, upstream, write_in_pieces};
 use crate::proxy::{Fault, Proxy, UpstreamError};
 
-/// What a client gets: status and body, or the fault, in the head or in the body.
+/// The result for a client: status and body, or a fault in the head or in the body.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Answer(u16, String),
@@ -129,40 +129,40 @@ async fn every_reply_has_its_outcome() {
             BadHead(Fault::Trailers),
         ),
     ] {
-        let proxy = Proxy::new(settings(answering(reply.clone(), Then::Close))).unwrap();
+        let proxy = Proxy::new(&settings(answering(reply.clone(), Then::Close))).unwrap();
         let found = outcome(&proxy).await;
-        // On a busy machine a fault may come so late that the head has been handed out.
+        // On a busy machine a fault may come after the head was returned.
         let is_late = matches!((&found, &expected), (BadBody(200, a), BadHead(b)) if a == b);
         assert!(found == expected || is_late, "{reply:?}: {found:?}");
     }
 }
 
 #[tokio::test]
-async fn an_upstream_that_says_nothing_or_is_not_there_is_unreachable() {
+async fn an_upstream_that_closes_or_refuses_is_unreachable() {
     let silent = upstream(|_, stream| drop(stream));
-    let error = send(&Proxy::new(settings(silent)).unwrap(), get("/"))
+    let error = send(&Proxy::new(&settings(silent)).unwrap(), get("/"))
         .await
         .unwrap_err();
     assert!(matches!(error, UpstreamError::Unreachable(_)), "{error:?}");
-    // Bound and not listening: the port refuses, and no other test can get it.
+    // Bound and not listening: the port refuses connections, and no other test can use it.
     let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     bound
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
         .unwrap();
     let port = bound.local_addr().unwrap().as_socket().unwrap().port();
-    let error = send(&Proxy::new(settings(port)).unwrap(), get("/"))
+    let error = send(&Proxy::new(&settings(port)).unwrap(), get("/"))
         .await
         .unwrap_err();
     assert!(matches!(error, UpstreamError::Unreachable(_)), "{error:?}");
 }
 
 #[tokio::test]
-async fn an_answer_to_head_has_a_length_and_no_body_and_the_connection_lives() {
+async fn an_answer_to_head_has_a_length_and_no_body_and_keeps_the_connection() {
     let port = answering(
         "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
         Then::GoOn,
     );
-    let proxy = Proxy::new(settings(port)).unwrap();
+    let proxy = Proxy::new(&settings(port)).unwrap();
     for _ in 0..3 {
         let request = Request::builder().method(Method::HEAD).uri("/");
         let response = send(&proxy, request.body(Empty::new()).unwrap())
@@ -178,12 +178,12 @@ async fn an_answer_to_head_has_a_length_and_no_body_and_the_connection_lives() {
 }
 
 #[tokio::test]
-async fn the_size_of_a_known_body_is_told_and_of_another_not() {
-    let proxy = Proxy::new(settings(answering(HELLO, Then::GoOn))).unwrap();
+async fn the_size_hint_is_exact_for_a_known_length_only() {
+    let proxy = Proxy::new(&settings(answering(HELLO, Then::GoOn))).unwrap();
     let response = send(&proxy, get("/")).await.unwrap();
     assert_eq!(response.body().size_hint().exact(), Some(5));
     assert!(!response.body().is_end_stream());
-    let proxy = Proxy::new(settings(answering(
+    let proxy = Proxy::new(&settings(answering(
         "HTTP/1.1 200 OK\r\n\r\nhi",
         Then::Close,
     )))
@@ -193,11 +193,11 @@ async fn the_size_of_a_known_body_is_told_and_of_another_not() {
 }
 
 #[tokio::test]
-async fn trailers_arrive_without_names_that_are_ours() {
+async fn trailers_arrive_without_managed_names() {
     let reply = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
         2\r\nhi\r\n0\r\nX-Sum: 7\r\nx-user-id: root\r\nX_User_Id: root\r\nX-Sum: 8\r\n\
         Content-Length: 5\r\nConnection: close\r\n\r\n";
-    let proxy = Proxy::new(settings(answering(reply, Then::GoOn))).unwrap();
+    let proxy = Proxy::new(&settings(answering(reply, Then::GoOn))).unwrap();
     let response = send(&proxy, get("/")).await.unwrap();
     assert_eq!(response.headers()["trailer"], "X-Sum");
     let collected = response.into_body().collect().await.unwrap();
@@ -211,9 +211,9 @@ async fn trailers_arrive_without_names_that_are_ours() {
 }
 
 #[tokio::test]
-async fn bytes_behind_an_answer_never_reach_the_next_request() {
+async fn bytes_after_an_answer_never_reach_the_next_request() {
     let poisoned = format!("{HELLO}HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen");
-    let proxy = Proxy::new(settings(answering(poisoned, Then::GoOn))).unwrap();
+    let proxy = Proxy::new(&settings(answering(poisoned, Then::GoOn))).unwrap();
     for _ in 0..3 {
         assert_eq!(outcome(&proxy).await, answer(200, "hello"));
         assert_eq!(proxy.stats().idle, 0);
@@ -235,11 +235,11 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let length = bytes.len();
-            let proxy = Proxy::new(settings(answering(bytes, Then::Close))).unwrap();
+            let proxy = Proxy::new(&settings(answering(bytes, Then::Close))).unwrap();
             if let Outcome::Answer(_, body) = outcome(&proxy).await {
                 assert!(body.chars().count() <= length);
             }
-            // Whatever it was, what is behind the answer is not kept for another request.
+            // Bytes after the answer are never kept for another request.
             assert!(proxy.stats().created <= 1);
         });
     }
@@ -276,7 +276,7 @@ proptest! {
             write_in_pieces(&mut stream, &pieces);
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let found = runtime.block_on(async { outcome(&Proxy::new(settings(port)).unwrap()).await });
+        let found = runtime.block_on(async { outcome(&Proxy::new(&settings(port)).unwrap()).await });
         prop_assert_eq!(found, answer(200, &body));
     }
 }

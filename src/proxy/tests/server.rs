@@ -1,4 +1,4 @@
-//! The proxy behind hyper's server, as it is used: raw bytes in at the client's side, raw bytes out.
+//! The proxy behind a real server: raw bytes from the client, raw bytes back.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, mpsc};
@@ -12,14 +12,14 @@ use super::{HELLO, LIMIT, Then, answering, read_head, settings, upstream, via};
 use crate::guard::Permit;
 use crate::proxy::Proxy;
 
-/// What a client reads until the server closes, when it says all of this at once.
+/// The bytes that a client reads until the server closes, after it has sent all of this at once.
 async fn converse(proxy: &Arc<Proxy>, said: &str) -> String {
     let (end, heard) = conversation(proxy, said).await;
     end.unwrap();
     heard
 }
 
-/// The same, with how the server's side ended.
+/// The same, with the result of the server's side.
 async fn conversation(proxy: &Arc<Proxy>, said: &str) -> (hyper::Result<()>, String) {
     let (mut client, server) = duplex(1024 * 1024);
     let service = service_fn(|request| {
@@ -51,7 +51,7 @@ async fn requests_with_and_without_bodies_share_both_connections() {
             stream.write_all(HELLO.as_bytes()).unwrap();
         }
     });
-    let proxy = Arc::new(Proxy::new(settings(port)).unwrap());
+    let proxy = Arc::new(Proxy::new(&settings(port)).unwrap());
     let heard = converse(
         &proxy,
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n\
@@ -65,10 +65,10 @@ async fn requests_with_and_without_bodies_share_both_connections() {
 }
 
 #[tokio::test]
-async fn trailers_reach_a_client_that_asked_for_them() {
+async fn trailers_reach_a_client_that_accepts_them() {
     let reply = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
         2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n";
-    let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::GoOn))).unwrap());
+    let proxy = Arc::new(Proxy::new(&settings(answering(reply, Then::GoOn))).unwrap());
     let asked = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n";
     let heard = converse(&proxy, asked).await;
     assert!(
@@ -84,13 +84,13 @@ async fn trailers_reach_a_client_that_asked_for_them() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_cuts_the_client_off() {
+async fn a_body_that_breaks_off_cuts_the_answer_to_the_client() {
     for framing in [
         "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
         "Content-Length: 9\r\n\r\nhi",
     ] {
         let reply = format!("HTTP/1.1 200 OK\r\n{framing}");
-        let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::Close))).unwrap());
+        let proxy = Arc::new(Proxy::new(&settings(answering(reply, Then::Close))).unwrap());
         let (end, heard) = conversation(&proxy, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert!(end.unwrap_err().is_user(), "{heard}");
         assert!(!heard.ends_with("0\r\n\r\n"), "{heard}");
@@ -100,7 +100,7 @@ async fn a_body_that_breaks_off_cuts_the_client_off() {
 #[tokio::test]
 async fn an_answer_to_head_and_a_304_keep_their_length() {
     let reply = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
-    let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::GoOn))).unwrap());
+    let proxy = Arc::new(Proxy::new(&settings(answering(reply, Then::GoOn))).unwrap());
     let heard = converse(
         &proxy,
         "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -111,7 +111,7 @@ async fn an_answer_to_head_and_a_304_keep_their_length() {
         "{heard}"
     );
     let reply = "HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n";
-    let proxy = Arc::new(Proxy::new(settings(answering(reply, Then::GoOn))).unwrap());
+    let proxy = Arc::new(Proxy::new(&settings(answering(reply, Then::GoOn))).unwrap());
     let heard = converse(
         &proxy,
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -134,7 +134,7 @@ async fn a_chunked_request_with_trailers_arrives_without_them() {
         told.send(head + &String::from_utf8(body).unwrap()).unwrap();
         stream.write_all(HELLO.as_bytes()).unwrap();
     });
-    let proxy = Arc::new(Proxy::new(settings(port)).unwrap());
+    let proxy = Arc::new(Proxy::new(&settings(port)).unwrap());
     let heard = converse(
         &proxy,
         "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\

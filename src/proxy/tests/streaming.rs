@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::{End, HELLO, LIMIT, Scripted, read_head, send, settings, text, upstream};
 use crate::proxy::{ClientFault, Proxy, UpstreamError};
 
-/// What an upstream reads behind the head of a request, until the other side has said all.
+/// The bytes that an upstream reads after the head of a request, until the request is complete.
 fn recorded(length: usize) -> (u16, std_mpsc::Receiver<(String, String)>) {
     let (told, requests) = std_mpsc::channel();
     let port = upstream(move |_, mut stream| {
@@ -30,7 +30,7 @@ fn recorded(length: usize) -> (u16, std_mpsc::Receiver<(String, String)>) {
 
 async fn sent(body: Scripted, length: usize) -> (String, String) {
     let (port, requests) = recorded(length);
-    let proxy = Proxy::new(settings(port)).unwrap();
+    let proxy = Proxy::new(&settings(port)).unwrap();
     let request = Request::post("/").body(body).unwrap();
     assert_eq!(
         text(send(&proxy, request).await.unwrap()).await.unwrap(),
@@ -76,7 +76,7 @@ async fn a_request_without_a_body_sends_none() {
         ("POST", Some("content-length: 0")),
     ] {
         let (port, requests) = recorded(0);
-        let proxy = Proxy::new(settings(port)).unwrap();
+        let proxy = Proxy::new(&settings(port)).unwrap();
         let request = Request::builder().method(method).uri("/");
         let request = request.body(Full::new(Bytes::new())).unwrap();
         text(send(&proxy, request).await.unwrap()).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_request_without_a_body_sends_none() {
 }
 
 #[tokio::test]
-async fn a_client_whose_body_is_not_what_it_said_is_at_fault() {
+async fn a_body_that_differs_from_its_length_is_a_client_error() {
     for (pieces, declared, end) in [
         (&["abc"][..], Some(9), End::Clean),
         (&["abc"], Some(2), End::Clean),
@@ -97,7 +97,7 @@ async fn a_client_whose_body_is_not_what_it_said_is_at_fault() {
         (&["abc"], None, End::Error),
     ] {
         let (port, _requests) = recorded(100);
-        let proxy = Proxy::new(settings(port)).unwrap();
+        let proxy = Proxy::new(&settings(port)).unwrap();
         let request = Request::post("/")
             .body(Scripted::new(pieces, declared, end))
             .unwrap();
@@ -114,7 +114,7 @@ async fn a_client_whose_body_is_not_what_it_said_is_at_fault() {
     }
 }
 
-/// A body that is fed from outside.
+/// A body whose pieces come from a channel.
 #[derive(Debug)]
 struct Fed(mpsc::Receiver<Bytes>, Option<u64>);
 
@@ -136,7 +136,7 @@ impl http_body::Body for Fed {
     }
 }
 
-/// An upstream that sends back what it reads, `total` bytes of it, as it comes.
+/// An upstream that sends the first `total` bytes of the body back as they come.
 fn echo(total: u64) -> u16 {
     upstream(move |_, mut stream| {
         read_head(&mut stream).unwrap();
@@ -156,11 +156,11 @@ fn echo(total: u64) -> u16 {
 }
 
 #[tokio::test]
-async fn an_answer_flows_while_the_request_is_still_being_sent() {
-    let proxy = Proxy::new(settings(echo(40))).unwrap();
+async fn an_answer_is_forwarded_while_the_request_is_still_sent() {
+    let proxy = Proxy::new(&settings(echo(40))).unwrap();
     let (feed, body) = mpsc::channel(1);
     let request = Request::post("/").body(Fed(body, Some(40))).unwrap();
-    // The head of the answer comes before a byte of the request's body was there.
+    // The head of the answer comes before the first byte of the request's body.
     let mut response = send(&proxy, request).await.unwrap().into_body();
     for turn in 0..4_u8 {
         let piece = Bytes::from(vec![b'a' + turn; 10]);
@@ -206,7 +206,7 @@ impl http_body::Body for Large {
 #[tokio::test]
 async fn sixty_four_mebibytes_each_way_are_never_held_at_once() {
     let total = 64 * 1024 * 1024;
-    let proxy = Proxy::new(settings(echo(total))).unwrap();
+    let proxy = Proxy::new(&settings(echo(total))).unwrap();
     let request = Request::post("/").body(Large(total)).unwrap();
     let mut response = send(&proxy, request).await.unwrap().into_body();
     let (mut received, mut held) = (0, 0);
@@ -220,7 +220,7 @@ async fn sixty_four_mebibytes_each_way_are_never_held_at_once() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_answers_early_and_closes_is_heard() {
+async fn an_early_answer_of_an_upstream_that_closes_is_forwarded() {
     let port = upstream(|_, mut stream| {
         read_head(&mut stream).unwrap();
         let answer = "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
@@ -229,7 +229,7 @@ async fn an_upstream_that_answers_early_and_closes_is_heard() {
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         io::copy(&mut stream, &mut io::sink()).ok();
     });
-    let proxy = Proxy::new(settings(port)).unwrap();
+    let proxy = Proxy::new(&settings(port)).unwrap();
     let (feed, body) = mpsc::channel(1);
     let request = Request::post("/").body(Fed(body, None)).unwrap();
     let response = send(&proxy, request).await.unwrap();
@@ -246,7 +246,7 @@ async fn an_endless_fast_upload_does_not_hide_an_early_answer() {
         stream.write_all(HELLO.as_bytes()).unwrap();
         io::copy(&mut stream, &mut io::sink()).ok();
     });
-    let proxy = Proxy::new(settings(port)).unwrap();
+    let proxy = Proxy::new(&settings(port)).unwrap();
     let request = Request::post("/").body(Large(1 << 60)).unwrap();
     assert_eq!(
         text(send(&proxy, request).await.unwrap()).await.unwrap(),
@@ -257,14 +257,14 @@ async fn an_endless_fast_upload_does_not_hide_an_early_answer() {
 
 #[tokio::test]
 async fn an_upstream_that_ends_inside_its_body_gives_an_error_and_no_clean_end() {
-    // More than is looked at before the head is handed out.
+    // More than is read before the head is passed on.
     let part = "x".repeat(5_000);
     for head in [
         format!("Content-Length: 100000\r\n\r\n{part}"),
         format!("Transfer-Encoding: chunked\r\n\r\n1388\r\n{part}\r\n"),
     ] {
         let answer = format!("HTTP/1.1 200 OK\r\n{head}");
-        let proxy = Proxy::new(settings(super::answering(answer, super::Then::Close))).unwrap();
+        let proxy = Proxy::new(&settings(super::answering(answer, super::Then::Close))).unwrap();
         let request = Request::get("/").body(Full::new(Bytes::new())).unwrap();
         let mut body = send(&proxy, request).await.unwrap().into_body();
         let mut bytes = 0;

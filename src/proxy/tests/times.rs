@@ -1,4 +1,4 @@
-//! Silence ends an exchange. The upstreams here never speak, so the short limits cannot race.
+//! Which limit ends a silent exchange? The upstreams here never send anything more, so short limits cannot race.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::proxy::{ClientFault, Proxy, UpstreamError};
 
 const SHORT: Duration = Duration::from_millis(20);
 
-/// An upstream that says this much and then holds its connections open.
+/// An upstream that sends this much and then keeps its connections open.
 fn silent_after(start: &'static str) -> u16 {
     let mut held: Vec<TcpStream> = Vec::new();
     upstream(move |_, mut stream| {
@@ -31,7 +31,7 @@ async fn an_upstream_that_does_not_answer_is_a_timeout() {
     ] {
         let mut settings = settings(silent_after(start));
         settings.response_timeout = SHORT;
-        let proxy = Proxy::new(settings).unwrap();
+        let proxy = Proxy::new(&settings).unwrap();
         let error = send(&proxy, get("/")).await.unwrap_err();
         assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
         assert_eq!(proxy.stats().open, 0);
@@ -39,8 +39,8 @@ async fn an_upstream_that_does_not_answer_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_sending_is_told_so() {
-    let proxy = Proxy::with_idle_limit(settings(silent_after("")), SHORT).unwrap();
+async fn a_client_that_stops_sending_gets_a_timeout() {
+    let proxy = Proxy::with_idle_limit(&settings(silent_after("")), SHORT).unwrap();
     let request = Request::post("/")
         .body(Scripted::new(&["abc"], Some(9), End::Never))
         .unwrap();
@@ -52,9 +52,9 @@ async fn a_client_that_stops_sending_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_body_without_a_byte_for_too_long_is_cut_with_an_error() {
+async fn a_body_that_stalls_is_cut_with_an_error() {
     let start = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc";
-    let proxy = Proxy::with_idle_limit(settings(silent_after(start)), SHORT).unwrap();
+    let proxy = Proxy::with_idle_limit(&settings(silent_after(start)), SHORT).unwrap();
     let response = send(&proxy, get("/")).await.unwrap();
     let error = response.into_body().collect().await.unwrap_err();
     assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
@@ -62,20 +62,20 @@ async fn a_body_without_a_byte_for_too_long_is_cut_with_an_error() {
 }
 
 #[tokio::test]
-async fn an_answer_of_unknown_length_has_the_patience_of_streams() {
+async fn an_answer_of_unknown_length_has_the_stream_timeout() {
     for start in [
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n",
     ] {
         let port = silent_after(start);
-        let proxy = Proxy::with_idle_limit(settings(port), SHORT).unwrap();
+        let proxy = Proxy::with_idle_limit(&settings(port), SHORT).unwrap();
         let response = send(&proxy, get("/")).await.unwrap();
         let reading = tokio::time::timeout(SHORT * 4, response.into_body().collect());
         assert!(reading.await.is_err(), "the stream was cut");
 
         let mut settings = settings(port);
         settings.stream_idle_timeout = SHORT;
-        let proxy = Proxy::new(settings).unwrap();
+        let proxy = Proxy::new(&settings).unwrap();
         let response = send(&proxy, get("/")).await.unwrap();
         let error = response.into_body().collect().await.unwrap_err();
         assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
@@ -83,10 +83,10 @@ async fn an_answer_of_unknown_length_has_the_patience_of_streams() {
 }
 
 #[tokio::test]
-async fn without_a_response_timeout_the_upstream_may_take_its_time() {
+async fn without_a_response_timeout_the_wait_is_unlimited() {
     let mut settings = settings(silent_after(""));
     settings.response_timeout = Duration::ZERO;
-    let proxy = Proxy::with_idle_limit(settings, SHORT).unwrap();
+    let proxy = Proxy::with_idle_limit(&settings, SHORT).unwrap();
     let waiting = tokio::time::timeout(Duration::from_millis(60), send(&proxy, get("/")));
     assert!(waiting.await.is_err(), "the proxy gave up by itself");
 }

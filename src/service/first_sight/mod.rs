@@ -1,44 +1,46 @@
-//! First sight of an access token: what it states is compared with the store once, before a worker
-//! takes it into its cache. Afterwards the revocations are enough, and the store is not asked.
+//! Does the store agree with an access token? It is asked once, before a worker first accepts the token.
 //!
-//! What one worker has compared holds for the others, so that a token in use goes on on every worker
-//! while the store is away. Parallel requests with one token share one read. A session that is over
-//! is remembered for a moment, so that a token that is sent again and again costs no read each time.
-//! A store without an answer is an error, which the caller gets; nothing passes uncompared.
+//! Afterwards the revocations in memory are enough. A check by one worker applies to all workers, so a
+//! token in use stays accepted on every worker while the store is not available. Parallel requests with
+//! one token share one read. Ended sessions are cached for a moment, so that a token that is sent
+//! repeatedly does not cost a read each time. If the store does not answer, the caller gets an error; no
+//! token is accepted without the check.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::OnceCell;
 
 use crate::crypto::digest::sha256;
 use crate::model::session::SessionKey;
 use crate::rules::first_sight::compare;
-use crate::store::{AccountStore as _, Embedded};
+use crate::store::{AccountStore as _, AnyStore};
 use crate::telemetry::metrics::{Event, Events};
 use crate::types::time::{Clock, Timestamp};
 
 pub use crate::rules::first_sight::{FirstSight, Stated};
 
-/// How long a session that is over is remembered without the store.
+/// How long an ended session is cached.
 const REMEMBERED: Duration = Duration::from_secs(10);
 
-/// How many of them at most. Above that they are forgotten, which costs a read each.
+/// The largest number of cached ended sessions. Above it the cache is cleared, which costs a read for
+/// each.
 const MOST_REMEMBERED: usize = 4_096;
 
-/// How many tokens are remembered as compared at most. Above that they are forgotten, which costs a
-/// read each when another worker sees them.
+/// The largest number of checked tokens in the cache. Above it the cache is cleared, which costs a read
+/// for each token that another worker sees for the first time.
 const MOST_COMPARED: usize = 32_768;
 
 /// Compares tokens with the store, for all workers.
 #[derive(Debug)]
 pub struct FirstSights {
-    store: Arc<Embedded>,
+    store: Arc<AnyStore>,
     clock: Arc<dyn Clock>,
     events: Arc<Events>,
     max_ahead: u32,
@@ -48,21 +50,22 @@ pub struct FirstSights {
     ended: Mutex<HashMap<SessionKey, Timestamp>>,
 }
 
-/// Names a token by all of its bytes.
+/// The SHA-256 of a token.
 type Digest = [u8; 32];
 
-/// One read and its outcome, for everybody who waits for it.
+/// One read and its outcome, for all callers that wait for it.
 type Read = OnceCell<Result<FirstSight, Unanswered>>;
 
-/// The store gave no outcome, so nobody knows whether the session lives.
+/// The store gave no outcome, so it is unknown whether the session is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the store has no answer")]
 pub struct Unanswered;
 
 impl FirstSights {
-    /// Comparisons with this store. `max_ahead` is how many generations a failover of it may lose.
+    /// Comparisons with this store. `max_ahead` is the number of generations that a failover of the
+    /// store may lose.
     pub fn new(
-        store: Arc<Embedded>,
+        store: Arc<AnyStore>,
         clock: Arc<dyn Clock>,
         events: Arc<Events>,
         max_ahead: u32,
@@ -78,12 +81,12 @@ impl FirstSights {
         }
     }
 
-    /// Whether the store agrees with a token that was verified, states this and expires then. Waits
-    /// for at most the store's deadline.
+    /// Whether the store agrees with a verified token with these claims and this expiry. Waits at most
+    /// for the deadline of the store.
     ///
     /// The outcome is that of a read that began after the token was made. A caller that gets
-    /// [`FirstSight::Alive`] has to look at the revocations afterwards: the session may have ended
-    /// since the read.
+    /// [`FirstSight::Alive`] must check the revocations afterwards: the session may have ended since the
+    /// read.
     pub async fn of(
         &self,
         token: &[u8],
@@ -121,7 +124,7 @@ impl FirstSights {
             FirstSight::Ended => Event::FirstSightEnded,
             FirstSight::Stale => Event::FirstSightStale,
         });
-        // Only what is over for good: an account that is enabled again has new sessions.
+        // Only sessions that have ended for good: an account that is enabled again has new sessions.
         if outcome == FirstSight::Ended && held.is_none() {
             self.remember_end(stated.session);
         }
@@ -135,7 +138,7 @@ impl FirstSights {
             .is_some_and(|until| now < *until)
     }
 
-    /// Forgets what is over.
+    /// Removes expired entries.
     pub(super) fn housekeep(&self) {
         let now = self.clock.now();
         keep_live(&mut lock(&self.compared), now);
@@ -158,7 +161,7 @@ impl FirstSights {
         ended.insert(session.clone(), self.clock.now().plus(REMEMBERED));
     }
 
-    /// Forgets what is over, and everything where that is not enough.
+    /// Removes expired entries, or all entries if that is not enough.
     fn make_room<K: Eq + Hash>(&self, table: &mut HashMap<K, Timestamp>, most: usize) {
         if table.len() >= most {
             let now = self.clock.now();
@@ -170,7 +173,7 @@ impl FirstSights {
     }
 }
 
-/// A part in a read. The read is forgotten when nobody has a part in it any more.
+/// A part in a read. The read is removed when its last part is dropped.
 struct Shared<'a> {
     sights: &'a FirstSights,
     of: Digest,
@@ -186,12 +189,13 @@ impl<'a> Shared<'a> {
 
 impl Drop for Shared<'_> {
     fn drop(&mut self) {
-        // A finished read is not joined: the token is compared anew. An unfinished one has callers that wait.
+        // A finished read is not shared: the token is compared again. An unfinished one has callers that
+        // wait.
         let mut reads = lock(&self.sights.reads);
         let is_mine = reads
             .get(&self.of)
             .is_some_and(|read| Arc::ptr_eq(read, &self.read));
-        // Two: the table's and this one's. All of them are made and dropped under the lock.
+        // Two references: that of the table and this one. All are created and dropped under the lock.
         if is_mine && (self.read.initialized() || Arc::strong_count(&self.read) <= 2) {
             reads.remove(&self.of);
         }
@@ -199,7 +203,7 @@ impl Drop for Shared<'_> {
     }
 }
 
-/// Keeps the entries whose time is not over.
+/// Keeps the entries that have not expired.
 fn keep_live<K: Eq + Hash>(table: &mut HashMap<K, Timestamp>, now: Timestamp) {
     table.retain(|_, until| now < *until);
     if table.capacity() > 4 * table.len().max(64) {
@@ -207,7 +211,6 @@ fn keep_live<K: Eq + Hash>(table: &mut HashMap<K, Timestamp>, now: Timestamp) {
     }
 }
 
-/// Entries are whole at any moment, so a poisoned lock still guards a sound table.
 fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
+    table.lock()
 }

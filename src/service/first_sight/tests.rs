@@ -1,10 +1,13 @@
+//! The check of a session at the first use of a token: parallel reads, bounds and a store without an answer.
+
 use std::task::Poll;
 
 use super::*;
 use crate::model::session::{Generation, Session};
 use crate::model::user::{PasswordHash, User, UserStatus, VerifiedAddresses};
 use crate::rules::session::sample;
-use crate::store::{Cap, Created, Faults, Scope, SessionStore as _, WhenFull};
+use crate::store::testing::{self, Faults};
+use crate::store::{Cap, Created, Scope, SessionStore as _, WhenFull};
 use crate::types::ids::SessionId;
 use crate::types::login::LoginName;
 use crate::types::role::Roles;
@@ -14,7 +17,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 struct World {
     sights: FirstSights,
-    store: Arc<Embedded>,
+    store: Arc<AnyStore>,
     faults: Faults,
     clock: Arc<ManualClock>,
     events: Arc<Events>,
@@ -26,7 +29,7 @@ impl World {
     async fn new() -> Self {
         let clock = Arc::new(ManualClock::new(NOW));
         let shared: Arc<dyn Clock> = clock.clone();
-        let (store, faults) = Embedded::memory(Arc::clone(&shared));
+        let (store, faults) = testing::memory(Arc::clone(&shared));
         let store = Arc::new(store);
         let events = Arc::new(Events::default());
         let session = sample(NOW);
@@ -113,7 +116,7 @@ async fn a_stored_session_is_alive_and_an_ended_or_unknown_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_session_whose_time_has_run_out_is_over() {
+async fn an_expired_session_is_ended() {
     let world = World::new().await;
     world.clock.advance(Duration::from_secs(2 * 86_400));
     assert_eq!(
@@ -123,7 +126,7 @@ async fn a_session_whose_time_has_run_out_is_over() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_over_and_sent_again_costs_one_read() {
+async fn a_token_of_an_ended_session_sent_again_costs_one_read() {
     let world = World::new().await;
     world.end().await;
     for _ in 0..100 {
@@ -142,7 +145,7 @@ async fn a_token_that_is_over_and_sent_again_costs_one_read() {
 }
 
 #[tokio::test]
-async fn what_is_remembered_of_ended_sessions_is_bounded() {
+async fn the_cache_of_ended_sessions_is_bounded() {
     let world = World::new().await;
     for n in 0..MOST_REMEMBERED + 10 {
         let mut key = world.session.key.clone();
@@ -174,7 +177,7 @@ async fn parallel_requests_with_one_token_share_one_read() {
 }
 
 #[tokio::test]
-async fn what_was_compared_for_one_worker_holds_for_the_others_and_is_bounded() {
+async fn a_check_for_one_worker_applies_to_the_others_and_is_bounded() {
     let world = World::new().await;
     assert_eq!(
         world.see(1, &world.session.key).await,
@@ -194,7 +197,7 @@ async fn what_was_compared_for_one_worker_holds_for_the_others_and_is_bounded() 
 }
 
 #[tokio::test]
-async fn a_read_that_everybody_gave_up_is_forgotten() {
+async fn a_read_cancelled_by_all_its_callers_is_removed() {
     let world = World::new().await;
     world.faults.stall(true);
     let mut waiting: Vec<_> = (0..3)
@@ -213,7 +216,7 @@ async fn a_read_that_everybody_gave_up_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_store_without_an_answer_is_an_error_for_all_who_wait_and_is_asked_again_later() {
+async fn a_failed_read_is_an_error_for_all_waiting_callers_and_is_repeated_later() {
     let world = World::new().await;
     world.faults.fail_reads(true);
     for _ in 0..3 {
@@ -226,7 +229,7 @@ async fn a_store_without_an_answer_is_an_error_for_all_who_wait_and_is_asked_aga
     );
 }
 
-/// What a future gives when it is polled once.
+/// The result of one poll of a future.
 async fn polled<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
     std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {
         Poll::Ready(value) => Poll::Ready(Some(value)),

@@ -1,11 +1,10 @@
-//! Renewal: a browser whose access token has run out is let through on its refresh token, and gets
-//! new tokens with the answer.
+//! How does a browser with an expired access token continue without an error? Its refresh token lets the
+//! request pass, and the answer carries new tokens.
 //!
-//! It happens in two steps, because between them lies the upstream, which may take its time, and a
-//! browser that may not wait for it. [`Service::renew_access`] changes nothing: a request that gets
-//! no answer has used nothing up. [`Service::settle_renewal`] rotates when the answer is about to
-//! leave, so that a rotation and the cookie that tells of it stay together. Parallel requests of one
-//! generation share both steps ([`Renewals`]).
+//! This takes two steps, because the upstream lies between them, which may take long, and the browser
+//! may not wait. [`Service::renew_access`] changes nothing: a request without an answer has used up
+//! nothing. [`Service::settle_renewal`] rotates when the answer is about to be sent, so that a rotation
+//! and its cookie stay together. Parallel requests of one generation share both steps ([`Renewals`]).
 
 mod shared;
 
@@ -27,17 +26,17 @@ use self::shared::{Fresh, Renewal};
 
 pub use self::shared::Renewals;
 
-/// How long after a rotation a request that began before it still settles by it: longer than any
-/// upstream takes. What it presents was good when the request came.
+/// How long after a rotation an earlier request can still use it: longer than any upstream takes. Its
+/// token was valid when the request arrived.
 const PATIENT: Duration = Duration::from_secs(3600);
 
-/// A shared access token lives at least so much longer: longer than it takes to judge a request by it.
+/// The least remaining life of a shared access token: longer than a request is authorized by it.
 const LEFT: Duration = Duration::from_secs(10);
 
 impl Service {
-    /// An access token for the session of a refresh token, which is not used up. One that was used
-    /// up before ends the session, as anywhere. Parallel requests of one generation count once
-    /// against the limit.
+    /// An access token for the session of a refresh token, which is not used up. A token that was used
+    /// before ends the session, as elsewhere. Parallel requests of one generation count once against the
+    /// limit.
     pub async fn renew_access(
         &self,
         token: &str,
@@ -51,7 +50,7 @@ impl Service {
             Decision::Advance | Decision::Repeat | Decision::Ahead { .. } => {
                 self.shared_access(presented.generation, session).await
             }
-            // The store decides again, and carries out what follows.
+            // The store decides again, and acts on the outcome.
             Decision::Reuse | Decision::Expired => {
                 self.refresh(token, caller).await.map(|g| g.access)
             }
@@ -75,7 +74,8 @@ impl Service {
         outcome.clone().map(|fresh| fresh.access)
     }
 
-    /// Counts a refresh that presents this generation of a session against the limit, once for all that do.
+    /// Counts a refresh with this generation of a session against the limit, once for all requests that
+    /// present it.
     pub(super) fn count_refresh(
         &self,
         session: SessionId,
@@ -103,8 +103,8 @@ impl Service {
         })
     }
 
-    /// Rotates for a request that was renewed and is about to be answered. `None` when others went
-    /// further meanwhile: the browser has newer cookies by now, or will get them.
+    /// Rotates for a request that was renewed and is about to be answered. `None` when another request
+    /// rotated further: the browser has newer cookies by now, or will get them.
     pub async fn settle_renewal(&self, token: &str, caller: &Caller) -> Option<Arc<Grant>> {
         let (presented, session) = self.authentic_refresh(token).await.ok()??;
         let Generation(current) = session.generation;
@@ -121,7 +121,7 @@ impl Service {
             Some(grant) if self.is_admitted(key.id, grant.user.account_version()) => {
                 Some(Arc::clone(grant))
             }
-            // The roles changed since, or the store had no answer.
+            // The roles were changed in between, or the store did not answer.
             _ => settle().await,
         }
     }
@@ -140,7 +140,7 @@ impl Service {
         rotated.ok().map(Arc::new)
     }
 
-    /// Whether what was issued from this version of the account passes.
+    /// Whether tokens of this version of the account are accepted.
     fn is_admitted(&self, session: SessionId, version: AccountVersion) -> bool {
         self.parts.liveness.admits(session, Some(version))
     }

@@ -1,15 +1,15 @@
-//! Renewals that parallel requests share. A browser whose access cookie has run out sends all its
-//! requests with one refresh cookie: they need one access token, count once against the limit, and
-//! lead to one rotation.
+//! How do parallel requests share one renewal? By the session and the generation that they present.
 //!
-//! Each request still presents its own refresh token to the store first. What is shared is what
-//! follows from a token that is good.
+//! A browser with an expired access cookie sends all its requests with one refresh cookie. They need one
+//! access token, count once against the limit, and lead to one rotation. Each request still presents its
+//! own refresh token to the store first; only the result for a valid token is shared.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::OnceCell;
 
 use crate::limits::Exceeded;
@@ -24,33 +24,33 @@ use crate::types::time::Timestamp;
 /// How long requests of one generation share a renewal at most.
 const SHARED_FOR: Duration = Duration::from_secs(60);
 
-/// How many renewals are shared at once at most. Further ones are made for one request each.
+/// The largest number of shared renewals. Further renewals are not shared.
 const MOST: usize = 16_384;
 
-/// How many requests of one generation count as one against the limit: more than any browser sends at
-/// once, and few enough that a refresh token is no leave to ask for ever.
+/// The number of requests of one generation that count as one against the limit: more than a browser
+/// sends at once, and few enough that one refresh token does not allow unlimited requests.
 const COUNTED_AS_ONE: u32 = 1_000;
 
-/// The renewals that are under way or were made a moment ago.
+/// The renewals that are running or were made a moment ago.
 #[derive(Debug, Default)]
 pub struct Renewals(Mutex<HashMap<Of, Arc<Renewal>>>);
 
 /// A session, and the generation that its requests present.
 pub(super) type Of = (SessionId, Generation);
 
-/// What the requests of one generation share.
+/// The part that requests of one generation share.
 #[derive(Debug)]
 pub(super) struct Renewal {
     until: Timestamp,
-    /// How many requests have shared it.
+    /// The number of requests that share it.
     requests: AtomicU32,
-    /// What the requests pass with.
+    /// The access token for the requests.
     pub(super) access: OnceCell<Result<Fresh, AuthError>>,
-    /// What the answers hand over; none when there is nothing to hand over.
+    /// The tokens for the answers; none when there are none to send.
     pub(super) grant: OnceCell<Option<Arc<Grant>>>,
 }
 
-/// An access token and for how long it may be shared.
+/// An access token and the time for which it may be shared.
 #[derive(Debug, Clone)]
 pub(super) struct Fresh {
     pub(super) access: SecretText,
@@ -59,9 +59,9 @@ pub(super) struct Fresh {
 }
 
 impl Renewals {
-    /// The renewal that one more request shares: the one that is there, if `is_good` says so of what came
-    /// of it, or a new one. The first of [`COUNTED_AS_ONE`] requests is counted by `limit`; when that
-    /// refuses, nobody shares it.
+    /// The renewal for one more request: the existing one, if `is_good` accepts its result, or a new
+    /// one. The first of [`COUNTED_AS_ONE`] requests is counted by `limit`; if that refuses, the renewal
+    /// is not shared.
     pub(super) fn join(
         &self,
         of: Of,
@@ -74,7 +74,7 @@ impl Renewals {
             Some(renewal) if renewal.is_shared(now, is_good) => Arc::clone(renewal),
             Some(_) | None => Arc::new(Renewal::new(now)),
         };
-        // Counted while the table is locked: nobody joins what the limit is about to refuse.
+        // Counted while the table is locked, so that no request joins a renewal that the limit refuses.
         if renewal.requests.fetch_add(1, Ordering::Relaxed) % COUNTED_AS_ONE == 0
             && let Err(exceeded) = limit()
         {
@@ -97,7 +97,7 @@ impl Renewals {
         found.map(Arc::clone)
     }
 
-    /// Shares this one no longer.
+    /// Stops sharing this renewal.
     pub(super) fn forget(&self, of: Of, renewal: &Arc<Renewal>) {
         let mut table = self.table();
         if table
@@ -108,16 +108,15 @@ impl Renewals {
         }
     }
 
-    /// Forgets what is not shared any more.
+    /// Removes renewals that are no longer shared.
     pub(in crate::service) fn housekeep(&self, now: Timestamp) {
         let mut table = self.table();
         table.retain(|_, renewal| now < renewal.until);
         table.shrink_to_fit();
     }
 
-    /// Entries are whole at any moment, so a poisoned lock still guards a sound table.
     fn table(&self) -> MutexGuard<'_, HashMap<Of, Arc<Renewal>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -163,7 +162,7 @@ mod tests {
         }
     }
 
-    /// Joins, and says whether the request was counted.
+    /// Joins. Returns whether the request was counted.
     fn join(renewals: &Renewals, n: u32, now: Timestamp, is_good: bool) -> (Arc<Renewal>, bool) {
         let mut counted = false;
         let limit = || {
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_shares_what_the_limit_refuses() {
+    fn a_renewal_refused_by_the_limit_is_not_shared() {
         let renewals = Renewals::default();
         let quota = Quota {
             count: NonZeroU32::MIN,
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_no_longer_good_or_is_old_is_made_anew() {
+    fn a_failed_ended_or_old_renewal_is_not_reused() {
         let renewals = Renewals::default();
         let (failed, _) = join(&renewals, 1, NOW, true);
         failed.access.set(Err(AuthError::InvalidRefreshToken)).ok();
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_renewals_are_bounded_and_forgotten() {
+    fn shared_renewals_are_bounded_and_expire() {
         let renewals = Renewals::default();
         for n in 0..2 * u32::try_from(MOST).unwrap() {
             assert!(join(&renewals, n, NOW, true).1);

@@ -1,13 +1,15 @@
-//! Open streams and the sessions they belong to: switched connections, event streams, gRPC streams, any
-//! answer that goes on for longer than its head.
+//! How is an open stream closed when its session ends? Through a registry of streams by session.
 //!
-//! What always holds: a stream is in the books before the revocations are asked about its session,
-//! and a revocation is in force before the books are searched. So a stream of an ended session is
-//! told, whichever of the two came first. A refresh tells nobody.
+//! A stream is a switched connection, an event stream, a gRPC stream, or any answer that continues after its
+//! head.
 //!
-//! Each worker keeps books of its own ([`Desk`]); only ending sessions and counting their streams
-//! look at all of them. A session whose time may have run out is looked up in the store, never
-//! before the access token that opened its stream has expired: no session ends by time before that.
+//! Invariants: a stream is in the registry before the revocations of its session are read, and a revocation
+//! is in force before the registry is searched. A stream of an ended session is therefore notified,
+//! whichever of the two came first. A refresh notifies no stream.
+//!
+//! Each worker has a registry of its own ([`StreamRegistry`]). Only the end of sessions and the count of
+//! their streams read all of them. A session that may have expired is read from the store, but not before
+//! the access token that opened its stream has expired: no session expires before that.
 
 #[cfg(test)]
 mod tests;
@@ -16,15 +18,16 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::model::revocation::{Revocation, Verdict};
+use crate::model::revocation::{Revocation, RevocationEffect};
 use crate::model::session::SessionKey;
 use crate::model::user::AccountVersion;
 use crate::service::Service;
@@ -33,121 +36,121 @@ use crate::store::SessionStore as _;
 use crate::types::ids::SessionId;
 use crate::types::time::Timestamp;
 
-/// How often sessions are looked for whose time may have run out.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often sessions are checked that may have expired.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// All open streams of the process.
 #[derive(Debug)]
 pub struct Streams {
     liveness: Arc<Liveness>,
-    desks: RwLock<Vec<Arc<Desk>>>,
+    registries: RwLock<Vec<Arc<StreamRegistry>>>,
 }
 
 /// The open streams of one worker.
 #[derive(Debug)]
-pub struct Desk {
+pub struct StreamRegistry {
     liveness: Arc<Liveness>,
     next: AtomicU64,
-    sessions: Mutex<HashMap<SessionId, Seat>>,
+    sessions: Mutex<HashMap<SessionId, SessionStreams>>,
 }
 
 /// The open streams of one session on one worker.
 #[derive(Debug)]
-struct Seat {
+struct SessionStreams {
     key: SessionKey,
-    /// Until then the session cannot have run out.
-    look_at: Timestamp,
-    streams: Vec<Told>,
+    /// The session cannot have expired before this time.
+    check_at: Timestamp,
+    streams: Vec<Waiter>,
 }
 
-/// How a stream is told that its session is over.
+/// The notification of a stream.
 #[derive(Debug)]
-struct Told {
+struct Waiter {
     id: u64,
     version: Option<AccountVersion>,
-    tell: oneshot::Sender<()>,
+    notify: oneshot::Sender<()>,
 }
 
-/// A stream that is in the books; dropping it takes it out.
+/// A stream in the registry. Dropping it removes it.
 #[derive(Debug)]
 pub struct OpenStream {
-    desk: Arc<Desk>,
+    registry: Arc<StreamRegistry>,
     session: SessionId,
     id: u64,
-    /// None once it was told.
+    /// None once it was notified.
     over: Option<oneshot::Receiver<()>>,
 }
 
-/// On whose behalf a stream is opened.
+/// The session and the token with which a stream is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Opener<'a> {
     /// The session.
     pub session: &'a SessionKey,
-    /// The version of the account that the access token states, with whose roles the stream ends; none
-    /// when it ends with its session only.
+    /// The version of the account in the access token, if the stream ends when its roles change. None if it
+    /// ends with its session only.
     pub version: Option<AccountVersion>,
-    /// When that token expires.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
 impl Streams {
-    /// No streams, of sessions that `liveness` speaks of.
+    /// No streams. `liveness` has the revocations of their sessions.
     pub fn new(liveness: Arc<Liveness>) -> Self {
         Self {
             liveness,
-            desks: RwLock::default(),
+            registries: RwLock::default(),
         }
     }
 
-    /// Books for one more worker.
-    pub fn desk(&self) -> Arc<Desk> {
-        let desk = Arc::new(Desk {
+    /// The registry of one more worker.
+    pub fn registry(&self) -> Arc<StreamRegistry> {
+        let registry = Arc::new(StreamRegistry {
             liveness: Arc::clone(&self.liveness),
             next: AtomicU64::new(0),
             sessions: Mutex::default(),
         });
-        let mut desks = self.desks.write().unwrap_or_else(PoisonError::into_inner);
-        desks.push(Arc::clone(&desk));
-        desk
+        let mut registries = self.registries.write();
+        registries.push(Arc::clone(&registry));
+        registry
     }
 
-    /// Tells the streams that a revocation speaks of. The revocation must be in force already.
+    /// Notifies the streams that a revocation ends. The revocation must be in force already.
     pub fn apply(&self, revocation: &Revocation) {
-        self.each(|desk| {
-            desk.tell(revocation.session, |version| {
-                ends(revocation.verdict, version)
+        self.each(|registry| {
+            registry.notify(revocation.session, |version| {
+                ends(revocation.effect, version)
             });
         });
     }
 
-    /// Tells the streams of every session whose id was made up to this moment. That end must be in
-    /// force already.
+    /// Notifies the streams of every session whose id was made up to this moment. This end must be in force
+    /// already.
     pub fn end_through(&self, moment: Timestamp) {
-        self.each(|desk| {
-            let sessions: Vec<SessionId> = desk.sessions().keys().copied().collect();
+        self.each(|registry| {
+            let sessions: Vec<SessionId> = registry.sessions().keys().copied().collect();
             for session in sessions.into_iter().filter(|id| id.made_at() <= moment) {
-                desk.tell(session, |_| true);
+                registry.notify(session, |_| true);
             }
         });
     }
 
-    /// How many streams a session has open.
+    /// The number of open streams of a session.
     pub fn count(&self, session: SessionId) -> u32 {
         let mut count = 0_usize;
-        self.each(|desk| {
-            count += desk
+        self.each(|registry| {
+            count += registry
                 .sessions()
                 .get(&session)
-                .map_or(0, |seat| seat.streams.len());
+                .map_or(0, |streams_of| streams_of.streams.len());
         });
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// How many streams are open.
+    /// The number of open streams.
     pub fn len(&self) -> usize {
         let mut count = 0;
-        self.each(|desk| {
-            let sessions = desk.sessions();
+        self.each(|registry| {
+            let sessions = registry.sessions();
             count += sessions.values().map(|s| s.streams.len()).sum::<usize>();
         });
         count
@@ -158,129 +161,132 @@ impl Streams {
         self.len() == 0
     }
 
-    /// The sessions with open streams that may have run out at `now`.
+    /// The sessions with open streams that may have expired at `now`.
     fn due(&self, now: Timestamp) -> Vec<SessionKey> {
         let mut due = Vec::new();
-        self.each(|desk| {
-            let sessions = desk.sessions();
-            let late = sessions.values().filter(|seat| seat.look_at <= now);
-            due.extend(late.map(|seat| seat.key.clone()));
+        self.each(|registry| {
+            let sessions = registry.sessions();
+            let late = sessions
+                .values()
+                .filter(|streams_of| streams_of.check_at <= now);
+            due.extend(late.map(|streams_of| streams_of.key.clone()));
         });
         due.sort_unstable_by_key(|key| key.id);
         due.dedup_by_key(|key| key.id);
         due
     }
 
-    /// A session lives until `until` at least.
-    fn look_again(&self, session: SessionId, until: Timestamp) {
-        self.each(|desk| {
-            if let Some(seat) = desk.sessions().get_mut(&session) {
-                seat.look_at = until;
+    /// Records that a session cannot expire before `until`.
+    fn check_again(&self, session: SessionId, until: Timestamp) {
+        self.each(|registry| {
+            if let Some(streams_of) = registry.sessions().get_mut(&session) {
+                streams_of.check_at = until;
             }
         });
     }
 
-    /// A session has run out.
+    /// Notifies the streams of a session that has expired.
     fn end(&self, session: SessionId) {
-        self.each(|desk| desk.tell(session, |_| true));
+        self.each(|registry| registry.notify(session, |_| true));
     }
 
-    fn each(&self, mut visit: impl FnMut(&Desk)) {
-        let desks = self.desks.read().unwrap_or_else(PoisonError::into_inner);
-        for desk in desks.iter() {
-            visit(desk);
+    fn each(&self, mut visit: impl FnMut(&StreamRegistry)) {
+        let registries = self.registries.read();
+        for registry in registries.iter() {
+            visit(registry);
         }
     }
 }
 
-impl Desk {
-    /// Puts a stream into the books. If its session is over already, it is told at once.
+impl StreamRegistry {
+    /// Adds a stream. If its session has ended already, the stream is notified at once.
     pub fn open(self: &Arc<Self>, opener: Opener<'_>) -> OpenStream {
-        let (tell, over) = oneshot::channel();
+        let (notify, over) = oneshot::channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let session = opener.session.id;
-        let told = Told {
+        let waiter = Waiter {
             id,
             version: opener.version,
-            tell,
+            notify,
         };
         match self.sessions().entry(session) {
-            Entry::Occupied(mut seat) => seat.get_mut().streams.push(told),
+            Entry::Occupied(mut streams_of) => streams_of.get_mut().streams.push(waiter),
             Entry::Vacant(place) => {
-                place.insert(Seat {
+                place.insert(SessionStreams {
                     key: opener.session.clone(),
-                    look_at: opener.expires_at,
-                    streams: vec![told],
+                    check_at: opener.expires_at,
+                    streams: vec![waiter],
                 });
             }
         }
-        if let Some(verdict) = self.liveness.verdict(session) {
-            self.tell(session, |version| ends(verdict, version));
+        if let Some(effect) = self.liveness.effect(session) {
+            self.notify(session, |version| ends(effect, version));
         }
         OpenStream {
-            desk: Arc::clone(self),
+            registry: Arc::clone(self),
             session,
             id,
             over: Some(over),
         }
     }
 
-    /// Who is no longer admitted.
+    /// The revocations in force.
     pub fn liveness(&self) -> &Liveness {
         &self.liveness
     }
 
-    fn tell(&self, session: SessionId, is_over: impl Fn(Option<AccountVersion>) -> bool) {
+    fn notify(&self, session: SessionId, is_over: impl Fn(Option<AccountVersion>) -> bool) {
         let mut sessions = self.sessions();
-        let Some(seat) = sessions.get_mut(&session) else {
+        let Some(streams_of) = sessions.get_mut(&session) else {
             return;
         };
-        let over = seat.streams.extract_if(.., |told| is_over(told.version));
-        for told in over {
-            // A stream that is being dropped at this moment does not hear it, and need not.
-            told.tell.send(()).ok();
+        let over = streams_of
+            .streams
+            .extract_if(.., |waiter| is_over(waiter.version));
+        for waiter in over {
+            // A stream that is being dropped at this moment needs no notification.
+            waiter.notify.send(()).ok();
         }
-        if seat.streams.is_empty() {
+        if streams_of.streams.is_empty() {
             sessions.remove(&session);
         }
     }
 
-    fn strike(&self, session: SessionId, id: u64) {
+    fn remove(&self, session: SessionId, id: u64) {
         let mut sessions = self.sessions();
-        if let Some(seat) = sessions.get_mut(&session) {
-            seat.streams.retain(|told| told.id != id);
-            if seat.streams.is_empty() {
+        if let Some(streams_of) = sessions.get_mut(&session) {
+            streams_of.streams.retain(|waiter| waiter.id != id);
+            if streams_of.streams.is_empty() {
                 sessions.remove(&session);
             }
         }
     }
 
-    /// Entries are whole at any moment, so a poisoned lock still guards sound books.
-    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Seat>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, SessionStreams>> {
+        self.sessions.lock()
     }
 }
 
-/// Whether a verdict ends a stream that was opened with the roles of this version, or (none) with any.
-fn ends(verdict: Verdict, version: Option<AccountVersion>) -> bool {
+/// Whether a revocation ends a stream that was opened with the roles of this version, or with any (none).
+fn ends(effect: RevocationEffect, version: Option<AccountVersion>) -> bool {
     match version {
-        Some(_) => !verdict.admits(version),
-        None => verdict == Verdict::Ended,
+        Some(_) => !effect.admits(version),
+        None => effect == RevocationEffect::Ended,
     }
 }
 
 impl OpenStream {
-    /// Ready when the session is over, however often it is asked.
+    /// Ready when the session has ended, also when polled again.
     pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(over) = &mut self.over {
-            // An error means that the books are gone, and with them the process.
+            // An error means that the registry was dropped, at the end of the process.
             ready!(Pin::new(over).poll(cx)).ok();
             self.over = None;
         }
         Poll::Ready(())
     }
 
-    /// Whether the session is over. Leaves whoever waits for that to be woken.
+    /// Whether the session has ended. A task that waits for the end is still woken.
     pub fn is_over(&mut self) -> bool {
         if let Some(over) = &mut self.over {
             if over.try_recv() == Err(TryRecvError::Empty) {
@@ -291,7 +297,7 @@ impl OpenStream {
         true
     }
 
-    /// Waits until the session is over.
+    /// Waits until the session has ended.
     pub async fn over(&mut self) {
         poll_fn(|cx| self.poll_over(cx)).await;
     }
@@ -299,7 +305,7 @@ impl OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.desk.strike(self.session, self.id);
+        self.registry.remove(self.session, self.id);
     }
 }
 
@@ -309,20 +315,22 @@ impl Service {
         &self.parts.streams
     }
 
-    /// Ends the streams of sessions whose time runs out, until dropped.
+    /// Ends the streams of sessions that expire, until dropped.
     pub async fn watch_streams(&self) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = interval(CHECK_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            looks.tick().await;
+            checks.tick().await;
             for key in self.parts.streams.due(self.now()) {
                 match self.parts.store.session(&key).await {
                     Ok(Some(session)) => {
-                        self.parts.streams.look_again(key.id, session.ends_at());
+                        self.parts.streams.check_again(key.id, session.ends_at());
                     }
                     Ok(None) => self.parts.streams.end(key.id),
-                    // Asked again at the next look; what was admitted goes on until then.
-                    Err(error) => tracing::debug!(%error, "a stream's session was not found out"),
+                    // Checked again at the next interval. The stream continues until then.
+                    Err(error) => {
+                        tracing::debug!(%error, "the session of a stream could not be checked");
+                    }
                 }
             }
         }

@@ -1,44 +1,44 @@
-//! Who is told of the end of a session, and when.
+//! Which streams are notified of the end of a session, and when?
 
 use super::*;
 use crate::rules::session::sample;
 
-fn revocation(session: SessionId, verdict: Verdict) -> Revocation {
+fn revocation(session: SessionId, effect: RevocationEffect) -> Revocation {
     Revocation {
         session,
-        verdict,
+        effect,
         until: Timestamp::MAX,
     }
 }
 
-struct Books {
+struct Fixture {
     streams: Streams,
-    desks: [Arc<Desk>; 2],
+    registries: [Arc<StreamRegistry>; 2],
     key: SessionKey,
 }
 
-fn books() -> Books {
+fn fixture() -> Fixture {
     let streams = Streams::new(Arc::new(Liveness::new()));
-    let desks = [streams.desk(), streams.desk()];
+    let registries = [streams.registry(), streams.registry()];
     let key = sample(Timestamp::from_secs(1)).key;
-    Books {
+    Fixture {
         streams,
-        desks,
+        registries,
         key,
     }
 }
 
-impl Books {
-    fn open(&self, desk: usize, version: u32) -> OpenStream {
-        self.desks[desk].open(Opener {
+impl Fixture {
+    fn open(&self, registry: usize, version: u32) -> OpenStream {
+        self.registries[registry].open(Opener {
             session: &self.key,
             version: Some(AccountVersion(version)),
             expires_at: Timestamp::from_secs(100),
         })
     }
 
-    fn apply(&self, verdict: Verdict) {
-        let revocation = revocation(self.key.id, verdict);
+    fn apply(&self, effect: RevocationEffect) {
+        let revocation = revocation(self.key.id, effect);
         self.streams.liveness.apply(&[revocation]);
         self.streams.apply(&revocation);
     }
@@ -50,77 +50,77 @@ fn is_over(stream: &mut OpenStream) -> bool {
 }
 
 #[test]
-fn all_streams_of_a_session_hear_of_its_end_on_every_worker() {
-    let books = books();
-    let (mut a, mut b) = (books.open(0, 1), books.open(1, 2));
-    assert_eq!(books.streams.count(books.key.id), 2);
+fn all_streams_of_a_session_are_notified_on_every_worker() {
+    let fixture = fixture();
+    let (mut a, mut b) = (fixture.open(0, 1), fixture.open(1, 2));
+    assert_eq!(fixture.streams.count(fixture.key.id), 2);
     assert!(!is_over(&mut a) && !is_over(&mut b));
-    books.apply(Verdict::Ended);
+    fixture.apply(RevocationEffect::Ended);
     assert!(is_over(&mut a) && is_over(&mut b));
-    assert!(books.streams.is_empty());
+    assert!(fixture.streams.is_empty());
 }
 
 #[test]
-fn a_stream_opened_for_a_session_that_is_over_hears_it_at_once() {
-    let books = books();
-    books.apply(Verdict::Ended);
-    assert!(is_over(&mut books.open(0, 1)));
+fn a_stream_opened_for_an_ended_session_is_notified_at_once() {
+    let fixture = fixture();
+    fixture.apply(RevocationEffect::Ended);
+    assert!(is_over(&mut fixture.open(0, 1)));
 }
 
 #[test]
-fn who_only_looks_takes_the_news_from_nobody() {
-    let books = books();
-    let mut stream = books.open(0, 1);
+fn reading_the_registry_consumes_no_notification() {
+    let fixture = fixture();
+    let mut stream = fixture.open(0, 1);
     assert!(!stream.is_over());
-    books.apply(Verdict::Ended);
+    fixture.apply(RevocationEffect::Ended);
     assert!(stream.is_over() && is_over(&mut stream) && stream.is_over());
 }
 
 #[test]
 fn changed_roles_end_the_streams_of_older_tokens_only() {
-    let books = books();
-    let (mut old, mut fresh) = (books.open(0, 3), books.open(0, 4));
-    books.apply(Verdict::Stale(AccountVersion(4)));
+    let fixture = fixture();
+    let (mut old, mut fresh) = (fixture.open(0, 3), fixture.open(0, 4));
+    fixture.apply(RevocationEffect::Stale(AccountVersion(4)));
     assert!(is_over(&mut old) && !is_over(&mut fresh));
-    assert_eq!(books.streams.count(books.key.id), 1);
+    assert_eq!(fixture.streams.count(fixture.key.id), 1);
 }
 
 #[test]
-fn changed_roles_leave_an_exchange_alone_and_the_end_of_its_session_does_not() {
-    let books = books();
-    let mut exchange = books.desks[0].open(Opener {
-        session: &books.key,
+fn changed_roles_do_not_end_a_request_and_the_end_of_its_session_does() {
+    let fixture = fixture();
+    let mut exchange = fixture.registries[0].open(Opener {
+        session: &fixture.key,
         version: None,
         expires_at: Timestamp::from_secs(100),
     });
-    books.apply(Verdict::Stale(AccountVersion(4)));
+    fixture.apply(RevocationEffect::Stale(AccountVersion(4)));
     assert!(!is_over(&mut exchange));
-    books.apply(Verdict::Ended);
+    fixture.apply(RevocationEffect::Ended);
     assert!(is_over(&mut exchange));
 }
 
 #[test]
-fn a_dropped_stream_is_counted_no_more() {
-    let books = books();
-    let (a, b) = (books.open(0, 1), books.open(0, 1));
+fn a_dropped_stream_is_no_longer_counted() {
+    let fixture = fixture();
+    let (a, b) = (fixture.open(0, 1), fixture.open(0, 1));
     drop(a);
-    assert_eq!(books.streams.count(books.key.id), 1);
+    assert_eq!(fixture.streams.count(fixture.key.id), 1);
     drop(b);
-    assert!(books.streams.is_empty());
-    assert!(books.desks[0].sessions().is_empty());
+    assert!(fixture.streams.is_empty());
+    assert!(fixture.registries[0].sessions().is_empty());
 }
 
 #[test]
-fn a_session_is_looked_up_when_it_may_have_run_out_and_not_before() {
-    let books = books();
-    let mut stream = books.open(0, 1);
-    assert_eq!(books.streams.due(Timestamp::from_secs(99)), []);
-    let due = books.streams.due(Timestamp::from_secs(100));
-    assert_eq!(due, std::slice::from_ref(&books.key));
-    books
+fn a_session_is_read_when_it_may_have_expired_and_not_before() {
+    let fixture = fixture();
+    let mut stream = fixture.open(0, 1);
+    assert_eq!(fixture.streams.due(Timestamp::from_secs(99)), []);
+    let due = fixture.streams.due(Timestamp::from_secs(100));
+    assert_eq!(due, std::slice::from_ref(&fixture.key));
+    fixture
         .streams
-        .look_again(books.key.id, Timestamp::from_secs(200));
-    assert_eq!(books.streams.due(Timestamp::from_secs(199)), []);
-    books.streams.end(books.key.id);
+        .check_again(fixture.key.id, Timestamp::from_secs(200));
+    assert_eq!(fixture.streams.due(Timestamp::from_secs(199)), []);
+    fixture.streams.end(fixture.key.id);
     assert!(is_over(&mut stream));
 }

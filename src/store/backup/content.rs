@@ -1,4 +1,4 @@
-//! Records in bulk: pages on their way to a file, and the hash of a store's content.
+//! How do records travel in pages, and what is the hash of the content of a store?
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use data_encoding::HEXLOWER;
 use crate::crypto::digest::Sha256;
 use crate::store::backup::reader::Record;
 
-/// Table tag of the store's own bookkeeping, which is not content.
+/// The table of internal records, which are not content.
 const META: u8 = b'M';
 
-/// A SHA-256, shown as hexadecimal text.
+/// A SHA-256, displayed as hexadecimal text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sha256Sum(pub [u8; 32]);
 
@@ -27,7 +27,7 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// Adds the next record; bookkeeping is left out.
+    /// Adds the next record. Internal records are ignored.
     pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) {
         if key.first() == Some(&META) {
             return;
@@ -38,13 +38,13 @@ impl Content {
         self.hash.update(value);
     }
 
-    /// The sum.
+    /// The hash.
     pub(crate) fn finish(self) -> Sha256Sum {
         Sha256Sum(self.hash.finish())
     }
 }
 
-/// Appends a record to a page: the lengths of key and value as four bytes each, then both.
+/// Appends a record to a page: the lengths of key and value with four bytes each, then both.
 pub fn append_to_page(page: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     for part in [key, value] {
         let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
@@ -54,7 +54,7 @@ pub fn append_to_page(page: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     page.extend_from_slice(value);
 }
 
-/// The records of a page; `None` where it is malformed.
+/// The records of a page; `None` if it is malformed.
 pub fn split_page(mut page: &[u8]) -> Option<Vec<Record<'_>>> {
     let mut records = Vec::new();
     while !page.is_empty() {

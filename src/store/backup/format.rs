@@ -1,14 +1,14 @@
-//! The parts of a backup file.
+//! What does a backup file consist of? The header, the kinds of frames and their limits.
 
 use serde::{Deserialize, Serialize};
 
 use crate::store::MAX_RECORD;
 use crate::types::time::Timestamp;
 
-/// The format this build writes and reads.
+/// The format that this version writes and reads.
 pub(crate) const FORMAT: u32 = 1;
 
-/// What every backup begins with.
+/// The first bytes of every backup.
 pub(crate) const MAGIC: &[u8; 16] = b"SIDEGATE-BACKUP\n";
 
 /// Kinds of frames.
@@ -25,7 +25,7 @@ pub(crate) const MAX_KEYS: usize = 1 << 20;
 pub(crate) const MAX_RECORD_FRAME: usize = 2 + MAX_KEY + MAX_RECORD;
 pub(crate) const END_FRAME: usize = 8 + 32 + 32;
 
-/// What a backup says about itself.
+/// The header of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Header {
@@ -33,24 +33,24 @@ pub struct Header {
     pub format: u32,
     /// The version of Sidegate that wrote it.
     pub program: String,
-    /// When it was begun.
+    /// When the snapshot began.
     pub created_at: Timestamp,
-    /// The id of the store, where it has one.
+    /// The id of the store, if it has one.
     pub store: Option<String>,
-    /// The number of the last commit it holds.
+    /// The number of the last commit in it.
     pub commit: u64,
-    /// The names of the keys that the store was used with.
+    /// The names of the keys of the store.
     pub keys: KeyNames,
-    /// Whether the keys themselves are in the file, sealed.
+    /// Whether the file contains the keys, sealed.
     pub with_keys: bool,
 }
 
 impl Header {
-    /// The format this build writes.
+    /// The format that this version writes.
     pub const FORMAT: u32 = FORMAT;
 }
 
-/// Names of keys, which tell nothing about the keys themselves.
+/// Names of keys. They reveal nothing about the keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyNames {
@@ -61,8 +61,8 @@ pub struct KeyNames {
 }
 
 impl KeyNames {
-    /// Whether these keys are those of `other`, or have followed them: one refresh key in common is
-    /// enough, since it was there before and after.
+    /// Whether these keys are those of `other` or their successors. One common refresh key is enough,
+    /// because it existed before and after a rotation.
     pub fn match_any(&self, other: &Self) -> bool {
         self.refresh.iter().any(|own| other.refresh.contains(own))
     }

@@ -1,5 +1,5 @@
-//! Reading a backup: whatever the bytes are, the answer is a record or what is wrong, in bounded
-//! memory.
+//! How is a backup file read safely? Frame by frame, in bounded memory: for any bytes, the result is a
+//! record or an error.
 
 use std::io::{ErrorKind, Read};
 
@@ -11,20 +11,20 @@ use crate::store::backup::format::{
     RECORD,
 };
 
-/// Reads one backup from its beginning to its end.
+/// Reads one backup from start to end.
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
     header: Header,
     keys: Option<Vec<u8>>,
-    /// Over all bytes before the frame that was read last.
+    /// The hash of all bytes before the frame that was read last.
     file: Sha256,
     content: Content,
     records: u64,
     bytes: u64,
     last: Vec<u8>,
     frame: Frame,
-    /// Whether the frame behind the header was read and not looked at yet.
+    /// Whether the frame behind the header was read and is not yet used.
     is_ahead: bool,
     trailer: Option<Trailer>,
 }
@@ -32,16 +32,16 @@ pub struct Reader<R> {
 /// A record: its key and its value.
 pub type Record<'a> = (&'a [u8], &'a [u8]);
 
-/// What stands at the end of a whole backup.
+/// The end of a complete backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trailer {
-    /// How many records there are.
+    /// The number of records.
     pub records: u64,
-    /// How long the file is.
+    /// The length of the file.
     pub bytes: u64,
     /// The SHA-256 of the content.
     pub content: Sha256Sum,
-    /// The SHA-256 of the file before this.
+    /// The SHA-256 of the file before the end.
     pub file: Sha256Sum,
 }
 
@@ -49,9 +49,9 @@ pub struct Trailer {
 #[derive(Debug, Default)]
 struct Frame {
     kind: u8,
-    /// Where it begins.
+    /// The offset at which it begins.
     at: u64,
-    /// Kind and length, as they stand in the file.
+    /// Kind and length, as in the file.
     head: [u8; 5],
     payload: Vec<u8>,
     sum: [u8; 4],
@@ -104,12 +104,12 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// What the backup says about itself.
+    /// The header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The sealed keys, if they are in it.
+    /// The sealed keys, if the file contains them.
     pub fn sealed_keys(&self) -> Option<&[u8]> {
         self.keys.as_deref()
     }
@@ -147,13 +147,13 @@ impl<R: Read> Reader<R> {
         Ok(Some((key, value)))
     }
 
-    /// Reads what is left, and returns what stands at the end.
+    /// Reads the rest, and returns the end.
     pub fn read_to_end(&mut self) -> Result<Trailer, BackupError> {
         while self.next_record()?.is_some() {}
         self.trailer.ok_or(BackupError::Truncated(self.bytes))
     }
 
-    /// How many records have been read.
+    /// The number of records read so far.
     pub fn records(&self) -> u64 {
         self.records
     }
@@ -172,7 +172,7 @@ impl<R: Read> Reader<R> {
             file: Sha256Sum(self.file.clone().finish()),
         };
         if records != trailer.records.to_be_bytes() {
-            return Err(self.damaged("it holds another number of records than it says"));
+            return Err(self.damaged("its number of records is wrong"));
         }
         if content != trailer.content.0 || file != trailer.file.0 {
             return Err(self.damaged("its SHA-256 is wrong"));
@@ -180,7 +180,7 @@ impl<R: Read> Reader<R> {
         let mut more = [0];
         match self.fill(&mut more) {
             Err(BackupError::Truncated(_)) => {}
-            Ok(()) => return Err(self.damaged("something follows its end")),
+            Ok(()) => return Err(self.damaged("data follows its end")),
             Err(other) => return Err(other),
         }
         self.trailer = Some(trailer);
@@ -192,8 +192,8 @@ impl<R: Read> Reader<R> {
         struct Version {
             format: u32,
         }
-        // The number alone first: another version may have other fields.
-        let malformed = |_| self.damaged("its header does not read");
+        // The format number alone first: another version may have other fields.
+        let malformed = |_| self.damaged("its header cannot be parsed");
         let Version { format } = serde_json::from_slice(&self.frame.payload).map_err(malformed)?;
         if format != FORMAT {
             return Err(BackupError::Version(format));
@@ -205,7 +205,7 @@ impl<R: Read> Reader<R> {
         let Frame {
             head, payload, sum, ..
         } = &self.frame;
-        // Nothing before the first frame: the beginning of the file is hashed where it is read.
+        // There is nothing before the first frame: the start of the file is hashed where it is read.
         if head[0] != 0 {
             for part in [head.as_slice(), payload, sum] {
                 self.file.update(part);
@@ -224,7 +224,7 @@ impl<R: Read> Reader<R> {
             _ => return Err(self.damaged("a frame of an unknown kind")),
         };
         if length > most {
-            return Err(self.damaged("a frame is longer than it may be"));
+            return Err(self.damaged("a frame is too long"));
         }
         let mut payload = std::mem::take(&mut self.frame.payload);
         payload.resize(length, 0);

@@ -1,5 +1,5 @@
-//! A store from a backup. It is built beside its place and moved there when it is complete, so that a
-//! restore that fails leaves everything as it was.
+//! How is a store restored without a risk to the existing one? It is built beside its place and moved
+//! there when it is complete. A restore that fails changes nothing.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, Read};
@@ -19,51 +19,52 @@ use crate::store::embedded::records::{StoredEndAll, Totals};
 use crate::store::identity::{Founding, Ties};
 use crate::store::settings::{Engine, Settings};
 use crate::store::sled::hold;
+use crate::store::sled::names::{LOCK, MARKER, REPLACED, is_part_of_store};
 use crate::store::{Lifecycle as _, StoreError, codec};
 use crate::types::ids::StoreId;
 use crate::types::time::{Clock, Timestamp};
 
-/// How many records go into one commit.
+/// The number of records in one commit.
 const BATCH: usize = 4_000;
 
-/// How long one commit of a store that is being built may take.
+/// The deadline of one commit of the store that is being built.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 /// The key and the value of a record.
 type Pair = (Vec<u8>, Vec<u8>);
 
-/// What becomes of the sessions of a backup.
+/// The effect of a restore on the sessions of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sessions {
-    /// All are over.
+    /// All sessions end.
     End,
-    /// They go on as they stood.
+    /// They continue.
     Keep,
 }
 
-/// Where a store is to be.
+/// The place of the restored store.
 #[derive(Debug)]
 pub struct Target {
     directory: PathBuf,
     has_store: bool,
-    /// Keeps every other process out.
+    /// Excludes every other process.
     _lock: File,
 }
 
-/// A store that is complete and not in its place yet. Dropped, it is removed.
+/// A complete store that is not yet in its place. Removed when dropped.
 #[derive(Debug)]
 pub struct Restored {
     built: PathBuf,
-    /// How many records it holds.
+    /// The number of records in it.
     pub records: u64,
-    /// How many sessions the backup held.
+    /// The number of sessions in the backup.
     pub sessions: u64,
     /// The SHA-256 of its content.
     pub content: Sha256Sum,
 }
 
 impl Target {
-    /// Takes the directory, which is made where it is missing.
+    /// Takes the lock of the directory, which is created if it does not exist.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when a process uses the store there.
@@ -76,21 +77,22 @@ impl Target {
         };
         let names = target.names().map_err(|e| target.explain(&e))?;
         Ok(Self {
-            has_store: names.iter().any(|name| is_store_file(name)),
+            has_store: names.iter().any(|name| is_part_of_store(name)),
             ..target
         })
     }
 
-    /// Whether there is a store already, or a part of one.
+    /// Whether there is a store, or a part of one.
     pub fn has_store(&self) -> bool {
         self.has_store
     }
 
-    /// Moves a store into its place. One that is there is moved aside, and that place is returned.
+    /// Moves a store into its place. An existing store is moved aside; the directory that it was moved
+    /// to is returned.
     ///
-    /// The marker, which keeps a start from founding an empty store, is there from before the first
-    /// file moves until after the last: an interrupted restore leaves a directory that refuses to
-    /// start, and can be repeated.
+    /// The marker, which prevents a start from creating an empty store, exists from before the first
+    /// file is moved until after the last. An interrupted restore therefore leaves a directory that
+    /// refuses to start, and the restore can be repeated.
     pub fn place(
         &self,
         restored: &Restored,
@@ -110,12 +112,12 @@ impl Target {
         }
         let mut aside = None;
         if self.has_store {
-            let place = self.free_name(&format!("replaced-{}", file_time(now)));
+            let place = self.free_name(&format!("{REPLACED}{}", file_time(now)));
             make_private(&place)?;
             if had_marker {
                 fs::copy(&marker, place.join(MARKER))?;
             }
-            for name in self.names()?.iter().filter(|name| is_store_file(name)) {
+            for name in self.names()?.iter().filter(|name| is_part_of_store(name)) {
                 if name != MARKER {
                     fs::rename(self.directory.join(name), place.join(name))?;
                 }
@@ -138,7 +140,7 @@ impl Target {
         Ok(aside)
     }
 
-    /// A place that is not taken, also when two stores are moved aside in one millisecond.
+    /// A name that is free, also when two stores are moved aside in one millisecond.
     fn free_name(&self, name: &str) -> PathBuf {
         let place = self.directory.join(name);
         let others = (2..u32::MAX).map(|n| self.directory.join(format!("{name}-{n}")));
@@ -160,24 +162,24 @@ impl Target {
 
 impl Drop for Restored {
     fn drop(&mut self) {
-        // After the move nothing but its lock is left in it.
+        // After the move only its lock is left in it.
         if let Err(error) = fs::remove_dir_all(&self.built) {
             tracing::warn!(%error, path = %self.built.display(), "a folder was left behind");
         }
     }
 }
 
-/// What a restored store is called, and where its commits go on.
+/// The id of a restored store, and the commit from which it continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descent {
-    /// The id of the store that was saved, or a fresh one.
+    /// The id of the store in the backup, or a new one.
     pub store: StoreId,
-    /// No commit that its keys have seen is later than this one.
+    /// The last commit that its keys have recorded, or a later one.
     pub after: u64,
 }
 
-/// Builds a store from a backup that has been read to its end once, as `trailer` says. `progress`
-/// hears how many records are done.
+/// Builds a store from a backup that was read to its end before, with this `trailer`. Calls `progress`
+/// with the number of records so far.
 pub async fn restore(
     file: impl Read,
     trailer: &Trailer,
@@ -189,7 +191,7 @@ pub async fn restore(
 ) -> Result<Restored, BackupError> {
     let built = target.directory.join(BUILDING);
     match fs::remove_dir_all(&built) {
-        // What an interrupted restore left.
+        // Left by an interrupted restore.
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => make_private(&built)?,
     }
@@ -199,25 +201,8 @@ pub async fn restore(
         sessions: 0,
         content: Sha256Sum([0; 32]),
     };
-    let settings = Settings {
-        engine: Engine::Sled {
-            path: restored.built.clone(),
-            cache: 64 << 20,
-        },
-        deadline: DEADLINE,
-        revocation_life: Duration::ZERO,
-        audit_life: Duration::MAX,
-        lock_wait: Duration::ZERO,
-    };
     let mut reader = Reader::open(BufReader::with_capacity(1 << 20, file))?;
-    let ties = Ties {
-        keys: None,
-        founding: Founding::Again,
-        new_keys: false,
-        fresh: descent.store,
-        after: descent.after,
-    };
-    let store = Embedded::open_tied(&settings, &ties, Arc::clone(clock))?;
+    let store = create(&restored.built, descent, clock)?;
     let mut copy = Copy::new(sessions, clock.now().max(reader.header().created_at));
     let mut batch = Vec::with_capacity(BATCH);
     while let Some((key, value)) = reader.next_record()? {
@@ -230,14 +215,14 @@ pub async fn restore(
             progress(reader.records());
         }
     }
-    // It may have been exchanged since it was checked.
+    // The file may have been replaced after it was checked.
     if reader.read_to_end()? != *trailer {
         return Err(BackupError::NotABackup);
     }
     restored.records = copy.records;
     restored.sessions = copy.sessions;
-    // The new store begins no earlier than the one in the backup stood, whatever the wall clock says:
-    // what had expired stays so, and who logs in is newer than the sessions that have ended.
+    // Time in the new store begins no earlier than in the backup, whatever the wall clock reads. Records
+    // that have expired stay expired, and new sessions are newer than the ended ones.
     clock.resume(copy.newest);
     let (content, last) = copy.finish()?;
     restored.content = content;
@@ -247,7 +232,33 @@ pub async fn restore(
     Ok(restored)
 }
 
-/// Which records of a backup the new store takes.
+/// Creates an empty store.
+fn create(
+    directory: &Path,
+    descent: Descent,
+    clock: &Arc<dyn Clock>,
+) -> Result<Embedded, StoreError> {
+    let settings = Settings {
+        engine: Engine::Sled {
+            path: directory.to_owned(),
+            cache: 64 << 20,
+        },
+        deadline: DEADLINE,
+        revocation_life: Duration::ZERO,
+        audit_life: Duration::MAX,
+        lock_wait: Duration::ZERO,
+    };
+    let ties = Ties {
+        keys: None,
+        founding: Founding::Again,
+        new_keys: false,
+        fresh: descent.store,
+        after: descent.after,
+    };
+    Embedded::open_tied(&settings, &ties, Arc::clone(clock))
+}
+
+/// Chooses the records that the new store takes.
 struct Copy {
     wanted: Sessions,
     now: Timestamp,
@@ -255,7 +266,7 @@ struct Copy {
     records: u64,
     sessions: u64,
     totals: Totals,
-    /// Nothing that the backup knows is newer.
+    /// The latest moment in the backup.
     newest: Timestamp,
 }
 
@@ -298,7 +309,7 @@ impl Copy {
         Ok(takes)
     }
 
-    /// The sum of the content, and the records that are made anew.
+    /// The hash of the content, and the records that are written anew.
     fn finish(mut self) -> Result<(Sha256Sum, Vec<Pair>), StoreError> {
         let mut last = Vec::new();
         if self.wanted == Sessions::End {
@@ -322,24 +333,11 @@ impl Copy {
     }
 }
 
-/// Sessions, what finds them, what looks at them again, and codes and links that are under way: those
-/// might have been used since.
+/// Sessions, their index and expiry entries, and pending codes and links, which may have been used since
+/// the backup.
 fn is_of_a_session(key: &[u8]) -> bool {
     let of = expiring(key).unwrap_or(key);
     matches!(of.first(), Some(&(SESSION | SESSION_INDEX | CHALLENGE)))
-}
-
-fn is_store_file(name: &str) -> bool {
-    let known = [
-        MARKER,
-        "db",
-        "conf",
-        "blobs",
-        "commit-a",
-        "commit-b",
-        "quarantine",
-    ];
-    known.contains(&name) || name.starts_with("snap.")
 }
 
 fn names_of(directory: &Path) -> io::Result<Vec<String>> {
@@ -367,7 +365,5 @@ pub fn file_time(at: Timestamp) -> String {
     at.to_string().replace(['-', ':'], "")
 }
 
-const MARKER: &str = "sidegate-store";
-const LOCK: &str = "lock";
-/// Where a store is built.
+/// The directory in which a store is built.
 const BUILDING: &str = ".restore";

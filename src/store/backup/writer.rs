@@ -1,4 +1,4 @@
-//! Writing a backup, frame by frame.
+//! How is a backup file written? Frame by frame.
 
 use std::io::Write;
 
@@ -23,7 +23,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins with the header, and with the keys if they are to be in it.
+    /// Writes the header, and the keys if there are any.
     pub fn begin(out: W, header: &Header, sealed_keys: Option<&[u8]>) -> Result<Self, BackupError> {
         let mut writer = Self {
             out,
@@ -48,7 +48,7 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Adds the next record, whose key must come after the one before.
+    /// Adds the next record, whose key must be greater than the previous one.
     pub fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), BackupError> {
         if key <= self.last.as_slice() {
             let why = "a record came out of order; the backup was not written".to_owned();
@@ -65,12 +65,12 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// How many records there are so far.
+    /// The number of records so far.
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// Writes the end and returns what was written to, flushed.
+    /// Writes the end and returns the output, flushed.
     pub fn finish(mut self) -> Result<(W, Trailer), BackupError> {
         let content = std::mem::take(&mut self.content).finish();
         let file = self.file.clone().finish();

@@ -1,17 +1,17 @@
 //! Accounts and what a change of them does to sessions.
 
-use crate::model::revocation::Verdict;
+use crate::model::revocation::RevocationEffect;
 use crate::model::session::EndReason;
 use crate::model::user::AccountVersion;
 use crate::store::contract::{CAP, GRACE, Subject, account, login, race, sorted};
 use crate::store::{
-    AccountStore, Created, Effect, Embedded, Lifecycle, LoginProof, Rotation, Scope, SessionStore,
+    AccountStore, AnyStore, Created, Effect, Lifecycle, LoginProof, Rotation, Scope, SessionStore,
     UserCreated, UserUpdated,
 };
 use crate::types::ids::{SessionId, TenantId};
 use crate::types::login::{LoginKind, LoginName};
 
-pub(super) async fn c11_one_of_many_sign_ups_gets_the_login(s: Subject<Embedded>) {
+pub(super) async fn c11_one_of_many_sign_ups_gets_the_login(s: Subject<AnyStore>) {
     let users: Vec<_> = (0..16).map(|_| account(&s.user(), "ann")).collect();
     let answers = race(&s, 16, |store, task| {
         let user = users[task as usize].clone();
@@ -30,7 +30,7 @@ pub(super) async fn c11_one_of_many_sign_ups_gets_the_login(s: Subject<Embedded>
     assert_eq!(s.store.stats().users, 1);
 }
 
-pub(super) async fn c11_an_update_from_an_old_version_is_stale(s: Subject<Embedded>) {
+pub(super) async fn c11_an_update_from_an_old_version_is_stale(s: Subject<AnyStore>) {
     let user = account(&s.user(), "ann");
     s.store.create_user(user.clone()).await.unwrap();
     let answers = race(&s, 8, |store, task| {
@@ -50,7 +50,7 @@ pub(super) async fn c11_an_update_from_an_old_version_is_stale(s: Subject<Embedd
     assert_eq!(gone, Ok(UserUpdated::Gone));
 }
 
-pub(super) async fn a_changed_login_frees_the_old_one(s: Subject<Embedded>) {
+pub(super) async fn a_changed_login_frees_the_old_one(s: Subject<AnyStore>) {
     let ann = account(&s.user(), "ann");
     let bob = account(&s.user(), "bob");
     s.store.create_user(ann.clone()).await.unwrap();
@@ -75,7 +75,7 @@ pub(super) async fn a_changed_login_frees_the_old_one(s: Subject<Embedded>) {
     assert_eq!(s.store.create_user(free).await, Ok(UserCreated::Stored));
 }
 
-pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Subject<Embedded>) {
+pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Subject<AnyStore>) {
     let key = s.user();
     let mut user = account(&key, "ann");
     s.store.create_user(user.clone()).await.unwrap();
@@ -89,7 +89,7 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
         panic!("the version is right");
     };
     assert_eq!(told.len(), 3);
-    let stale = Some(Verdict::Stale(AccountVersion(user.version + 1)));
+    let stale = Some(RevocationEffect::Stale(AccountVersion(user.version + 1)));
     assert_eq!(s.revocation_of(a.id).await, stale);
     assert_eq!(s.revocation_of(b.id).await, stale);
     assert!(matches!(s.rotate(&a, 1, GRACE).await, Rotation::Rotated(_)));
@@ -105,9 +105,9 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
     assert_eq!(
         s.revocation_of(a.id).await,
         stale,
-        "the kept session goes on as it was"
+        "the kept session is unchanged"
     );
-    assert_eq!(s.revocation_of(b.id).await, Some(Verdict::Ended));
+    assert_eq!(s.revocation_of(b.id).await, Some(RevocationEffect::Ended));
     assert_eq!(s.store.sessions(&key).await.unwrap().len(), 1);
 
     user.version += 1;
@@ -116,7 +116,7 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
         panic!("the version is right");
     };
     assert_eq!(sorted(told), [a.id]);
-    assert_eq!(s.revocation_of(a.id).await, Some(Verdict::Ended));
+    assert_eq!(s.revocation_of(a.id).await, Some(RevocationEffect::Ended));
 
     // A refused update has no effect on sessions.
     let late = s.session(&key).await.key;
@@ -125,7 +125,7 @@ pub(super) async fn an_update_has_its_effect_on_sessions_in_the_same_step(s: Sub
     assert!(s.store.session(&late).await.unwrap().is_some());
 }
 
-pub(super) async fn a_session_is_read_with_its_account_or_not_at_all(s: Subject<Embedded>) {
+pub(super) async fn a_session_is_read_with_its_account_or_not_at_all(s: Subject<AnyStore>) {
     let key = s.user();
     let mut user = account(&key, "ann");
     s.store.create_user(user.clone()).await.unwrap();
@@ -153,13 +153,16 @@ pub(super) async fn a_session_is_read_with_its_account_or_not_at_all(s: Subject<
     assert_eq!(s.store.session_with_user(&session.key).await, Ok(None));
 }
 
-pub(super) async fn a_deleted_account_takes_its_logins_and_sessions_along(s: Subject<Embedded>) {
+pub(super) async fn a_deleted_account_takes_its_logins_and_sessions_along(s: Subject<AnyStore>) {
     let key = s.user();
     s.store.create_user(account(&key, "ann")).await.unwrap();
     let session = s.session(&key).await.key;
     let ended = s.store.delete_user(&key).await.unwrap().unwrap();
     assert_eq!(sorted(ended), [session.id]);
-    assert_eq!(s.revocation_of(session.id).await, Some(Verdict::Ended));
+    assert_eq!(
+        s.revocation_of(session.id).await,
+        Some(RevocationEffect::Ended)
+    );
     assert_eq!(s.store.user(&key).await, Ok(None));
     assert_eq!(s.store.user_by_login(&login("ann")).await, Ok(None));
     assert_eq!(s.store.session(&session).await, Ok(None));
@@ -169,7 +172,7 @@ pub(super) async fn a_deleted_account_takes_its_logins_and_sessions_along(s: Sub
     assert_eq!(s.store.create_user(next).await, Ok(UserCreated::Stored));
 }
 
-pub(super) async fn accounts_are_paged_within_their_tenant(s: Subject<Embedded>) {
+pub(super) async fn accounts_are_paged_within_their_tenant(s: Subject<AnyStore>) {
     let mut keys = Vec::new();
     for n in 0..12 {
         let user = account(&s.user(), &format!("user{n}"));
@@ -191,7 +194,7 @@ pub(super) async fn accounts_are_paged_within_their_tenant(s: Subject<Embedded>)
     assert_eq!(all, keys);
 }
 
-pub(super) async fn a_log_in_under_way_cannot_overtake_a_change(s: Subject<Embedded>) {
+pub(super) async fn a_log_in_under_way_cannot_overtake_a_change(s: Subject<AnyStore>) {
     let key = s.user();
     let mut user = account(&key, "ann");
     s.store.create_user(user.clone()).await.unwrap();

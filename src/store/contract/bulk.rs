@@ -1,17 +1,16 @@
 //! The end of all sessions.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::session::{EndReason, Session};
 use crate::store::contract::{CAP, DAY, GRACE, SEEN, Subject};
 use crate::store::{
-    BulkStore, Created, Embedded, Lifecycle, RevocationLog, Rotation, Route, Scope, SessionStore,
+    AnyStore, BulkStore, Created, Lifecycle, RevocationFeed, Rotation, Route, Scope, SessionStore,
 };
 use crate::types::ids::SessionId;
 use crate::types::time::{Clock, Timestamp};
 
-async fn some_sessions(s: &Subject<Embedded>, count: usize) -> Vec<Session> {
+async fn some_sessions(s: &Subject<AnyStore>, count: usize) -> Vec<Session> {
     let mut sessions = Vec::new();
     for _ in 0..count {
         sessions.push(s.session(&s.user()).await);
@@ -21,19 +20,16 @@ async fn some_sessions(s: &Subject<Embedded>, count: usize) -> Vec<Session> {
 }
 
 pub(super) async fn the_end_of_all_sessions_holds_at_once_and_for_every_way_to_ask(
-    s: Subject<Embedded>,
+    s: Subject<AnyStore>,
 ) {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let listener = Arc::clone(&heard);
-    s.store
-        .on_end_all(move |through| listener.lock().unwrap().push(through));
-    assert_eq!(s.store.ended_through().await, Ok(None));
+    let log = s.store.revocations().await.unwrap();
+    assert_eq!(log.ended_through, None);
     let sessions = some_sessions(&s, 5).await;
     s.clock.advance(Duration::from_secs(1));
     let all = s.store.end_all(EndReason::Operator).await.unwrap();
     assert_eq!((all.found, all.is_complete), (5, false));
-    assert_eq!(*heard.lock().unwrap(), [all.through], "before the answer");
-    assert_eq!(s.store.ended_through().await, Ok(Some(all.through)));
+    let log = s.store.revocations().await.unwrap();
+    assert_eq!(log.ended_through, Some(all.through));
     for session in &sessions {
         let (key, route) = (&session.key, Route::of(&session.key.owner));
         assert_eq!(s.store.session(key).await, Ok(None));
@@ -54,10 +50,11 @@ pub(super) async fn the_end_of_all_sessions_holds_at_once_and_for_every_way_to_a
         s.store.end(&scope, EndReason::Operator).await,
         Ok(Vec::new())
     );
-    assert_eq!(s.store.revocations().await, Ok(Vec::new()));
+    let log = s.store.revocations().await.unwrap();
+    assert_eq!(log.revocations, []);
 }
 
-pub(super) async fn what_all_sessions_left_behind_is_removed_in_any_steps(s: Subject<Embedded>) {
+pub(super) async fn what_all_sessions_left_behind_is_removed_in_any_steps(s: Subject<AnyStore>) {
     some_sessions(&s, 3).await;
     s.clock.advance(DAY * 30);
     some_sessions(&s, 20).await;
@@ -90,7 +87,7 @@ pub(super) async fn what_all_sessions_left_behind_is_removed_in_any_steps(s: Sub
 }
 
 pub(super) async fn an_interrupted_end_of_all_sessions_goes_on_where_it_stood(
-    s: Subject<Embedded>,
+    s: Subject<AnyStore>,
 ) {
     assert_eq!(s.store.clear_ended(7).await, Ok(None));
     some_sessions(&s, 20).await;
@@ -98,7 +95,7 @@ pub(super) async fn an_interrupted_end_of_all_sessions_goes_on_where_it_stood(
     s.store.clear_ended(7).await.unwrap();
     s.clock.advance(Duration::from_millis(1));
     some_sessions(&s, 2).await;
-    // Asked for again: those made in between are over as well, and the count goes on.
+    // A second call ends the sessions made in between as well, and the count continues.
     let all = s.store.end_all(EndReason::Operator).await.unwrap();
     assert_eq!((all.found, all.seen), (22, 7));
     assert_eq!(s.store.all_sessions(None, 10).await, Ok(Vec::new()));
@@ -110,7 +107,7 @@ pub(super) async fn an_interrupted_end_of_all_sessions_goes_on_where_it_stood(
 }
 
 pub(super) async fn a_session_made_after_the_end_of_all_lives_also_when_the_clock_stands_still(
-    s: Subject<Embedded>,
+    s: Subject<AnyStore>,
 ) {
     some_sessions(&s, 1).await;
     let first = s.store.end_all(EndReason::Operator).await.unwrap();

@@ -7,17 +7,17 @@ use tokio::task::{JoinSet, yield_now};
 
 use crate::model::session::{EndReason, Generation, SessionKey};
 use crate::store::contract::{GRACE, SEEN, STRICT, Subject, race};
-use crate::store::{Embedded, RevocationLog, Rotation, Scope, SessionStore};
+use crate::store::{AnyStore, RevocationFeed, Rotation, Scope, SessionStore};
 use crate::types::random::SeededRandom;
 
-pub(super) async fn c3_one_of_sixteen_callers_wins(s: Subject<Embedded>) {
+pub(super) async fn c3_one_of_sixteen_callers_wins(s: Subject<AnyStore>) {
     assert_eq!(races_without_one_winner(&s).await, 0);
 }
 
 /// Runs the race over and over; returns how often it did not have exactly one winner.
 pub(super) async fn races_without_one_winner<S>(s: &Subject<S>) -> u32
 where
-    S: SessionStore + RevocationLog,
+    S: SessionStore + RevocationFeed,
 {
     let mut bad = 0;
     for round in 0..s.rounds {
@@ -55,12 +55,12 @@ where
 enum Call {
     Rotate(u32),
     End,
-    Look,
+    Read,
 }
 
-/// What a call told, reduced to what the model says too.
+/// The outcome of a call, reduced to the part that the model has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Outcome {
     Rotated(u32),
     Replayed(u32),
     Ahead(u32),
@@ -74,12 +74,12 @@ enum Told {
 #[derive(Debug, Clone, Copy)]
 struct Event {
     call: Call,
-    told: Told,
+    outcome: Outcome,
     from: u64,
     to: u64,
 }
 
-pub(super) async fn c4_random_histories_are_linearizable(s: Subject<Embedded>) {
+pub(super) async fn c4_random_histories_are_linearizable(s: Subject<AnyStore>) {
     for seed in [1, 2] {
         let bad = impossible_histories(&s, seed).await;
         assert!(bad.is_empty(), "seed {seed}: {bad:#?}");
@@ -90,7 +90,7 @@ pub(super) async fn c4_random_histories_are_linearizable(s: Subject<Embedded>) {
 /// explains.
 pub(super) async fn impossible_histories<S>(s: &Subject<S>, seed: u64) -> Vec<String>
 where
-    S: SessionStore + RevocationLog,
+    S: SessionStore + RevocationFeed,
 {
     let random = Arc::new(SeededRandom::new(seed));
     let mut bad = Vec::new();
@@ -129,14 +129,14 @@ async fn three_calls<S: SessionStore>(
         let call = match random.next() % 10 {
             0..=6 => Call::Rotate(u32::try_from(random.next() % 3).unwrap()),
             7 => Call::End,
-            _ => Call::Look,
+            _ => Call::Read,
         };
         let from = ticks.fetch_add(1, Ordering::SeqCst);
-        let told = ask(store, key, call).await;
+        let outcome = ask(store, key, call).await;
         let to = ticks.fetch_add(1, Ordering::SeqCst);
         events.push(Event {
             call,
-            told,
+            outcome,
             from,
             to,
         });
@@ -144,39 +144,39 @@ async fn three_calls<S: SessionStore>(
     events
 }
 
-async fn ask<S: SessionStore>(store: &S, key: &SessionKey, call: Call) -> Told {
+async fn ask<S: SessionStore>(store: &S, key: &SessionKey, call: Call) -> Outcome {
     match call {
         Call::Rotate(g) => match store.rotate(key, Generation(g), GRACE, SEEN).await.unwrap() {
-            Rotation::Rotated(session) => Told::Rotated(session.generation.0),
-            Rotation::Replayed(session) => Told::Replayed(session.generation.0),
-            Rotation::Ahead { session, .. } => Told::Ahead(session.generation.0),
-            Rotation::Reused(_) => Told::Reused,
-            Rotation::Expired | Rotation::Gone => Told::Gone,
+            Rotation::Rotated(session) => Outcome::Rotated(session.generation.0),
+            Rotation::Replayed(session) => Outcome::Replayed(session.generation.0),
+            Rotation::Ahead { session, .. } => Outcome::Ahead(session.generation.0),
+            Rotation::Reused(_) => Outcome::Reused,
+            Rotation::Expired | Rotation::Gone => Outcome::Gone,
         },
         Call::End => {
             let one = Scope::One(key.clone());
-            Told::Ended(store.end(&one, EndReason::LoggedOut).await.unwrap().len())
+            Outcome::Ended(store.end(&one, EndReason::LoggedOut).await.unwrap().len())
         }
-        Call::Look => {
+        Call::Read => {
             let found = store.session(key).await.unwrap();
-            Told::Seen(found.map(|session| session.generation.0))
+            Outcome::Seen(found.map(|session| session.generation.0))
         }
     }
 }
 
 /// The model: the generation of the session, or nothing once it is over. The clock stands still,
 /// so the one-before generation is always within the grace.
-fn model(state: Option<u32>, call: Call) -> (Option<u32>, Told) {
+fn model(state: Option<u32>, call: Call) -> (Option<u32>, Outcome) {
     match (call, state) {
-        (Call::Look, state) => (state, Told::Seen(state)),
-        (Call::End, state) => (None, Told::Ended(usize::from(state.is_some()))),
-        (Call::Rotate(_), None) => (None, Told::Gone),
-        (Call::Rotate(g), Some(current)) if g == current => (Some(g + 1), Told::Rotated(g + 1)),
-        (Call::Rotate(g), Some(current)) if g > current => (Some(g + 1), Told::Ahead(g + 1)),
+        (Call::Read, state) => (state, Outcome::Seen(state)),
+        (Call::End, state) => (None, Outcome::Ended(usize::from(state.is_some()))),
+        (Call::Rotate(_), None) => (None, Outcome::Gone),
+        (Call::Rotate(g), Some(current)) if g == current => (Some(g + 1), Outcome::Rotated(g + 1)),
+        (Call::Rotate(g), Some(current)) if g > current => (Some(g + 1), Outcome::Ahead(g + 1)),
         (Call::Rotate(g), Some(current)) if g + 1 == current => {
-            (Some(current), Told::Replayed(current))
+            (Some(current), Outcome::Replayed(current))
         }
-        (Call::Rotate(_), Some(_)) => (None, Told::Reused),
+        (Call::Rotate(_), Some(_)) => (None, Outcome::Reused),
     }
 }
 
@@ -190,8 +190,8 @@ fn explained(state: Option<u32>, open: &[Event]) -> bool {
         if event.from > first_end {
             return false;
         }
-        let (next, told) = model(state, event.call);
-        if told != event.told {
+        let (next, outcome) = model(state, event.call);
+        if outcome != event.outcome {
             return false;
         }
         let mut rest = open.to_vec();
@@ -201,17 +201,17 @@ fn explained(state: Option<u32>, open: &[Event]) -> bool {
 }
 
 #[test]
-fn the_search_itself_can_tell_right_from_wrong() {
-    let event = |call, told, from, to| Event {
+fn the_linearizability_search_accepts_and_refuses_known_histories() {
+    let event = |call, outcome, from, to| Event {
         call,
-        told,
+        outcome,
         from,
         to,
     };
-    let first = event(Call::Rotate(0), Told::Rotated(1), 0, 3);
-    let look = |told, from, to| event(Call::Look, Told::Seen(told), from, to);
-    assert!(explained(Some(0), &[first, look(Some(0), 1, 2)]));
-    assert!(explained(Some(0), &[first, look(Some(1), 1, 2)]));
-    assert!(!explained(Some(0), &[first, look(Some(0), 4, 5)]));
+    let first = event(Call::Rotate(0), Outcome::Rotated(1), 0, 3);
+    let read = |outcome, from, to| event(Call::Read, Outcome::Seen(outcome), from, to);
+    assert!(explained(Some(0), &[first, read(Some(0), 1, 2)]));
+    assert!(explained(Some(0), &[first, read(Some(1), 1, 2)]));
+    assert!(!explained(Some(0), &[first, read(Some(0), 4, 5)]));
     assert!(!explained(Some(0), &[first, first]));
 }

@@ -1,14 +1,19 @@
-//! What the traits mean, in executable form. Every engine passes every case; `naive` passes what
-//! is sequential and must fail where callers race, or the races here would prove nothing.
+//! What do the traits of a store mean? The answer as tests, run against every engine.
+//!
+//! Every engine passes every case. The naive store passes the sequential cases; it must fail where
+//! callers race and in each case of the revocation feed that needs sessions only, or these cases would
+//! prove nothing.
 //!
 //! The numbers C1 to C13 name the promises: exact rotation table, same successor on replay, one
-//! winner, linearizable histories, the cap, ends with their log entry, challenges, unique logins,
-//! dropped futures, tenants.
+//! winner, linearizable histories, the cap, ends with their log entry, the revocation feed (C8),
+//! challenges, unique logins, dropped futures, tenants.
 
 mod accounts;
 mod bulk;
+pub(super) mod feed;
 mod histories;
 mod others;
+mod recorder;
 mod sessions;
 
 use std::sync::Arc;
@@ -16,14 +21,15 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::model::revocation::{Revocation, Verdict};
+use crate::model::revocation::{Revocation, RevocationEffect};
 use crate::model::session::{Generation, Session, SessionKey};
 use crate::model::user::{PasswordHash, User, UserKey, UserStatus, VerifiedAddresses};
 use crate::rules::session::sample;
-use crate::store::naive::Naive;
+use crate::store::naive::{Delivery, Naive};
 use crate::store::settings::{Engine, Settings};
+use crate::store::testing;
 use crate::store::{
-    Cap, Embedded, LoginKey, RevocationLog, RotatePolicy, Rotation, Seen, SessionStore, WhenFull,
+    AnyStore, Cap, LoginKey, RevocationFeed, RotatePolicy, Rotation, Seen, SessionStore, WhenFull,
 };
 use crate::types::ids::{SessionId, TenantId, UserId};
 use crate::types::login::LoginName;
@@ -54,9 +60,11 @@ struct Subject<S> {
     random: SeededRandom,
     /// How often a race is run.
     rounds: u32,
+    /// How long to wait for an event that a correct feed delivers in any case.
+    patience: Duration,
 }
 
-impl<S: SessionStore + RevocationLog> Subject<S> {
+impl<S: SessionStore + RevocationFeed> Subject<S> {
     fn user(&self) -> UserKey {
         UserKey {
             tenant: TenantId::default(),
@@ -90,7 +98,7 @@ impl<S: SessionStore + RevocationLog> Subject<S> {
             .unwrap()
     }
 
-    /// A stored session that stands at this generation.
+    /// A stored session at this generation.
     async fn session_at(&self, generation: u32) -> Session {
         let mut session = self.draft(&self.user());
         session.generation = Generation(generation);
@@ -98,10 +106,10 @@ impl<S: SessionStore + RevocationLog> Subject<S> {
         session
     }
 
-    async fn revocation_of(&self, id: SessionId) -> Option<Verdict> {
-        let log = self.store.revocations().await.unwrap();
+    async fn revocation_of(&self, id: SessionId) -> Option<RevocationEffect> {
+        let log = self.store.revocations().await.unwrap().revocations;
         let mut found = log.iter().filter(|entry| entry.session == id);
-        let entry = found.next().map(|entry| entry.verdict);
+        let entry = found.next().map(|entry| entry.effect);
         assert_eq!(found.next(), None, "one entry a session");
         entry
     }
@@ -173,6 +181,7 @@ fn subject<S>(store: S, clock: Arc<ManualClock>, rounds: u32) -> Subject<S> {
         clock,
         random: SeededRandom::new(42),
         rounds,
+        patience: Duration::from_secs(30),
     }
 }
 
@@ -180,26 +189,35 @@ fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(Timestamp::from_secs(1_000_000)))
 }
 
-fn in_memory(case: impl AsyncFnOnce(Subject<Embedded>)) {
+fn in_memory(case: impl AsyncFnOnce(Subject<AnyStore>)) {
     let clock = clock();
-    let (store, _) = Embedded::memory_with(&settings(Engine::Memory), clock.clone()).unwrap();
+    let (store, _) = testing::memory_with(&settings(Engine::Memory), clock.clone()).unwrap();
     block_on(case(subject(store, clock, 300)));
 }
 
-fn on_sled(case: impl AsyncFnOnce(Subject<Embedded>)) {
+fn on_sled(case: impl AsyncFnOnce(Subject<AnyStore>)) {
     let directory = tempfile::tempdir().unwrap();
     let clock = clock();
     let engine = Engine::Sled {
         path: directory.path().to_owned(),
         cache: 4 << 20,
     };
-    let store = Embedded::open(&settings(engine), clock.clone()).unwrap();
+    let store = AnyStore::open(&settings(engine), clock.clone()).unwrap();
     block_on(case(subject(store, clock, 60)));
 }
 
 fn on_naive(case: impl AsyncFnOnce(Subject<Naive>)) {
+    on_naive_with(Delivery::Late, case);
+}
+
+fn on_naive_with(delivery: Delivery, case: impl AsyncFnOnce(Subject<Naive>)) {
     let clock = clock();
-    block_on(case(subject(Naive::new(clock.clone()), clock, 60)));
+    let store = Naive::new(clock.clone(), delivery);
+    let patience = Duration::from_millis(200);
+    block_on(case(Subject {
+        patience,
+        ..subject(store, clock, 60)
+    }));
 }
 
 macro_rules! every_engine {
@@ -213,7 +231,42 @@ macro_rules! every_engine {
     };
 }
 
+macro_rules! every_engine_and_not_the_naive_store {
+    ($($case:ident, $delivery:ident, $broken:literal;)*) => {
+        mod memory_feed {
+            $(#[test] fn $case() {
+                super::in_memory(async |s| super::feed::$case(&s).await.unwrap());
+            })*
+        }
+        mod sled_feed {
+            $(#[test] fn $case() {
+                super::on_sled(async |s| super::feed::$case(&s).await.unwrap());
+            })*
+        }
+        mod naive_feed_fails {
+            $(#[test] fn $case() {
+                super::on_naive_with(super::Delivery::$delivery, async |s| {
+                    let broken = super::feed::$case(&s).await.unwrap_err();
+                    assert!(broken.contains($broken), "{broken}");
+                });
+            })*
+        }
+    };
+}
+
+every_engine_and_not_the_naive_store! {
+    nothing_lies_between_the_snapshot_and_the_live_events, Early, "ends are missing";
+    events_come_in_the_order_of_the_commits, Late, "came in the order";
+    nothing_is_delivered_before_it_is_committed, Early, "is not in the log";
+    a_revocation_is_delivered_before_its_write_is_acknowledged, Late, "was acknowledged first";
+    a_gap_is_reported_and_followed_by_a_snapshot, Late, "no snapshot came";
+    two_subscribers_get_the_same_events, Late, "the first got";
+}
+
 every_engine! {
+    feed::a_session_turns_stale_before_it_ends;
+    feed::the_end_of_all_sessions_is_one_event;
+    feed::a_closed_store_ends_its_feed;
     sessions::c1_the_rotation_table_holds;
     sessions::c1_an_expired_session_is_expired_and_then_gone;
     sessions::c2_a_replay_shows_the_same_generation_and_writes_nothing;
@@ -254,7 +307,7 @@ every_engine! {
 }
 
 #[test]
-fn c5_the_naive_store_passes_what_is_sequential() {
+fn c5_the_naive_store_passes_sequential_tests() {
     on_naive(sessions::c1_the_rotation_table_holds);
     on_naive(sessions::c1_an_expired_session_is_expired_and_then_gone);
     on_naive(sessions::c2_a_replay_shows_the_same_generation_and_writes_nothing);

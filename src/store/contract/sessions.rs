@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::model::revocation::Verdict;
+use crate::model::revocation::RevocationEffect;
 use crate::model::session::{EndReason, Generation, SessionKey};
 use crate::model::user::UserKey;
 use crate::store::contract::{
     CAP, DAY, GRACE, REVOCATION_LIFE, SEEN, STRICT, Subject, race, sorted,
 };
 use crate::store::{
-    Cap, Created, Embedded, Lifecycle, RevocationLog, Rotation, Route, Scope, Seen, SessionStore,
+    AnyStore, Cap, Created, Lifecycle, RevocationFeed, Rotation, Route, Scope, Seen, SessionStore,
     WhenFull,
 };
 use crate::types::ids::{SessionId, UserId};
@@ -18,7 +18,7 @@ use crate::types::time::Clock;
 
 pub(super) async fn c1_the_rotation_table_holds<S>(s: Subject<S>)
 where
-    S: SessionStore + RevocationLog,
+    S: SessionStore + RevocationFeed,
 {
     // current
     let key = s.session_at(5).await.key;
@@ -50,7 +50,7 @@ where
             matches!(&outcome, Rotation::Reused(r) if r.session == key.id),
             "{outcome:?}"
         );
-        assert_eq!(s.revocation_of(key.id).await, Some(Verdict::Ended));
+        assert_eq!(s.revocation_of(key.id).await, Some(RevocationEffect::Ended));
         assert_eq!(s.rotate(&key, 5, policy).await, Rotation::Gone);
         assert_eq!(s.store.session(&key).await, Ok(None));
     }
@@ -61,7 +61,7 @@ where
 
 pub(super) async fn c1_an_expired_session_is_expired_and_then_gone<S>(s: Subject<S>)
 where
-    S: SessionStore + RevocationLog,
+    S: SessionStore + RevocationFeed,
 {
     let idle = s.session_at(5).await.key;
     s.clock.advance(DAY);
@@ -79,13 +79,13 @@ where
     }
     s.clock.advance(DAY / 2);
     assert_eq!(s.rotate(&absolute, 13, GRACE).await, Rotation::Expired);
-    // Its time ran out; nobody ended it, so nothing is logged.
+    // It expired and was not ended, so nothing is logged.
     assert_eq!(s.revocation_of(absolute.id).await, None);
 }
 
 pub(super) async fn c2_a_replay_shows_the_same_generation_and_writes_nothing<S>(s: Subject<S>)
 where
-    S: SessionStore + RevocationLog,
+    S: SessionStore + RevocationFeed,
 {
     let key = s.session_at(5).await.key;
     let Rotation::Rotated(first) = s.rotate(&key, 5, GRACE).await else {
@@ -97,7 +97,7 @@ where
     assert_eq!(s.store.session(&key).await, Ok(Some(first)));
 }
 
-pub(super) async fn c6_the_cap_holds_and_each_evicted_session_is_logged_once(s: Subject<Embedded>) {
+pub(super) async fn c6_the_cap_holds_and_each_evicted_session_is_logged_once(s: Subject<AnyStore>) {
     let cap = Cap {
         max: 5,
         when_full: WhenFull::EndOldest,
@@ -117,7 +117,7 @@ pub(super) async fn c6_the_cap_holds_and_each_evicted_session_is_logged_once(s: 
                 match store.create(session, cap, None).await.unwrap() {
                     Created::Stored { evicted: out } => evicted.extend(out),
                     Created::Full | Created::AccountChanged | Created::Overtaken => {
-                        panic!("the cap says to end the oldest")
+                        panic!("the cap ends the oldest")
                     }
                 }
                 assert!(store.stats().sessions <= 5);
@@ -128,13 +128,16 @@ pub(super) async fn c6_the_cap_holds_and_each_evicted_session_is_logged_once(s: 
     .await;
     let told = sorted(answers.concat());
     assert_eq!(told.len(), 35);
-    assert_eq!(told, sorted(s.store.revocations().await.unwrap()));
+    assert_eq!(
+        told,
+        sorted(s.store.revocations().await.unwrap().revocations)
+    );
     let live = s.store.sessions(&user).await.unwrap();
     assert_eq!(live.len(), 5);
     assert!(live.iter().all(|session| !told.contains(&session.key.id)));
 }
 
-pub(super) async fn c6_a_full_user_is_refused_when_the_cap_says_so(s: Subject<Embedded>) {
+pub(super) async fn c6_a_full_user_is_refused_when_the_cap_says_so(s: Subject<AnyStore>) {
     let cap = Cap {
         max: 2,
         when_full: WhenFull::Refuse,
@@ -158,7 +161,7 @@ pub(super) async fn c6_a_full_user_is_refused_when_the_cap_says_so(s: Subject<Em
 
 pub(super) async fn c7_ends_are_logged_before_the_answer_and_counted_once<S>(s: Subject<S>)
 where
-    S: SessionStore + RevocationLog,
+    S: SessionStore + RevocationFeed,
 {
     let user = s.user();
     let mut keys = Vec::new();
@@ -171,7 +174,10 @@ where
     let ended = s.store.end(&one, EndReason::LoggedOut).await.unwrap();
     assert_eq!(ended.len(), 1);
     assert_eq!(ended[0].until, s.clock.now().plus(REVOCATION_LIFE));
-    assert_eq!(s.revocation_of(keys[0].id).await, Some(Verdict::Ended));
+    assert_eq!(
+        s.revocation_of(keys[0].id).await,
+        Some(RevocationEffect::Ended)
+    );
     assert_eq!(s.store.end(&one, EndReason::LoggedOut).await, Ok(vec![]));
 
     let but = Scope::AllExcept(user.clone(), keys[1].id);
@@ -187,14 +193,14 @@ where
     assert_eq!(sorted(ended), [keys[1].id]);
     assert_eq!(s.store.end(&all, EndReason::Revoked).await, Ok(vec![]));
     for key in &keys {
-        assert_eq!(s.revocation_of(key.id).await, Some(Verdict::Ended));
+        assert_eq!(s.revocation_of(key.id).await, Some(RevocationEffect::Ended));
         assert_eq!(s.store.session(key).await, Ok(None));
     }
     assert!(s.store.session(&bystander).await.unwrap().is_some());
     assert_eq!(s.revocation_of(bystander.id).await, None);
 }
 
-pub(super) async fn c12_a_dropped_call_is_applied_wholly_or_not_at_all(s: Subject<Embedded>) {
+pub(super) async fn c12_a_dropped_call_is_applied_wholly_or_not_at_all(s: Subject<AnyStore>) {
     for round in 0..s.rounds * 3 {
         let user = s.user();
         let session = s.session(&user).await;
@@ -225,7 +231,7 @@ pub(super) async fn c12_a_dropped_call_is_applied_wholly_or_not_at_all(s: Subjec
     }
 }
 
-pub(super) async fn c13_equal_ids_of_two_tenants_never_meet(s: Subject<Embedded>) {
+pub(super) async fn c13_equal_ids_of_two_tenants_never_meet(s: Subject<AnyStore>) {
     let user = UserId::from_bytes([7; 16]);
     let id = SessionId::from_bytes([9; 16]);
     let [here, there] = ["a", "ab"].map(|tenant| UserKey {
@@ -255,7 +261,7 @@ pub(super) async fn c13_equal_ids_of_two_tenants_never_meet(s: Subject<Embedded>
     assert_eq!(s.store.find_session(id).await, Ok(Some(theirs.key)));
 }
 
-pub(super) async fn creating_the_same_session_again_gives_the_same_answer(s: Subject<Embedded>) {
+pub(super) async fn creating_the_same_session_again_gives_the_same_answer(s: Subject<AnyStore>) {
     let one = Cap {
         max: 1,
         when_full: WhenFull::EndOldest,
@@ -281,7 +287,7 @@ pub(super) async fn creating_the_same_session_again_gives_the_same_answer(s: Sub
     assert_eq!(s.store.stats().sessions, 1);
 }
 
-pub(super) async fn an_ended_session_does_not_come_back(s: Subject<Embedded>) {
+pub(super) async fn an_ended_session_does_not_come_back(s: Subject<AnyStore>) {
     let session = s.session(&s.user()).await;
     let one = Scope::One(session.key.clone());
     s.store.touch(&session.key, SEEN).await.unwrap();
@@ -292,7 +298,7 @@ pub(super) async fn an_ended_session_does_not_come_back(s: Subject<Embedded>) {
     assert_eq!(s.rotate(&session.key, 0, GRACE).await, Rotation::Gone);
 }
 
-pub(super) async fn the_list_is_newest_first_and_complete(s: Subject<Embedded>) {
+pub(super) async fn the_list_is_newest_first_and_complete(s: Subject<AnyStore>) {
     let user = s.user();
     let mut ids = Vec::new();
     for _ in 0..10 {
@@ -306,7 +312,7 @@ pub(super) async fn the_list_is_newest_first_and_complete(s: Subject<Embedded>) 
     assert_eq!(s.store.sessions(&user).await, Ok(vec![]));
 }
 
-pub(super) async fn activity_shows_at_once_and_slides_the_idle_limit(s: Subject<Embedded>) {
+pub(super) async fn activity_shows_at_once_and_slides_the_idle_limit(s: Subject<AnyStore>) {
     let session = s.session(&s.user()).await;
     let address: IpAddr = "192.0.2.7".parse().unwrap();
     s.clock.advance(DAY / 2);
@@ -335,7 +341,7 @@ pub(super) async fn activity_shows_at_once_and_slides_the_idle_limit(s: Subject<
     assert!(s.store.session(&session.key).await.unwrap().is_some());
 }
 
-pub(super) async fn an_operator_finds_and_pages_through_sessions(s: Subject<Embedded>) {
+pub(super) async fn an_operator_finds_and_pages_through_sessions(s: Subject<AnyStore>) {
     let mut keys = Vec::new();
     for _ in 0..23 {
         keys.push(s.session(&s.user()).await.key);

@@ -1,4 +1,4 @@
-//! An account as it lies on disk, in both shapes that there have been.
+//! How is an account stored, in the present and in the earlier format?
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ impl Versioned for User {
     type Second = Second;
 }
 
-/// Format 1: nothing says which addresses were verified, so none counts as such.
+/// Format 1 does not record which addresses were verified. None counts as verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct First {
     key: UserKey,
@@ -29,7 +29,7 @@ pub(crate) struct First {
     version: u32,
 }
 
-/// Format 2: what format 1 has, then the marks.
+/// Format 2: the fields of format 1, then the marks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Second {
     first: First,

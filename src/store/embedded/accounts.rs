@@ -1,8 +1,8 @@
-//! Accounts on the ledger.
+//! How does an embedded store create, find, change and delete accounts?
 
 use std::sync::Arc;
 
-use crate::model::revocation::{Revocation, Verdict};
+use crate::model::revocation::{Revocation, RevocationEffect};
 use crate::model::session::{EndReason, Session, SessionKey};
 use crate::model::user::{HashCosts, PasswordHash, User, UserKey};
 use crate::store::embedded::Embedded;
@@ -95,7 +95,7 @@ impl AccountStore for Embedded {
 }
 
 impl Transaction<'_> {
-    /// The account under a key.
+    /// The account with this key.
     pub(crate) fn account(&mut self, key: &[u8]) -> Result<Option<User>, StoreError> {
         let bytes = self.bytes(key)?;
         let decoded = bytes.map(|bytes| codec::decode_versioned(key, &bytes));
@@ -108,7 +108,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Keeps the numbers of accounts by parameter set in step.
+    /// Updates the numbers of accounts by parameter set.
     fn count_costs(
         &mut self,
         before: Option<&PasswordHash>,
@@ -135,7 +135,7 @@ impl Transaction<'_> {
         let record = keys::account(&user.key);
         let before = self.account(&record)?;
         if before.as_ref() == Some(user) {
-            // The same call again, after an answer that got lost.
+            // A repeated call, after its answer was lost.
             return Ok(UserCreated::Stored);
         }
         if let Some(taken) = self.taken_login(user)? {
@@ -150,7 +150,7 @@ impl Transaction<'_> {
         self.put_account(record, user)?;
         self.count_costs(None, Some(&user.password))?;
         self.count(|totals| totals.users = totals.users.saturating_add(1))?;
-        // Guesses at the names while they belonged to nobody must not lock the new owner out.
+        // Guesses at a name that no account had must not lock out its new owner.
         self.forget_failures(user)?;
         Ok(UserCreated::Stored)
     }
@@ -201,7 +201,7 @@ impl Transaction<'_> {
         Ok(Some(revocations))
     }
 
-    /// Which login of the account leads to another account already.
+    /// The login of the account that another account already has.
     fn taken_login(&mut self, user: &User) -> Result<Option<LoginKind>, StoreError> {
         for login in login_keys(user) {
             let holder: Option<UserId> = self.get(&keys::login(&login))?;
@@ -225,23 +225,23 @@ impl Transaction<'_> {
         }
     }
 
-    /// Makes stale the access tokens of a user's live sessions that were made from an earlier version
-    /// of the account.
+    /// Makes the access tokens of a user stale that were made from an earlier version of the account, in
+    /// all live sessions.
     fn make_stale(&mut self, user: &User) -> Result<Vec<Revocation>, StoreError> {
         let over = self.over()?;
         let mut revocations = Vec::new();
         for stored in self.sessions_of(Route::of(&user.key))? {
             let session = stored.session;
             if !over.includes(&session) {
-                let verdict = Verdict::Stale(user.account_version());
-                revocations.push(self.revoke(&session.key, verdict, None, None)?);
+                let effect = RevocationEffect::Stale(user.account_version());
+                revocations.push(self.revoke(&session.key, effect, None, None)?);
             }
         }
         Ok(revocations)
     }
 }
 
-/// The names of an account.
+/// The login names of an account.
 pub(crate) fn login_keys(user: &User) -> Vec<LoginKey> {
     let tenant = &user.key.tenant;
     user.logins()

@@ -1,4 +1,4 @@
-//! Audit records on the ledger, as earlier versions wrote them.
+//! How are audit records read that an earlier version has written to the store?
 
 use crate::model::audit::AuditRecord;
 use crate::model::user::UserKey;
@@ -18,10 +18,6 @@ impl AuditStore for Embedded {
         self.run(move |view| view.forget_audit(&places)).await
     }
 
-    async fn append_audit(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
-        self.run(move |view| view.append_audit(&records)).await
-    }
-
     async fn audit(
         &self,
         user: Option<&UserKey>,
@@ -38,6 +34,13 @@ impl AuditStore for Embedded {
                 .collect()
         })
         .await
+    }
+}
+
+impl Embedded {
+    /// Appends records, for tests that need a store of an earlier version.
+    pub(crate) async fn append_audit(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
+        self.run(move |view| view.append_audit(&records)).await
     }
 }
 
@@ -71,7 +74,7 @@ impl Transaction<'_> {
         Ok(records)
     }
 
-    /// The oldest lines. One that is damaged is removed: nobody will ever read it.
+    /// The oldest records. A damaged record is removed, because it can never be read.
     fn old_audit(&mut self, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
         let mut records = Vec::new();
         for Entry { key, value } in self.scan(&keys::audits(), Order::Ascending, limit)? {
@@ -104,7 +107,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Removes up to `limit` lines that are older than they need to be kept.
+    /// Removes up to `limit` records that are older than they must be kept.
     pub(crate) fn sweep_audit(&mut self, limit: usize) -> Result<usize, StoreError> {
         let oldest = self.now.minus(self.lives.audit);
         let page = self.scan(&keys::audits_before(oldest), Order::Ascending, limit)?;
@@ -117,7 +120,7 @@ impl Transaction<'_> {
                         self.delete(entry);
                     }
                 }
-                Err(error) => tracing::warn!(%error, "a damaged audit line is removed"),
+                Err(error) => tracing::warn!(%error, "a damaged audit record is removed"),
             }
             self.delete(line);
         }

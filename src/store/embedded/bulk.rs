@@ -1,5 +1,4 @@
-//! The end of all sessions: one stored moment that ends every session made up to it, and the removal
-//! of their records, step by step.
+//! How does an embedded store end all sessions? It stores one moment, and removes the records in steps.
 
 use crate::model::session::{EndReason, Session};
 use crate::store::embedded::Embedded;
@@ -10,7 +9,7 @@ use crate::store::embedded::transaction::Transaction;
 use crate::store::{BulkStore, EndAll, StoreError, codec};
 use crate::types::time::Timestamp;
 
-/// The most records that one step removes: others wait no longer than that.
+/// The largest number of records that one step removes. Other operations wait for one step at most.
 const STEP: usize = 1_000;
 
 impl BulkStore for Embedded {
@@ -22,15 +21,11 @@ impl BulkStore for Embedded {
         let limit = limit.min(STEP);
         self.run(move |view| view.clear_ended(limit)).await
     }
-
-    async fn ended_through(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.run(|view| Ok(view.over()?.through)).await
-    }
 }
 
 impl Embedded {
-    /// Goes on with an end of all sessions that has not been completed, for up to `limit` records.
-    /// Returns how many records were due; fewer than `limit` means that none is left.
+    /// Continues an end of all sessions that is not complete, for up to `limit` records. Returns how
+    /// many records were due; fewer than `limit` means that none is left.
     pub(crate) async fn clear_leftovers(&self, limit: usize) -> Result<usize, StoreError> {
         let mut due = 0;
         while due < limit {
@@ -53,7 +48,7 @@ impl Embedded {
     }
 }
 
-/// Which sessions are over although their records are still there.
+/// The sessions that have ended although their records still exist.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Over {
     through: Option<Timestamp>,
@@ -61,20 +56,25 @@ pub(crate) struct Over {
 }
 
 impl Over {
-    /// Whether the session has been ended with all others.
+    /// The moment up to which all sessions have ended, if there is one.
+    pub(crate) fn through(&self) -> Option<Timestamp> {
+        self.through
+    }
+
+    /// Whether the session ended with all others.
     pub(crate) fn is_ended(&self, session: &Session) -> bool {
         self.through
             .is_some_and(|through| session.key.id.made_at() <= through)
     }
 
-    /// Whether the session has been ended with all others, or its time has run out.
+    /// Whether the session ended with all others, or has expired.
     pub(crate) fn includes(&self, session: &Session) -> bool {
         session.is_expired(self.now) || self.is_ended(session)
     }
 }
 
 impl Transaction<'_> {
-    /// Tells sessions that are over from those that are not.
+    /// The sessions that have ended at this moment.
     pub(crate) fn over(&mut self) -> Result<Over, StoreError> {
         let through = self.end_all_record()?.map(|stored| stored.through);
         let now = self.now;
@@ -89,11 +89,11 @@ impl Transaction<'_> {
         let before = self.end_all_record()?;
         let totals: Totals = self.get(META_TOTALS)?.unwrap_or_default();
         let now = self.now;
-        // Ids are never older than the moment before (see `first_free` of the liveness), so this
-        // one must be younger than that even where the clock has been set back.
+        // Ids are never older than the moment before (see `first_free` of the liveness). So this moment
+        // must be later than the last one, also when the clock was set back.
         let last = before.as_ref().map(|before| before.through);
         let through = last.map_or(now, |last| now.max(next_millisecond(last)));
-        // One that was interrupted goes on counting where it stood.
+        // An interrupted removal continues to count.
         let (seen, ended) = before
             .filter(|before| !before.is_complete)
             .map_or((0, 0), |before| (before.seen, before.ended));

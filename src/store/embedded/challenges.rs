@@ -1,4 +1,4 @@
-//! Challenges on the ledger.
+//! How does an embedded store keep challenges? One record each, with the number of attempts left.
 
 use crate::crypto::digest;
 use crate::store::embedded::Embedded;
@@ -7,7 +7,7 @@ use crate::store::embedded::records::StoredChallenge;
 use crate::store::embedded::transaction::Transaction;
 use crate::store::{Attempt, Challenge, ChallengeId, ChallengeStore, ProofHash, StoreError};
 
-/// The most bytes a challenge may carry for its asker.
+/// The largest payload of a challenge, in bytes.
 const MAX_PAYLOAD: usize = 2_048;
 
 impl ChallengeStore for Embedded {
@@ -30,7 +30,7 @@ impl Transaction<'_> {
         let before: Option<StoredChallenge> = self.get(&record)?;
         if let Some(before) = before {
             if before.proof == stored.proof {
-                // The same call again: it must not give back attempts that were used.
+                // A repeated call must not restore attempts that were used.
                 return Ok(());
             }
             self.unexpire(before.expires_at, &record);
@@ -52,8 +52,8 @@ impl Transaction<'_> {
             self.delete(record);
             return Ok(Attempt::Passed(stored.payload));
         }
-        // It stays when the last attempt is gone, so that the same call of `put_challenge` again
-        // cannot bring it back; the sweep removes it at its time.
+        // The record stays after the last attempt, so that a repeated call of `put_challenge` cannot
+        // restore it. The sweep removes it when it has expired.
         stored.attempts -= 1;
         self.put(record, &stored)?;
         Ok(Attempt::Wrong {

@@ -1,9 +1,10 @@
-//! Commits are counted, and each says what the store holds after it.
+//! How is it proved that a store holds exactly what was acknowledged? Commits are counted, and each
+//! records a digest of the store after it.
 //!
-//! Every batch carries a record with the commit's number and the [`Digest`] of all other records. An
-//! engine on disk keeps the same two beside its log (the *witness*). At the start the records are
-//! read and compared with both: a log that was cut back ends below the witness, and a record that is
-//! missing, stale or altered changes the digest. Neither is ever taken for an ordinary end of the log.
+//! Every batch contains a record with the number of the commit and the [`Digest`] of all other records.
+//! An engine on disk keeps the same two beside its log (the *witness*). At start the records are read
+//! and compared with both. A truncated log ends before the witness. A missing, stale or altered record
+//! changes the digest. Neither is taken for a normal end of the log.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,40 +13,40 @@ use crate::store::embedded::keys::META_COMMIT;
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::{StoreError, codec};
 
-/// The number of a commit and what the store holds after it.
+/// The number of a commit, and the digest of the store after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Commit {
-    /// Commits up to and including this one.
+    /// The number of commits up to and including this one.
     pub(crate) number: u64,
-    /// The digest of every record but the one that holds this.
+    /// The digest of every record except the one that contains this.
     pub(crate) digest: Digest,
 }
 
-/// What can be read of a store when it is opened.
+/// The records of a store that is being opened.
 pub(crate) trait Records {
     /// The value of a key.
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// How many records there are and their digest, without the record of the last commit.
+    /// The number of records and their digest, without the record of the last commit.
     fn sum(&self) -> Result<(u64, Digest), StoreError>;
 }
 
-/// What the records of a store prove.
+/// The result of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
-    /// There is no record at all.
+    /// There are no records.
     Empty,
-    /// A version that did not count commits wrote it.
+    /// The store was written by a version that did not count commits.
     Uncounted,
-    /// It holds exactly what this commit left.
+    /// The store holds exactly the records of this commit.
     Whole(Commit),
 }
 
-/// Compares the records with the last commit that was acknowledged, as far as it is known.
+/// Compares the records with the last acknowledged commit, if it is known.
 ///
 /// # Errors
 ///
-/// [`StoreError::Damaged`] with what was found and what was expected.
+/// [`StoreError::Damaged`], with the difference.
 pub(crate) fn prove(records: &dyn Records, witness: Option<&Commit>) -> Result<Proof, StoreError> {
     let found: Option<Commit> = match records.value(META_COMMIT)? {
         Some(bytes) => Some(codec::decode(META_COMMIT, &bytes)?),
@@ -73,7 +74,7 @@ pub(crate) fn prove(records: &dyn Records, witness: Option<&Commit>) -> Result<P
         }
         if found.number == expected.number && found.digest != expected.digest {
             return Err(StoreError::Damaged(format!(
-                "its commit {} is another one than the one that was acknowledged",
+                "its commit {} is not the one that was acknowledged",
                 found.number
             )));
         }
@@ -88,9 +89,9 @@ pub(crate) fn prove(records: &dyn Records, witness: Option<&Commit>) -> Result<P
     Ok(Proof::Whole(found))
 }
 
-/// Adds to a batch the record of its commit, which goes on from the last one, or from `first` where
-/// none has been counted. Reads what the batch replaces, so nothing else may be written between this
-/// and the commit.
+/// Adds to a batch the record of its commit, with the number after the last one, or after `first` if
+/// none was counted. Reads the values that the batch replaces, so nothing else may be written between
+/// this and the commit.
 pub(crate) fn seal(
     ledger: &mut dyn Ledger,
     batch: &mut Batch,

@@ -1,136 +1,94 @@
-//! The one thread that owns the ledger. It takes what is queued, runs it serially, makes all of it
-//! durable with one write, and only then answers everybody.
+//! How is a group of operations made durable at once? By the one thread that owns the ledger.
 //!
-//! What must always be true: no answer that tells of a write leaves before that write is durable,
-//! and when a batch fails, nobody whose operation wrote in it, or read what it wrote, hears of
-//! success.
+//! The thread takes the queued operations, runs them one after the other, makes the writes of all of
+//! them durable as one batch, delivers revocations, and only then answers the callers.
+//!
+//! Invariants: no answer that reports a write is sent before the write is durable. When a batch fails,
+//! no caller whose operation wrote in it, or read its writes, gets a success. A revocation is delivered
+//! before any caller of its batch is answered.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use crate::model::revocation::Revocation;
-use crate::store::StoreError;
 use crate::store::codec;
 use crate::store::embedded::commits::{Commit, seal};
-use crate::store::embedded::keys::{self, META_CLOCK, META_COSTS, META_END_ALL, META_TOTALS};
+use crate::store::embedded::feed::{Feed, FeedRequest};
+use crate::store::embedded::jobs::{Done, Job, Message};
+use crate::store::embedded::keys::{META_CLOCK, META_COSTS, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, Ledger};
 use crate::store::embedded::numbers::Numbers;
-use crate::store::embedded::records::{StoredEndAll, StoredRevocation};
 use crate::store::embedded::snapshot::Snapshots;
 use crate::store::embedded::touches::Touches;
 use crate::store::embedded::transaction::{Lives, Transaction};
+use crate::store::{RevocationSnapshot, StoreError};
 use crate::types::time::{Clock, Timestamp};
 
-/// The most operations of one group.
+/// The largest number of operations in one group.
 const GROUP: usize = 256;
 
-/// How often the ledger is given a moment while nothing else comes.
+/// How often [`Ledger::tick`] is called while the queue is empty.
 const TICK: Duration = Duration::from_millis(500);
 
-/// How long noted activity waits for a group to ride along with.
+/// How long recorded activity waits for a group to be written with.
 const TOUCH_DELAY: Duration = Duration::from_secs(5);
 
-/// The most noted activity that one group carries.
+/// The largest number of records of activity in one group.
 const RIDERS: usize = 256;
 
-/// What the thread is told.
-pub(crate) enum Message {
-    /// Run this.
-    Work(Job),
-    /// Stop, release the files, and say so.
-    Close(oneshot::Sender<Result<(), StoreError>>),
-}
-
-/// One operation on its way to the thread.
-pub(crate) struct Job {
-    run: Box<dyn FnOnce(&mut Transaction<'_>) -> Done + Send>,
-}
-
-/// An operation that has run and waits for its writes to be durable.
-struct Done {
-    succeeded: bool,
-    answer: Box<dyn FnOnce(Result<(), StoreError>)>,
-}
-
-impl Job {
-    /// An operation and where its outcome goes.
-    pub(crate) fn new<T: Send + 'static>(
-        operation: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
-        caller: oneshot::Sender<Result<T, StoreError>>,
-    ) -> Self {
-        Self {
-            run: Box::new(move |view| {
-                let outcome = operation(view);
-                Done {
-                    succeeded: outcome.is_ok(),
-                    answer: Box::new(move |durable| {
-                        // A caller who has gone away does not want the answer.
-                        let _gone = caller.send(durable.and(outcome));
-                    }),
-                }
-            }),
-        }
-    }
-}
-
-/// Hears of every revocation that is, or may be, durable, before anybody is answered.
-pub(crate) struct Listener(pub(crate) Box<dyn Fn(Revocation) + Send + Sync>);
-
-/// Gets the moment up to which all sessions are over, once that is durable and before anybody is
-/// answered.
-pub(crate) struct EndAllListener(pub(crate) Box<dyn Fn(Timestamp) + Send + Sync>);
-
-/// The thread's belongings.
+/// The state of the thread.
 pub(crate) struct Committer {
     /// Where everything is stored.
     pub(crate) ledger: Box<dyn Ledger>,
-    /// What is queued.
+    /// The queue of messages.
     pub(crate) queue: Receiver<Message>,
-    /// The store's time.
+    /// The clock of the store.
     pub(crate) clock: Arc<dyn Clock>,
-    /// How long things are kept.
+    /// How long records are kept.
     pub(crate) lives: Lives,
-    /// What others may know.
+    /// Numbers that other threads read.
     pub(crate) numbers: Arc<Numbers>,
-    /// Who wants to hear of revocations.
-    pub(crate) listener: Arc<OnceLock<Listener>>,
-    /// Who wants to hear of the end of all sessions.
-    pub(crate) end_all_listener: Arc<OnceLock<EndAllListener>>,
-    /// Activity that is not written yet.
+    /// The subscribers of the revocation feed.
+    pub(crate) feed: Feed,
+    /// Activity that is not yet written.
     pub(crate) touches: Touches,
-    /// The time that the ledger holds as reached, if this process has written it.
+    /// The time in the ledger, if this process has written it.
     pub(crate) reached: Option<Timestamp>,
-    /// For how long nothing has come.
+    /// How long the queue has been empty.
     pub(crate) idle: Duration,
-    /// The store as it stood when a backup was begun.
+    /// The snapshot for a backup, if one is being read.
     pub(crate) snapshots: Snapshots,
-    /// When the ledger was last given a moment.
+    /// When [`Ledger::tick`] was last called, on the monotonic clock.
     pub(crate) ticked: Duration,
 }
 
 impl Committer {
-    /// Works until it is told to close or nobody can tell it anything any more.
+    /// Runs until a message closes the store or all senders are gone.
     pub(crate) fn serve(mut self) {
         loop {
             match self.queue.recv_timeout(TICK) {
                 Ok(message) => {
                     self.idle = Duration::ZERO;
-                    let (jobs, close) = self.gather(message);
+                    let (jobs, next) = self.gather(message);
                     self.numbers.taken(jobs.len());
                     self.run_group(jobs);
                     if self.clock.monotonic().saturating_sub(self.ticked) >= TICK {
                         self.tick();
                     }
-                    if let Some(caller) = close {
-                        let closed = self.close();
-                        // With the ledger goes its lock: whoever hears the answer may open again.
-                        drop(self);
-                        let _gone = caller.send(closed);
-                        return;
+                    match next {
+                        None | Some(Message::Work(_)) => {}
+                        Some(Message::Feed(request)) => self.answer_feed(request),
+                        #[cfg(test)]
+                        Some(Message::LoseEvents) => self.feed.lose_next(),
+                        Some(Message::Close(caller)) => {
+                            let closed = self.close();
+                            // Dropping the ledger releases its lock: a caller that gets the answer
+                            // may open the store again. Dropping the feed reports its end.
+                            drop(self);
+                            let _gone = caller.send(closed);
+                            return;
+                        }
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -157,19 +115,18 @@ impl Committer {
         if self.ledger.is_lost() {
             self.numbers.lose();
         }
+        self.close_gap();
     }
 
-    /// Takes what is queued behind the first message, without waiting for more.
-    fn gather(
-        &self,
-        first: Message,
-    ) -> (Vec<Job>, Option<oneshot::Sender<Result<(), StoreError>>>) {
+    /// Takes the operations that are queued, without waiting for more. Ends at a message of another
+    /// kind, which is returned.
+    fn gather(&self, first: Message) -> (Vec<Job>, Option<Message>) {
         let mut jobs = Vec::new();
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
                 Message::Work(job) => jobs.push(job),
-                Message::Close(caller) => return (jobs, Some(caller)),
+                other => return (jobs, Some(other)),
             }
             next = if jobs.len() < GROUP {
                 self.queue.try_recv().ok()
@@ -201,21 +158,22 @@ impl Committer {
             self.commit(&mut group, operations)
         };
         for (done, depends) in waiting {
-            (done.answer)(if depends { durable.clone() } else { Ok(()) });
+            done.answer(if depends { durable.clone() } else { Ok(()) });
         }
     }
 
-    /// Runs one operation on top of its group. Says also whether its outcome hangs on the batch.
+    /// Runs one operation on top of the writes of its group. Also returns whether its outcome depends
+    /// on the batch.
     fn run(&mut self, job: Job, group: &mut Batch) -> Option<(Done, bool)> {
         let mut view = self.view(group);
-        // An operation that panics loses its own writes and its answer; the store goes on.
-        let done = catch_unwind(AssertUnwindSafe(|| (job.run)(&mut view)));
+        // An operation that panics loses its own writes and its answer. The store continues.
+        let done = catch_unwind(AssertUnwindSafe(|| job.run(&mut view)));
         let (writes, saw_group) = view.finish();
         let Ok(done) = done else {
             tracing::error!("a store operation panicked; nothing of it is applied");
             return None;
         };
-        let wrote = done.succeeded && !writes.is_empty();
+        let wrote = done.succeeded() && !writes.is_empty();
         if wrote {
             group.absorb(writes);
         }
@@ -246,14 +204,14 @@ impl Committer {
             let (writes, _) = view.finish();
             match written {
                 Ok(()) => group.absorb(writes),
-                Err(error) => tracing::warn!(%error, "noted activity could not be written"),
+                Err(error) => tracing::warn!(%error, "recorded activity could not be written"),
             }
             self.touches.settle(&session);
         }
     }
 
-    /// Writes the time along, so that no record is younger than what the store has reached, and what
-    /// has expired by then stays expired.
+    /// Adds the time to the batch. No record is then younger than the time that the store has
+    /// reached, and a record that has expired by then stays expired.
     fn keep_time(&mut self, group: &mut Batch) {
         let now = self.clock.now();
         match codec::encode(META_CLOCK, &now) {
@@ -261,14 +219,14 @@ impl Committer {
                 group.writes.insert(META_CLOCK.to_vec(), Some(bytes));
                 self.reached = Some(now);
             }
-            Err(error) => tracing::error!(%error, "the time could not be noted"),
+            Err(error) => tracing::error!(%error, "the time could not be stored"),
         }
     }
 
     fn commit(&mut self, group: &mut Batch, operations: usize) -> Result<(), StoreError> {
         self.numbers.commit_begins(self.clock.monotonic());
         let sealed = seal(self.ledger.as_mut(), group, Commit::default());
-        // With the record of the commit itself: a snapshot shows the number of its own.
+        // Includes the record of the commit itself: a snapshot shows the number of its own commit.
         self.snapshots.keep(self.ledger.as_mut(), group);
         let outcome = sealed.and_then(|commit| self.ledger.commit(group, &commit).map(|()| commit));
         self.numbers
@@ -279,11 +237,11 @@ impl Committer {
                 self.numbers.lose();
             }
         }
-        // A batch that may be in the log counts here as one that is: when the call is repeated the session
-        // is found ended already, and there is no revocation left to report.
+        // A batch that may be in the log counts as one that is: a repeated call finds the session
+        // ended, and there is no revocation left to deliver.
         if matches!(outcome, Ok(_) | Err(StoreError::Indeterminate)) {
-            self.tell_revocations(group);
-            self.report_end_of_all(group);
+            self.feed.publish(group);
+            self.close_gap();
         }
         if let Ok(commit) = &outcome {
             self.numbers.commit(commit.number);
@@ -298,32 +256,30 @@ impl Committer {
         outcome.map(|_| ())
     }
 
-    /// Whether or not its caller still listens, a revocation holds from here on.
-    fn tell_revocations(&self, group: &Batch) {
-        let Some(Listener(hear)) = self.listener.get() else {
+    fn answer_feed(&mut self, request: FeedRequest) {
+        self.numbers.taken(1);
+        let read = self.revocation_snapshot();
+        self.feed.answer(request, read);
+    }
+
+    /// Reads everything in force. Called between two batches.
+    fn revocation_snapshot(&mut self) -> Result<RevocationSnapshot, StoreError> {
+        let at = self.feed.position();
+        self.view(&Batch::default()).revocation_snapshot(at)
+    }
+
+    /// Delivers a snapshot if a gap was reported. Repeated until it succeeds.
+    fn close_gap(&mut self) {
+        if !self.feed.has_gap() {
             return;
-        };
-        for (key, write) in group.within(&keys::revocations()) {
-            let Some(bytes) = write else { continue };
-            if let Ok(stored) = codec::decode::<StoredRevocation>(key, bytes) {
-                hear(stored.revocation);
-            }
+        }
+        match self.revocation_snapshot() {
+            Ok(snapshot) => self.feed.resume(&snapshot),
+            Err(error) => tracing::error!(%error, "the revocations in force cannot be read"),
         }
     }
 
-    /// Whether or not its caller still listens, the end of all sessions holds from here on.
-    fn report_end_of_all(&self, group: &Batch) {
-        let (Some(EndAllListener(hear)), Some(Some(bytes))) =
-            (self.end_all_listener.get(), group.writes.get(META_END_ALL))
-        else {
-            return;
-        };
-        if let Ok(stored) = codec::decode::<StoredEndAll>(META_END_ALL, bytes) {
-            hear(stored.through);
-        }
-    }
-
-    /// Writes what is noted and releases the files.
+    /// Writes the recorded activity and releases the files.
     fn close(&mut self) -> Result<(), StoreError> {
         while self.touches.waiting_since().is_some() {
             self.run_group(Vec::new());
@@ -331,7 +287,7 @@ impl Committer {
         if self.reached.is_some_and(|at| at < self.clock.now()) {
             let mut last = Batch::default();
             self.keep_time(&mut last);
-            // That it could not be written is in the log; what was acknowledged is written.
+            // A failure is in the log. Everything that was acknowledged is written.
             drop(self.commit(&mut last, 0));
         }
         self.ledger.close()

@@ -1,4 +1,5 @@
-//! Devices that an account was logged in from, on the ledger.
+//! How does an embedded store know the devices of an account? By a record for each device that logged
+//! in.
 
 use crate::model::lockout::Lockout;
 use crate::model::user::UserKey;
@@ -12,7 +13,7 @@ use crate::types::ids::DeviceId;
 
 impl Transaction<'_> {
     /// A device of this account, unless its time has run out. A live session of an earlier version
-    /// counts as well: no record was made for its device.
+    /// counts as well, because no record was written for its device.
     pub(crate) fn known_device(
         &mut self,
         owner: &UserKey,
@@ -37,7 +38,7 @@ impl Transaction<'_> {
         }))
     }
 
-    /// A log-in from a device succeeded.
+    /// Records a successful log-in from a device.
     pub(crate) fn remember_device(
         &mut self,
         owner: &UserKey,
@@ -49,7 +50,7 @@ impl Transaction<'_> {
             self.make_room_for_device(owner)?;
         }
         let known_until = self.now.plus(DEVICE_LIFE);
-        // The expiry entry stays where the first log-in put it; the sweep moves it on.
+        // The expiry entry stays at its first moment. The sweep moves it.
         let check_at = if let Some(stored) = found {
             stored.check_at
         } else {
@@ -88,7 +89,7 @@ impl Transaction<'_> {
         self.put(record, &stored)
     }
 
-    /// Forgets the failures of all devices. `true` when there were any.
+    /// Clears the failures of all devices. Returns whether there were any.
     pub(crate) fn forgive_devices(&mut self, owner: &UserKey) -> Result<bool, StoreError> {
         let mut had_any = false;
         for (record, stored) in self.devices_of(owner)? {
@@ -101,7 +102,7 @@ impl Transaction<'_> {
         Ok(had_any)
     }
 
-    /// Forgets all devices of an account.
+    /// Removes all devices of an account.
     pub(crate) fn forget_devices(&mut self, owner: &UserKey) -> Result<(), StoreError> {
         for (record, stored) in self.devices_of(owner)? {
             self.unexpire(stored.check_at, &record);
@@ -110,8 +111,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Clients that never show their device make a new one at each log-in; these must not push out
-    /// one that is used.
+    /// A client that never sends its device id creates a new one with each log-in. Such devices must not
+    /// displace one that is used.
     fn make_room_for_device(&mut self, owner: &UserKey) -> Result<(), StoreError> {
         let mut devices = self.devices_of(owner)?;
         devices.sort_by_key(|(_, stored)| (stored.logins > 1, stored.known_until));

@@ -1,13 +1,14 @@
-//! A digest of a set of records that does not depend on their order, so that a commit can move it
-//! forward by what it changes: the sum of one SHA-256 per record, taken as four 64-bit lanes.
+//! How does a commit update the digest of all records? By addition: the digest does not depend on their
+//! order.
 //!
-//! It is made to find damage, not an attacker: a user who can write the store can also compute the sum.
+//! It is the sum of one SHA-256 for each record, as four lanes of 64 bits. It detects damage, not an
+//! attacker: a user who can write the store can also compute the sum.
 
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::digest::sha256;
 
-/// The sum over a set of records.
+/// The digest of a set of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Digest([u64; 4]);
 
@@ -24,12 +25,12 @@ impl Digest {
         Self(lanes)
     }
 
-    /// The union with other records.
+    /// The digest of both sets together.
     pub(crate) fn plus(self, other: Self) -> Self {
         self.each(other, u64::wrapping_add)
     }
 
-    /// What is left without some of the records.
+    /// The digest without some of the records.
     pub(crate) fn minus(self, other: Self) -> Self {
         self.each(other, u64::wrapping_sub)
     }
@@ -44,7 +45,7 @@ impl Digest {
         bytes
     }
 
-    /// The digest whose lanes these are.
+    /// The digest with these lanes.
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
         let mut lanes = [0; 4];
         for (lane, bytes) in lanes.iter_mut().zip(bytes.chunks_exact(8)) {
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_does_not_matter_and_every_byte_does() {
+    fn the_digest_ignores_the_order_and_covers_every_byte() {
         let (one, two) = (Digest::of(b"a", b"1"), Digest::of(b"b", b"2"));
         assert_eq!(one.plus(two), two.plus(one));
         assert_eq!(one.plus(two).minus(one), two);
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn it_survives_being_written_down() {
+    fn the_digest_survives_a_round_trip() {
         let digest = Digest::of(b"key", b"value");
         assert_eq!(Digest::from_bytes(digest.to_bytes()), digest);
     }

@@ -1,10 +1,11 @@
-//! What is settled before a store is used: its format, its id, and that its keys are its own.
+//! Is this store the right one to use? Its format, its id and its keys are checked before it is used.
 
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::crypto::keydir::Bond;
 use crate::store::embedded::commits::{Commit, seal};
 use crate::store::embedded::digest::Digest;
 use crate::store::embedded::keys::{META_FORMAT, META_STORE, META_TOTALS};
@@ -14,25 +15,25 @@ use crate::store::identity::{Ties, apart};
 use crate::store::{StoreError, codec};
 use crate::types::ids::StoreId;
 
-/// The layout of keys and records that this build writes.
+/// The layout of keys and records that this version writes.
 const FORMAT: u32 = 2;
 
-/// The layout before commits were counted; otherwise the same.
+/// The layout before commits were counted. Otherwise the same.
 const UNCOUNTED: u32 = 1;
 
-/// How many records are read at once.
+/// The number of records in one read.
 const PAGE: usize = 512;
 
-/// Which store this is.
+/// The identity of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredIdentity {
-    /// Its id.
+    /// The id.
     pub(crate) store: StoreId,
-    /// Whether its key directory has been told.
+    /// Whether the id was written to the key directory.
     pub(crate) bound: bool,
 }
 
-/// Makes sure that the ledger holds a store of this format that belongs to its keys, or founds one in
+/// Checks that the ledger holds a store of this format that belongs to its keys, or creates a store in
 /// an empty place.
 pub(crate) fn settle(
     ledger: &mut dyn Ledger,
@@ -41,23 +42,7 @@ pub(crate) fn settle(
 ) -> Result<StoreId, StoreError> {
     let format: Option<u32> = read(ledger, META_FORMAT)?;
     let known: Option<StoredIdentity> = read(ledger, META_STORE)?;
-    match format {
-        Some(FORMAT | UNCOUNTED) => {}
-        None if ledger.is_new() && known.is_none() => {}
-        None => {
-            return Err(StoreError::Config(
-                "the store opened empty although it has been used before: restore a backup, or \
-                 move the directory away to begin anew"
-                    .to_owned(),
-            ));
-        }
-        Some(other) => {
-            return Err(StoreError::Config(format!(
-                "the store has format {other}, this version reads {FORMAT}: use the version of \
-                 sidegate that wrote it"
-            )));
-        }
-    }
+    check_format(format, ledger.is_new() && known.is_none())?;
     let store = known.map_or(ties.fresh, |known| known.store);
     let mut bond = ties.bond()?;
     let mut bind = false;
@@ -66,29 +51,21 @@ pub(crate) fn settle(
         let used = totals.sessions > 0 || totals.users > 0;
         let bound = known.is_some_and(|known| known.bound);
         bind = if format.is_none() {
-            // The keys may name a store that is given up, or whose founding was cut short.
+            // The keys may name a store that was abandoned, or whose creation was interrupted.
             true
         } else {
             ties.compare(bond, known.map(|known| known.store), bound, used)?
         };
     }
     if known.is_none() && format.is_some() {
-        // Before the id is written beside the keys: an id that only they have would look like another store's.
+        // Before the id is written beside the keys: an id that only the keys contain would look like
+        // that of another store.
         take_over(ledger, store)?;
     }
     let bound = match &mut bond {
         None => known.is_some_and(|known| known.bound),
         Some(_) if !bind => true,
-        Some(bond) => match bond.bind(store) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(
-                    "{error}; the id and the last commit of the store are kept beside the store only, \
-                     so the keys will not show when it is lost or an older copy is put in its place"
-                );
-                false
-            }
-        },
+        Some(bond) => bind_keys(bond, store),
     };
     let apart = match (&bond, place) {
         (Some(bond), Some(place)) if bound => apart(&bond.directory, place),
@@ -103,13 +80,43 @@ pub(crate) fn settle(
     Ok(store)
 }
 
-/// Checks every record of a store that was written before commits were counted, and counts from now
-/// on.
+/// Fails when the store has another format, or none although it was used before.
+fn check_format(format: Option<u32>, is_new: bool) -> Result<(), StoreError> {
+    match format {
+        Some(FORMAT | UNCOUNTED) => Ok(()),
+        None if is_new => Ok(()),
+        None => Err(StoreError::Config(
+            "the store opened empty although it has been used before: restore a backup, or \
+             move the directory away to begin anew"
+                .to_owned(),
+        )),
+        Some(other) => Err(StoreError::Config(format!(
+            "the store has format {other}, this version reads {FORMAT}: use the version of \
+             sidegate that wrote it"
+        ))),
+    }
+}
+
+/// Writes the id of the store to the key directory. Returns whether that succeeded.
+fn bind_keys(bond: &mut Bond, store: StoreId) -> bool {
+    match bond.bind(store) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(
+                "{error}; the id and the last commit of the store are kept beside the store only, \
+                 so the keys will not show when it is lost or an older copy is put in its place"
+            );
+            false
+        }
+    }
+}
+
+/// Checks every record of a store from before commits were counted, and counts from now on.
 fn take_over(ledger: &mut dyn Ledger, store: StoreId) -> Result<(), StoreError> {
     let (count, digest) = check_all(ledger)?;
     tracing::info!(
         records = count,
-        "the store is taken over from an earlier version"
+        "the store of an earlier version is converted"
     );
     ledger.identify(store, None)?;
     let mut batch = Batch::default();
@@ -138,7 +145,7 @@ fn write(ledger: &mut dyn Ledger, identity: StoredIdentity, after: u64) -> Resul
     ledger.commit(&batch, &commit)
 }
 
-/// Reads every record, and their digest.
+/// Reads every record and computes their digest.
 fn check_all(ledger: &mut dyn Ledger) -> Result<(u64, Digest), StoreError> {
     let mut rest = KeyRange {
         from: Vec::new(),

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::model::audit::{Actor, AuditAction, AuditRecord};
 use crate::model::lockout::Lockout;
-use crate::model::revocation::{Revocation, Verdict};
+use crate::model::revocation::{Revocation, RevocationEffect};
 use crate::model::session::{EndReason, Generation, Proof, Session, SessionKey};
 use crate::model::user::{
     AccountVersion, HashCosts, PasswordHash, User, UserKey, UserStatus, VerifiedAddresses,
@@ -122,7 +122,7 @@ fn an_account_in_both_shapes() {
         let golden = HEXLOWER.decode(golden.as_bytes()).unwrap();
         codec::decode_versioned::<User>(b"key", &golden).unwrap()
     };
-    // Written until 0.1: nothing says that an address was verified.
+    // Written until 0.1: no field for a verified address.
     let first = concat!(
         "01f17154b80461636d651011111111111111111111111111111111010003616e6e01010f616e6e40",
         "6578616d706c652e6f726701020b2b343933303132333435360103416e6e020561646d696e047573",
@@ -143,31 +143,31 @@ fn an_account_in_both_shapes() {
 
 #[test]
 fn a_revocation() {
-    let stored = |verdict, why| StoredRevocation {
+    let stored = |effect, why| StoredRevocation {
         revocation: Revocation {
             session: id(),
-            verdict,
+            effect,
             until: AT,
         },
         why,
         evicted_by: Some(id()),
     };
     same(
-        &stored(Verdict::Ended, Some(EndReason::Expired)),
+        &stored(RevocationEffect::Ended, Some(EndReason::Expired)),
         concat!(
             "01b63614c0102222222222222222222222222222222200fbd095ffbc310107011022222222222222",
             "222222222222222222"
         ),
     );
     same(
-        &stored(Verdict::StaleGeneration(Generation(9)), None),
+        &stored(RevocationEffect::StaleGeneration(Generation(9)), None),
         concat!(
             "012a0f028310222222222222222222222222222222220109fbd095ffbc3100011022222222222222",
             "222222222222222222"
         ),
     );
     same(
-        &stored(Verdict::Stale(AccountVersion(9)), None),
+        &stored(RevocationEffect::Stale(AccountVersion(9)), None),
         concat!(
             "01999b2f4010222222222222222222222222222222220209fbd095ffbc3100011022222222222222",
             "222222222222222222"

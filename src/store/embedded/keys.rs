@@ -1,4 +1,4 @@
-//! The key layout of the embedded engines: one key space, a one-byte table tag in front.
+//! Under which key is each record stored? In one key space, with a table tag of one byte in front.
 //!
 //! ```text
 //! tag  rest of the key                              record
@@ -12,17 +12,17 @@
 //! C    challenge(16)                                StoredChallenge
 //! R    route(16) session(16)                        StoredRevocation
 //! U    moment(8) number(8)                          AuditRecord
-//! V    route(16) moment(8) number(8)                (nothing: finds the audit lines of a user)
-//! X    moment(8) key of the record                  (nothing: when to look at that record again)
+//! V    route(16) moment(8) number(8)                (nothing: finds the audit records of a user)
+//! X    moment(8) key of the record                  (nothing: when to examine that record)
 //! M    name                                         store-wide records
 //! ```
 //!
-//! `tenant` is one length byte and the name, `route` is the hash of tenant and user: equal user
-//! and session ids of two tenants never meet. Numbers are big-endian, so that keys sort by them.
+//! `tenant` is one length byte and the name. `route` is the hash of tenant and user, so equal user and
+//! session ids of two tenants have different keys. Numbers are big-endian, so keys sort by number.
 //!
-//! Every S, F, D, C and R record has exactly one X entry, at a moment that the record itself
-//! remembers. What slides forward with use (an idle limit) is not moved on each use: the sweep
-//! looks at the record when the moment comes and moves the entry on.
+//! Every S, F, D, C and R record has exactly one X entry, at a moment that is stored in the record. A
+//! moment that moves with each use (an idle limit) is not updated on each use: the sweep examines the
+//! record at that moment and moves the entry.
 
 use crate::crypto::digest::sha256;
 use crate::model::session::SessionKey;
@@ -48,9 +48,9 @@ pub(crate) const SESSION_INDEX: u8 = b'I';
 pub(crate) const ACCOUNT: u8 = b'A';
 /// Table tag of login names.
 pub(crate) const LOGIN: u8 = b'L';
-/// Table tag of audit lines.
+/// Table tag of audit records.
 pub(crate) const AUDIT: u8 = b'U';
-/// Table tag of the index of audit lines by user.
+/// Table tag of the index of audit records by user.
 pub(crate) const AUDIT_INDEX: u8 = b'V';
 /// Table tag of expiry entries.
 pub(crate) const EXPIRY: u8 = b'X';
@@ -59,32 +59,32 @@ pub(crate) const EXPIRY: u8 = b'X';
 pub(crate) const META_FORMAT: &[u8] = b"Mformat";
 /// The number of the last commit and the digest of all other records.
 pub(crate) const META_COMMIT: &[u8] = b"Mcommit";
-/// Which store this is.
+/// The identity of the store.
 pub(crate) const META_STORE: &[u8] = b"Mstore";
-/// The store's totals.
+/// The totals of the store.
 pub(crate) const META_TOTALS: &[u8] = b"Mtotals";
 /// The last end of all sessions.
 pub(crate) const META_END_ALL: &[u8] = b"Mend-all";
-/// The time that the store has reached: it never begins before that again.
+/// The time that the store has reached. Time never starts before it again.
 pub(crate) const META_CLOCK: &[u8] = b"Mclock";
 /// How many accounts there are with each parameter set of password hashes.
 pub(crate) const META_COSTS: &[u8] = b"Mcosts";
-/// The secret by which names without an account choose a parameter set.
+/// The secret by which logins without an account are assigned a parameter set.
 pub(crate) const META_DECOY: &[u8] = b"Mdecoy";
 /// Written by a health check.
 pub(crate) const META_CHECK: &[u8] = b"Mcheck";
 
-/// Where a session is stored.
+/// The key of a session.
 pub(crate) fn session(route: Route, id: SessionId) -> Vec<u8> {
     join(SESSION, &[&route.0, id.as_bytes()])
 }
 
-/// Where the session of a key is stored.
+/// The key of the session with this session key.
 pub(crate) fn session_of(key: &SessionKey) -> Vec<u8> {
     session(Route::of(&key.owner), key.id)
 }
 
-/// When the session at a key was made.
+/// The time at which the session with this key was made.
 pub(crate) fn session_made_at(key: &[u8]) -> Option<Timestamp> {
     let id = key.strip_prefix(&[SESSION])?.get(16..)?;
     Some(SessionId::from_bytes(id.try_into().ok()?).made_at())
@@ -100,28 +100,28 @@ pub(crate) fn sessions() -> KeyRange {
     KeyRange::prefix(&[SESSION])
 }
 
-/// The entry that leads from a session's id to its route.
+/// The index entry from a session id to its route.
 pub(crate) fn session_index(id: SessionId, route: Route) -> Vec<u8> {
     join(SESSION_INDEX, &[id.as_bytes(), &route.0])
 }
 
-/// All entries of one session id; more than one only if tenants share the id.
+/// All index entries of a session id. More than one only if tenants share the id.
 pub(crate) fn session_index_of(id: SessionId) -> KeyRange {
     KeyRange::prefix(&join(SESSION_INDEX, &[id.as_bytes()]))
 }
 
-/// Where an entry of the session index leads.
+/// The key of the session that an index entry points to.
 pub(crate) fn indexed_session(entry: &[u8]) -> Option<Vec<u8>> {
     let (id, route) = entry.strip_prefix(&[SESSION_INDEX])?.split_at_checked(16)?;
     Some(join(SESSION, &[route, id]))
 }
 
-/// Where an account is stored.
+/// The key of an account.
 pub(crate) fn account(key: &UserKey) -> Vec<u8> {
     account_at(&key.tenant, key.user)
 }
 
-/// Where the account of a user of a tenant is stored.
+/// The key of the account of a user of a tenant.
 pub(crate) fn account_at(tenant: &TenantId, user: UserId) -> Vec<u8> {
     join(ACCOUNT, &[&tenant_part(tenant), user.as_bytes()])
 }
@@ -136,24 +136,24 @@ pub(crate) fn accounts_of(tenant: &TenantId) -> KeyRange {
     KeyRange::prefix(&join(ACCOUNT, &[&tenant_part(tenant)]))
 }
 
-/// The entry that leads from a login name to its account.
+/// The entry from a login name to its account.
 pub(crate) fn login(login: &LoginKey) -> Vec<u8> {
     named(LOGIN, login)
 }
 
-/// Where the failures of a login name without an account are counted. Earlier versions counted there
-/// for accounts, too.
+/// The key of the failure counter of a login name without an account. Earlier versions used it for
+/// accounts, too.
 pub(crate) fn lockout(login: &LoginKey) -> Vec<u8> {
     named(LOCKOUT, login)
 }
 
-/// Where the failures of an account are counted. No kind of name has the tag `a`.
+/// The key of the failure counter of an account. No kind of login has the tag `a`.
 pub(crate) fn account_lockout(key: &UserKey) -> Vec<u8> {
     let tenant = tenant_part(&key.tenant);
     join(LOCKOUT, &[&tenant, b"a", key.user.as_bytes()])
 }
 
-/// Where a device of an account is stored.
+/// The key of a device of an account.
 pub(crate) fn device(key: &UserKey, device: DeviceId) -> Vec<u8> {
     let tenant = tenant_part(&key.tenant);
     join(DEVICE, &[&tenant, key.user.as_bytes(), device.as_bytes()])
@@ -165,17 +165,17 @@ pub(crate) fn devices_of(key: &UserKey) -> KeyRange {
     KeyRange::prefix(&join(DEVICE, &[&tenant, key.user.as_bytes()]))
 }
 
-/// Where a challenge is stored.
+/// The key of a challenge.
 pub(crate) fn challenge(id: ChallengeId) -> Vec<u8> {
     join(CHALLENGE, &[&id.0])
 }
 
-/// Where the revocation of a session is stored.
+/// The key of the revocation of a session.
 pub(crate) fn revocation(route: Route, id: SessionId) -> Vec<u8> {
     join(REVOCATION, &[&route.0, id.as_bytes()])
 }
 
-/// All revocations of a user's sessions.
+/// All revocations of the sessions of a user.
 pub(crate) fn revocations_of(route: Route) -> KeyRange {
     KeyRange::prefix(&join(REVOCATION, &[&route.0]))
 }
@@ -185,23 +185,23 @@ pub(crate) fn revocations() -> KeyRange {
     KeyRange::prefix(&[REVOCATION])
 }
 
-/// Where an audit line is stored.
+/// The key of an audit record.
 pub(crate) fn audit(at: Timestamp, number: u64) -> Vec<u8> {
     join(AUDIT, &[&moment(at), &number.to_be_bytes()])
 }
 
-/// The number of an audit line, from where it is stored.
+/// The number of an audit record, from its key.
 pub(crate) fn audit_number(line: &[u8]) -> Option<u64> {
     let (_moment, number) = line.strip_prefix(&[AUDIT])?.split_at_checked(8)?;
     Some(u64::from_be_bytes(number.try_into().ok()?))
 }
 
-/// All audit lines.
+/// All audit records.
 pub(crate) fn audits() -> KeyRange {
     KeyRange::prefix(&[AUDIT])
 }
 
-/// The audit lines from before a moment.
+/// The audit records from before a moment.
 pub(crate) fn audits_before(at: Timestamp) -> KeyRange {
     KeyRange {
         from: vec![AUDIT],
@@ -209,34 +209,34 @@ pub(crate) fn audits_before(at: Timestamp) -> KeyRange {
     }
 }
 
-/// The entry that finds an audit line by its user.
+/// The index entry that finds an audit record by its user.
 pub(crate) fn audit_index(route: Route, at: Timestamp, number: u64) -> Vec<u8> {
     join(AUDIT_INDEX, &[&route.0, &moment(at), &number.to_be_bytes()])
 }
 
-/// All such entries of a user.
+/// All index entries of a user.
 pub(crate) fn audit_index_of(route: Route) -> KeyRange {
     KeyRange::prefix(&join(AUDIT_INDEX, &[&route.0]))
 }
 
-/// Where an entry of the audit index leads.
+/// The key of the audit record that an index entry points to.
 pub(crate) fn indexed_audit(entry: &[u8]) -> Option<Vec<u8>> {
     let (_route, line) = entry.strip_prefix(&[AUDIT_INDEX])?.split_at_checked(16)?;
     Some(join(AUDIT, &[line]))
 }
 
-/// The index entry that belongs to an audit line of a user.
+/// The index entry of an audit record of a user.
 pub(crate) fn audit_index_at(route: Route, line: &[u8]) -> Option<Vec<u8>> {
     let rest = line.strip_prefix(&[AUDIT])?;
     Some(join(AUDIT_INDEX, &[&route.0, rest]))
 }
 
-/// The entry that says when to look at a record again.
+/// The entry with the time at which a record is examined.
 pub(crate) fn expiry(at: Timestamp, record: &[u8]) -> Vec<u8> {
     join(EXPIRY, &[&moment(at), record])
 }
 
-/// The entries whose moment has come.
+/// The entries whose time has come.
 pub(crate) fn expired(now: Timestamp) -> KeyRange {
     KeyRange {
         from: vec![EXPIRY],
@@ -244,7 +244,7 @@ pub(crate) fn expired(now: Timestamp) -> KeyRange {
     }
 }
 
-/// The record an expiry entry speaks of.
+/// The key of the record that an expiry entry belongs to.
 pub(crate) fn expiring(entry: &[u8]) -> Option<&[u8]> {
     let (_moment, record) = entry.strip_prefix(&[EXPIRY])?.split_at_checked(8)?;
     Some(record)
@@ -258,7 +258,7 @@ fn named(tag: u8, login: &LoginKey) -> Vec<u8> {
 
 fn tenant_part(tenant: &TenantId) -> Vec<u8> {
     let name = tenant.as_str().as_bytes();
-    // A tenant's name has at most 64 bytes, so its length fits.
+    // A tenant name has at most 64 bytes, so its length fits.
     let mut part = vec![u8::try_from(name.len()).unwrap_or(u8::MAX)];
     part.extend_from_slice(name);
     part
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn index_entries_lead_back() {
+    fn index_entries_point_to_their_record() {
         let route = Route([1; 16]);
         let id = SessionId::from_bytes([2; 16]);
         assert_eq!(

@@ -1,5 +1,6 @@
-//! What an embedded engine must be able to do, in bytes: look up, scan in order, and apply a batch
-//! as a whole. Everything above it (records, indexes, rules) is written once, in this folder.
+//! What must a byte-level engine do? Look up, scan in order, and apply a batch as a whole.
+//!
+//! Records, indexes and rules are built on top of this trait, once for all such engines.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +10,12 @@ use crate::store::StoreError;
 use crate::store::embedded::commits::Commit;
 use crate::types::ids::StoreId;
 
-/// An ordered map of bytes that commits whole batches durably. One thread owns it.
+/// An ordered map of bytes that commits whole batches durably. Owned by one thread.
 pub(crate) trait Ledger: Send + 'static {
     /// The value of a key.
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Up to `limit` pairs of a range, in the asked order.
+    /// Up to `limit` pairs of a range, in the given order.
     fn scan(
         &mut self,
         range: &KeyRange,
@@ -22,33 +23,33 @@ pub(crate) trait Ledger: Send + 'static {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError>;
 
-    /// Names the store. The engine keeps the last commit beside its log, and a copy of it in the
-    /// directory `apart`, if one is named; refuses when what is kept there says that this store is an
-    /// older copy.
+    /// Sets the id of the store. The engine keeps the last commit beside its log, and a copy of it in
+    /// the directory `apart`, if there is one. Fails when that copy shows that this store is an older
+    /// copy of itself.
     fn identify(&mut self, store: StoreId, apart: Option<&Path>) -> Result<(), StoreError>;
 
-    /// Applies the batch, which is sealed as `commit`, as a whole and returns when it is durable and
-    /// noted as the last one. [`StoreError::Unavailable`]
-    /// says that nothing of it is or will be applied, [`StoreError::Indeterminate`] that all of it
-    /// may be.
+    /// Applies the batch, which is sealed as `commit`, as a whole. Returns when the batch is durable and
+    /// recorded as the last one. [`StoreError::Unavailable`] means that nothing of it is or will be
+    /// applied, [`StoreError::Indeterminate`] that all of it may be.
     fn commit(&mut self, batch: &Batch, commit: &Commit) -> Result<(), StoreError>;
 
-    /// Bytes on disk; zero for engines without.
+    /// Bytes on disk; zero for engines without files.
     fn disk_bytes(&self) -> u64;
 
-    /// Whether this is a place where no store has ever been completed.
+    /// Whether no store was ever completed here.
     fn is_new(&self) -> bool;
 
-    /// Notes durably that a store lives here, so that it can never be mistaken for an empty place.
+    /// Records durably that a store was completed here, so that a missing store is never taken for a new
+    /// one.
     fn mark_created(&mut self, store: StoreId) -> Result<(), StoreError>;
 
-    /// Called about once a second, however little there is to do.
+    /// Called about once a second, also when there is nothing to do.
     fn tick(&mut self);
 
-    /// Whether the files are gone, or others are in their place.
+    /// Whether the files are gone, or were replaced by others.
     fn is_lost(&self) -> bool;
 
-    /// Releases the files. Nothing else is called afterwards.
+    /// Releases the files. No other method is called afterwards.
     fn close(&mut self) -> Result<(), StoreError>;
 }
 
@@ -64,14 +65,14 @@ pub(crate) struct Entry {
 /// Keys from `from` up to, not including, `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyRange {
-    /// The first key that belongs to it.
+    /// The first key in the range.
     pub(crate) from: Vec<u8>,
-    /// The first key after it.
+    /// The first key behind the range.
     pub(crate) to: Vec<u8>,
 }
 
 impl KeyRange {
-    /// All keys that begin with `prefix`, which must not consist of `0xFF` alone.
+    /// All keys that begin with `prefix`, which must contain a byte other than `0xFF`.
     pub(crate) fn prefix(prefix: &[u8]) -> Self {
         let mut to = prefix.to_vec();
         while let Some(last) = to.pop() {
@@ -86,7 +87,7 @@ impl KeyRange {
         }
     }
 
-    /// The part of this range that comes after `key`.
+    /// The part of this range behind `key`.
     pub(crate) fn after(mut self, key: &[u8]) -> Self {
         let mut next = key.to_vec();
         next.push(0);
@@ -96,13 +97,13 @@ impl KeyRange {
         self
     }
 
-    /// Whether no key can be in it.
+    /// Whether the range can contain no key.
     pub(crate) fn is_empty(&self) -> bool {
         self.from >= self.to
     }
 }
 
-/// In which direction a scan goes.
+/// The direction of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Smallest key first.
@@ -111,7 +112,7 @@ pub(crate) enum Order {
     Descending,
 }
 
-/// Writes by key: a value is put, `None` deletes.
+/// Writes by key: `Some` stores a value, `None` deletes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Batch {
     /// The writes.
@@ -124,12 +125,12 @@ impl Batch {
         self.writes.is_empty()
     }
 
-    /// Adds later writes on top of these.
+    /// Adds later writes, which replace earlier ones of the same key.
     pub(crate) fn absorb(&mut self, later: Self) {
         self.writes.extend(later.writes);
     }
 
-    /// The writes that fall into a range.
+    /// The writes in a range.
     pub(crate) fn within(
         &self,
         range: &KeyRange,

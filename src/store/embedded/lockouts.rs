@@ -1,7 +1,8 @@
-//! Failure counters on the ledger: one an account, one a name without an account.
+//! How does an embedded store count failed log-ins? With one counter for each account, and one for each
+//! name without an account.
 //!
-//! Versions up to 0.1 counted by name for accounts, too. Such a counter still counts against the
-//! account that has the name, and the next failure or success of the account takes it over.
+//! Versions up to 0.1 counted by name for accounts as well. Such a counter still applies to the account
+//! with that name. The next failure or success of the account replaces it.
 
 use crate::model::lockout::{Lockout, Standing};
 use crate::model::user::{User, UserKey};
@@ -135,7 +136,7 @@ impl Transaction<'_> {
             .last_failure
             .plus(policy.lock_for)
             .max(after.locked_until);
-        // The expiry entry stays where the first failure put it; the sweep moves it on.
+        // The expiry entry stays at its first moment. The sweep moves it.
         let check_at = if let Some(stored) = found {
             stored.check_at
         } else {
@@ -153,7 +154,7 @@ impl Transaction<'_> {
         Ok(Failed { before, after })
     }
 
-    /// The account's counter and those that an earlier version kept for its names, as one.
+    /// The counter of the account together with those that an earlier version kept for its names.
     fn account_failures(&mut self, user: &User) -> Result<Lockout, StoreError> {
         let own = self.counter(&keys::account_lockout(&user.key))?;
         let mut counters: Vec<StoredLockout> = own.into_iter().collect();
@@ -176,7 +177,7 @@ impl Transaction<'_> {
         self.get(record)
     }
 
-    /// Forgets the failures of an account and of its names. `true` when there were any.
+    /// Clears the failures of an account and of its names. Returns whether there were any.
     pub(crate) fn forget_failures(&mut self, user: &User) -> Result<bool, StoreError> {
         let mut had_any = self.forget_account_failures(&user.key)?;
         for login in login_keys(user) {
@@ -185,12 +186,12 @@ impl Transaction<'_> {
         Ok(had_any)
     }
 
-    /// Forgets the failures of an account, but not those of its names.
+    /// Clears the failures of an account, but not those of its names.
     pub(crate) fn forget_account_failures(&mut self, key: &UserKey) -> Result<bool, StoreError> {
         self.forget_counter(&keys::account_lockout(key))
     }
 
-    /// Removes a counter. `true` when there was one.
+    /// Removes a counter. Returns whether it existed.
     pub(crate) fn forget_counter(&mut self, record: &[u8]) -> Result<bool, StoreError> {
         let Some(stored) = self.counter(record)? else {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! The store inside the process: one implementation of every trait over a [`ledger`] of bytes.
+//! How does the store inside the process work? One thread runs all operations on a [`ledger`] of bytes.
 //!
 //! ```text
 //!  callers ──Job──▶ queue (bounded) ──▶ committer thread ──one durable batch──▶ ledger
@@ -6,22 +6,25 @@
 //!     └───────────── answers ◀─────────────┘ on top of the group's writes
 //! ```
 //!
-//! Because one thread runs every operation from its first read to its last write, each of them is
-//! atomic and the whole is linearizable; because that thread makes a whole group durable at once,
-//! a hundred concurrent callers pay for one disk write. `keys` is the layout on disk.
+//! One thread runs every operation from its first read to its last write, so each operation is atomic
+//! and the whole is linearizable. The thread makes a whole group durable at once, so a hundred
+//! concurrent callers cost one disk write. `keys` has the layout on disk.
 
 mod account_record;
 mod accounts;
 mod audit;
+mod backup;
 mod bulk;
 mod challenges;
 pub(crate) mod commits;
 mod committer;
 mod devices;
 pub(crate) mod digest;
+mod feed;
 pub(crate) mod founding;
 #[cfg(test)]
 mod golden;
+mod jobs;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod lockouts;
@@ -29,8 +32,10 @@ mod numbers;
 #[cfg(test)]
 mod reached;
 pub(crate) mod records;
+mod revocation_feed;
 mod revocations;
 pub(crate) mod salvage;
+mod session_ends;
 mod sessions;
 mod snapshot;
 #[cfg(test)]
@@ -42,20 +47,22 @@ mod upkeep;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::crypto::digest::sha256;
-use crate::model::revocation::Revocation;
 use crate::store::StoreError;
 use crate::store::codec;
 use crate::store::embedded::commits::Commit;
-use crate::store::embedded::committer::{Committer, EndAllListener, Job, Listener, Message};
+use crate::store::embedded::committer::Committer;
+use crate::store::embedded::feed::{Completeness, Feed};
 use crate::store::embedded::founding::settle;
+use crate::store::embedded::jobs::{Job, Message};
 use crate::store::embedded::keys::{META_CLOCK, META_COMMIT, META_COSTS, META_TOTALS};
 use crate::store::embedded::ledger::Ledger;
 use crate::store::embedded::numbers::Numbers;
@@ -69,41 +76,33 @@ use crate::store::sled::{Detector, Durability, Sled, holds_a_store};
 use crate::types::ids::StoreId;
 use crate::types::time::{Clock, Resumed, Timestamp};
 
-/// How far the time that is written may be behind: a health check every two seconds writes it, if
-/// nothing else does.
+/// The largest difference between the time and the stored time. A health check stores it every two
+/// seconds if no other write does.
 const MARK_EVERY: Duration = Duration::from_secs(5);
 
-/// The store inside the process. Dropping it without [`close`](crate::store::Lifecycle::close)
-/// loses nothing that was acknowledged; the files are released a moment later.
+/// The store inside the process. If it is dropped without [`close`](crate::store::Lifecycle::close),
+/// everything acknowledged is kept, and the files are released a moment later.
 pub struct Embedded {
     /// `None` once closing has begun.
     queue: Mutex<Option<Sender<Message>>>,
     numbers: Arc<Numbers>,
-    listener: Arc<OnceLock<Listener>>,
-    end_all_listener: Arc<OnceLock<EndAllListener>>,
+    is_complete: Arc<Completeness>,
     clock: Arc<dyn Clock>,
     deadline: Duration,
     id: StoreId,
 }
 
 impl Embedded {
-    /// Opens the configured engine without keys that belong to it; the store is founded where there is
-    /// none. See [`open_tied`](Self::open_tied).
-    pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    /// Opens the configured engine without keys that belong to it. Creates the store if there is none.
+    /// See [`open_tied`](Self::open_tied).
+    pub(crate) fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let ties = Ties::none(derived_id(settings, &*clock));
         Self::open_tied(settings, &ties, clock)
     }
 
-    /// Opens the configured engine. Reads every record and blocks meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Damaged`] when the store does not hold what was acknowledged;
-    ///
-    /// [`StoreError::Config`] when the place cannot be used as it is and somebody has to look;
-    /// [`StoreError::Unavailable`] when another try may succeed, as on a full disk. The text says
-    /// what to do.
-    pub fn open_tied(
+    /// Opens the configured engine. Blocks, because every record is read. The errors are those of
+    /// [`AnyStore::open_tied`](crate::store::AnyStore::open_tied).
+    pub(crate) fn open_tied(
         settings: &Settings,
         ties: &Ties,
         clock: Arc<dyn Clock>,
@@ -122,44 +121,18 @@ impl Embedded {
         }
     }
 
-    /// Which store this is. In memory it means nothing.
-    pub const fn id(&self) -> StoreId {
+    /// The id of the store. It has no meaning for a store in memory.
+    pub(crate) const fn id(&self) -> StoreId {
         self.id
     }
 
-    /// Whether the files of the store are gone, or others are in their place. Noticed within a second;
-    /// only a restart helps.
-    pub fn is_lost(&self) -> bool {
-        self.numbers.is_lost()
-    }
-
-    /// The number of the last commit that was acknowledged, counted from the founding of the store.
-    pub fn last_commit(&self) -> u64 {
+    /// The number of the last acknowledged commit, counted from the creation of the store.
+    pub(crate) fn last_commit(&self) -> u64 {
         self.numbers.last_commit()
     }
 
-    /// A store in memory with ordinary settings, and the switch that makes it fail. For tests.
-    ///
-    /// # Panics
-    ///
-    /// When the system gives no thread.
-    pub fn memory(clock: Arc<dyn Clock>) -> (Self, Faults) {
-        let settings = Settings {
-            engine: Engine::Memory,
-            deadline: Duration::from_secs(2),
-            revocation_life: Duration::from_secs(15 * 60 + 30),
-            audit_life: Duration::from_secs(90 * 86_400),
-            lock_wait: Duration::ZERO,
-        };
-        #[expect(
-            clippy::expect_used,
-            reason = "an empty map can be opened; only a thread could be missing"
-        )]
-        Self::memory_with(&settings, clock).expect("a store in memory opens")
-    }
-
     /// A store in memory with the given settings, and the switch that makes it fail.
-    pub fn memory_with(
+    pub(crate) fn memory_with(
         settings: &Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Faults), StoreError> {
@@ -169,26 +142,8 @@ impl Embedded {
         Ok((store, faults))
     }
 
-    /// Calls `hear` with every revocation that is, or may be, durable, before its caller is answered;
-    /// also when that caller has gone away, or has stopped waiting, and would never tell anybody.
-    /// It runs on the store's thread and must not wait for anything. The first listener stays;
-    /// `false` when there is one already.
-    pub fn on_revocation(&self, hear: impl Fn(Revocation) + Send + Sync + 'static) -> bool {
-        self.listener.set(Listener(Box::new(hear))).is_ok()
-    }
-
-    /// Like [`Self::on_revocation`], for the end of all sessions: `hear` gets the moment up to which
-    /// every session is over.
-    pub fn on_end_all(&self, hear: impl Fn(Timestamp) + Send + Sync + 'static) -> bool {
-        self.end_all_listener
-            .set(EndAllListener(Box::new(hear)))
-            .is_ok()
-    }
-
-    /// A store on disk whose commits are not made durable. It exists so that the torture test can
-    /// show that it would notice.
-    #[doc(hidden)]
-    pub fn open_without_fsync(
+    /// A store on disk whose commits are not made durable. See [`testing`](crate::store::testing).
+    pub(crate) fn open_without_fsync(
         settings: &Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
@@ -209,10 +164,12 @@ impl Embedded {
         }
     }
 
-    /// A store on disk that is not compared with what was acknowledged. It exists so that the damage
-    /// test can show that it would notice.
-    #[doc(hidden)]
-    pub fn open_unproved(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    /// A store on disk that is not compared with what was acknowledged. See
+    /// [`testing`](crate::store::testing).
+    pub(crate) fn open_unproved(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
         match &settings.engine {
             Engine::Memory => Self::open(settings, clock),
             Engine::Sled { path, cache } => {
@@ -245,22 +202,12 @@ impl Embedded {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let numbers = Arc::new(Numbers::default());
-        let listener = Arc::new(OnceLock::new());
-        let end_all_listener = Arc::new(OnceLock::new());
+        let feed = Feed::default();
+        let is_complete = feed.completeness();
         let id = settle(ledger.as_mut(), ties, place)?;
         upgrade::accounts(ledger.as_mut())?;
-        if let Some(bytes) = ledger.get(META_COMMIT)? {
-            let last: Commit = codec::decode(META_COMMIT, &bytes)?;
-            numbers.commit(last.number);
-        }
+        load_numbers(ledger.as_mut(), &numbers)?;
         resume_time(ledger.as_mut(), &*clock)?;
-        if let Some(bytes) = ledger.get(META_TOTALS)? {
-            numbers.totals(META_TOTALS, &bytes);
-        }
-        if let Some(bytes) = ledger.get(META_COSTS)? {
-            numbers.costs(META_COSTS, &bytes);
-        }
-        numbers.disk(ledger.disk_bytes());
         let (sender, queue) = channel();
         let committer = Committer {
             ledger,
@@ -271,8 +218,7 @@ impl Embedded {
                 audit: settings.audit_life,
             },
             numbers: Arc::clone(&numbers),
-            listener: Arc::clone(&listener),
-            end_all_listener: Arc::clone(&end_all_listener),
+            feed,
             touches: Touches::default(),
             reached: None,
             idle: Duration::ZERO,
@@ -286,27 +232,32 @@ impl Embedded {
         Ok(Self {
             queue: Mutex::new(Some(sender)),
             numbers,
-            listener,
-            end_all_listener,
+            is_complete,
             clock,
             deadline: settings.deadline,
             id,
         })
     }
 
-    /// Has the committer run an operation and waits for its outcome, at most for the deadline.
-    /// Dropping the future leaves the operation wholly applied or not at all.
+    /// Runs an operation on the thread of the store and waits for its outcome, at most until the
+    /// deadline. If the future is dropped, the operation is applied completely or not at all.
     async fn run<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (caller, outcome) = oneshot::channel();
-        self.numbers.enter()?;
-        if !self.send(Message::Work(Job::new(operation, caller))) {
-            self.numbers.taken(1);
-            return Err(StoreError::Unavailable("the store is closed".to_owned()));
-        }
+        self.send_counted(Message::Work(Job::new(operation, caller)))?;
         self.wait(outcome).await
+    }
+
+    /// Sends a message that takes a place in the bounded queue.
+    fn send_counted(&self, message: Message) -> Result<(), StoreError> {
+        self.numbers.enter()?;
+        if self.send(message) {
+            return Ok(());
+        }
+        self.numbers.taken(1);
+        Err(StoreError::Unavailable("the store is closed".to_owned()))
     }
 
     async fn wait<T>(
@@ -320,13 +271,29 @@ impl Embedded {
     }
 
     fn send(&self, message: Message) -> bool {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = self.queue.lock();
         queue.as_ref().is_some_and(|q| q.send(message).is_ok())
     }
 }
 
-/// Time goes on from where the store has been, whatever the wall clock says: what had expired or was
-/// refused does not come back.
+/// Reads the numbers that a commit updates.
+fn load_numbers(ledger: &mut dyn Ledger, numbers: &Numbers) -> Result<(), StoreError> {
+    if let Some(bytes) = ledger.get(META_COMMIT)? {
+        let last: Commit = codec::decode(META_COMMIT, &bytes)?;
+        numbers.commit(last.number);
+    }
+    if let Some(bytes) = ledger.get(META_TOTALS)? {
+        numbers.totals(META_TOTALS, &bytes);
+    }
+    if let Some(bytes) = ledger.get(META_COSTS)? {
+        numbers.costs(META_COSTS, &bytes);
+    }
+    numbers.disk(ledger.disk_bytes());
+    Ok(())
+}
+
+/// Time continues from the time that the store has reached, whatever the wall clock reads. Records that
+/// have expired stay expired.
 fn resume_time(ledger: &mut dyn Ledger, clock: &dyn Clock) -> Result<(), StoreError> {
     let Some(bytes) = ledger.get(META_CLOCK)? else {
         return Ok(());
@@ -334,13 +301,13 @@ fn resume_time(ledger: &mut dyn Ledger, clock: &dyn Clock) -> Result<(), StoreEr
     let mark: Timestamp = codec::decode(META_CLOCK, &bytes)?;
     match clock.resume(mark) {
         Resumed::Behind(by) if by > MARK_EVERY => {
-            // A process that was killed had come further than what it wrote last.
+            // A killed process had reached a later time than it wrote last.
             clock.resume(mark.plus(MARK_EVERY));
             let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
             let (wall, time) = (clock.wall(), clock.now());
             tracing::warn!(
                 %by, %wall, %time,
-                "the wall clock is behind the time that this store has reached: time goes on from \
+                "the wall clock is behind the time that this store has reached: time continues from \
                  there, so nothing that has ended or expired comes back; log-ins work"
             );
         }
@@ -348,7 +315,7 @@ fn resume_time(ledger: &mut dyn Ledger, clock: &dyn Clock) -> Result<(), StoreEr
             let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
             tracing::info!(
                 %by,
-                "the store was last written that long ago; nothing that has expired since is removed \
+                "the store was last written that long ago; records that have expired since are not removed \
                  until the wall clock has been stable for 30 s"
             );
         }
@@ -357,7 +324,7 @@ fn resume_time(ledger: &mut dyn Ledger, clock: &dyn Clock) -> Result<(), StoreEr
     Ok(())
 }
 
-/// An id for a store that nothing else has to know.
+/// An id for a store that no key directory has to name.
 fn derived_id(settings: &Settings, clock: &dyn Clock) -> StoreId {
     let engine = settings.engine.to_string();
     let hash = sha256(&[engine.as_bytes(), &clock.now().as_millis().to_be_bytes()]);

@@ -1,5 +1,6 @@
-//! What the committer's thread lets others know: how much is queued, how commits go, what is
-//! stored. Read without asking the thread, so also while it is stuck.
+//! Which numbers of the store can other threads read at any time? The queue, the commits, the totals.
+//!
+//! They are read without a message to the thread of the store, so also while it is blocked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,20 +12,20 @@ use crate::model::user::HashCosts;
 use crate::store::embedded::records::Totals;
 use crate::store::{Stats, StoreError, codec};
 
-/// The most operations that may wait.
+/// The largest number of operations in the queue.
 const QUEUE: usize = 4_096;
 
-/// A commit that takes longer means that the disk is stuck.
+/// A commit that takes longer than this means that the disk does not respond.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// How far back "recent" reaches, once and twice.
+/// Half of the time that counts as recent.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The numbers. Spans are measured on the monotonic clock.
+/// The numbers. Times are on the monotonic clock.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     queued: AtomicUsize,
-    /// When the commit that runs began, plus one millisecond; zero when none runs.
+    /// The start of the running commit plus one millisecond. Zero while none runs.
     running_since: AtomicU64,
     commits: AtomicU64,
     operations: AtomicU64,
@@ -51,18 +52,18 @@ impl Numbers {
         Ok(())
     }
 
-    /// Gives back places in the queue.
+    /// Releases places in the queue.
     pub(crate) fn taken(&self, places: usize) {
         self.queued.fetch_sub(places, Ordering::AcqRel);
     }
 
-    /// A commit begins.
+    /// Records the start of a commit.
     pub(crate) fn commit_begins(&self, now: Duration) {
         let mark = millis(now).saturating_add(1);
         self.running_since.store(mark, Ordering::Release);
     }
 
-    /// It has ended.
+    /// Records the end of a commit.
     pub(crate) fn commit_ends(&self, now: Duration, operations: usize, succeeded: bool) {
         let began = self
             .running_since
@@ -89,14 +90,14 @@ impl Numbers {
         let running = now.saturating_sub(Duration::from_millis(mark.saturating_sub(1)));
         if mark != 0 && running > STUCK {
             return Err(StoreError::Unavailable(format!(
-                "a commit has not returned for {} s: look at the disk, then restart",
+                "a commit has not returned for {} s: check the disk, then restart",
                 running.as_secs()
             )));
         }
         Ok(())
     }
 
-    /// The totals as they are durable.
+    /// Sets the totals to those of a durable record.
     pub(crate) fn totals(&self, key: &[u8], bytes: &[u8]) {
         let Ok(totals) = codec::decode::<Totals>(key, bytes) else {
             return;
@@ -105,17 +106,17 @@ impl Numbers {
         self.users.store(totals.users, Ordering::Relaxed);
     }
 
-    /// The last commit, counted from the founding of the store.
+    /// Sets the number of the last commit, counted from the creation of the store.
     pub(crate) fn commit(&self, number: u64) {
         self.commit.store(number, Ordering::Relaxed);
     }
 
-    /// The files of the store are gone.
+    /// Records that the files of the store are gone.
     pub(crate) fn lose(&self) {
         self.lost.store(true, Ordering::Release);
     }
 
-    /// Whether they are.
+    /// Whether the files of the store are gone.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }
@@ -125,24 +126,24 @@ impl Numbers {
         self.commit.load(Ordering::Relaxed)
     }
 
-    /// The numbers of accounts by parameter set as they are durable.
+    /// Sets the numbers of accounts by parameter set to those of a durable record.
     pub(crate) fn costs(&self, key: &[u8], bytes: &[u8]) {
         if let Ok(costs) = codec::decode(key, bytes) {
             self.costs.store(Arc::new(costs));
         }
     }
 
-    /// A shared copy of them.
+    /// The numbers of accounts by parameter set.
     pub(crate) fn hash_costs(&self) -> Arc<HashCosts> {
         self.costs.load_full()
     }
 
-    /// Bytes on disk.
+    /// Sets the number of bytes on disk.
     pub(crate) fn disk(&self, bytes: u64) {
         self.disk.store(bytes, Ordering::Relaxed);
     }
 
-    /// All of it for the metrics page.
+    /// All numbers for the metrics page.
     pub(crate) fn stats(&self) -> Stats {
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Stats {
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_queue_takes_so_many_and_not_one_more() {
+    fn the_queue_is_bounded() {
         let numbers = Numbers::default();
         for _ in 0..QUEUE {
             assert_eq!(numbers.enter(), Ok(()));
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_does_not_return_is_noticed() {
+    fn a_commit_that_does_not_return_is_detected() {
         let numbers = Numbers::default();
         let began = Duration::from_secs(1_000);
         numbers.commit_begins(began);
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_commit_is_forgotten_after_two_windows() {
+    fn a_slow_commit_expires_after_two_windows() {
         let numbers = Numbers::default();
         let mut now = Duration::from_secs(1_000);
         for took in [500, 1, 1] {

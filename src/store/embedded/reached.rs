@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::model::session::Session;
 use crate::rules::session::sample;
+use crate::store::embedded::Embedded;
 use crate::store::embedded::MARK_EVERY;
 use crate::store::settings::Settings;
-use crate::store::{Cap, Embedded, Lifecycle as _, SessionStore as _, WhenFull};
+use crate::store::{Cap, Lifecycle as _, SessionStore as _, WhenFull};
 use crate::types::time::{Clock, ManualReadings, SystemClock, TimeLine, Timestamp};
 
 const BEGIN: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -75,7 +76,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn what_had_expired_stays_expired_after_a_restart_with_the_clock_set_back() {
+fn expired_records_stay_expired_after_a_restart_with_the_clock_set_back() {
     block_on(async {
         let machine = Machine::new();
         let first = machine.start();
@@ -100,7 +101,7 @@ fn what_had_expired_stays_expired_after_a_restart_with_the_clock_set_back() {
 }
 
 #[test]
-fn a_clean_stop_notes_the_very_time() {
+fn a_clean_stop_stores_the_exact_time() {
     block_on(async {
         let machine = Machine::new();
         let first = machine.start();
@@ -117,7 +118,7 @@ fn a_clean_stop_notes_the_very_time() {
 }
 
 #[test]
-fn a_process_that_was_killed_had_come_no_further_than_its_successor_begins() {
+fn after_a_kill_time_resumes_at_or_after_the_last_time() {
     block_on(async {
         let machine = Machine::new();
         let first = machine.start();
@@ -125,7 +126,7 @@ fn a_process_that_was_killed_had_come_no_further_than_its_successor_begins() {
         // Health checks write it every two seconds; the next one did not come to that.
         machine.pass(&first, 2);
         let killed = first.clock.now();
-        // What a crash leaves, without the last words of an orderly end.
+        // The files as a crash leaves them, without the last writes of an orderly end.
         let copy = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(machine.directory.path()).unwrap() {
             let entry = entry.unwrap();
@@ -143,7 +144,7 @@ fn a_process_that_was_killed_had_come_no_further_than_its_successor_begins() {
 }
 
 #[test]
-fn what_a_start_with_the_clock_ahead_refused_stays_refused() {
+fn tokens_refused_by_a_start_with_the_clock_ahead_stay_refused() {
     block_on(async {
         let machine = Machine::new();
         let first = machine.start();
@@ -166,7 +167,7 @@ fn what_a_start_with_the_clock_ahead_refused_stays_refused() {
 }
 
 #[test]
-fn the_machines_clock_resumes_too() {
+fn the_system_clock_resumes_too() {
     block_on(async {
         let directory = tempfile::tempdir().unwrap();
         let clock = Arc::new(SystemClock::default());

@@ -1,4 +1,4 @@
-//! What is stored in the tables of the embedded engines, where it is more than the model's record.
+//! Which records does an embedded store keep that the model does not have?
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::store::{Challenge, ChallengeId, ProofHash};
 use crate::types::ids::SessionId;
 use crate::types::time::Timestamp;
 
-/// A session and where its expiry entry stands.
+/// A session, and the moment of its expiry entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredSession {
     /// The session.
@@ -22,57 +22,57 @@ pub(crate) struct StoredSession {
     pub(crate) check_at: Timestamp,
 }
 
-/// A revocation and how it came about.
+/// A revocation and its cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredRevocation {
     /// The revocation.
     pub(crate) revocation: Revocation,
-    /// Why the session ended; nothing when its claims only became stale.
+    /// Why the session ended. None when only its claims became stale.
     pub(crate) why: Option<EndReason>,
-    /// The session that pushed this one out.
+    /// The session that evicted this one.
     pub(crate) evicted_by: Option<SessionId>,
 }
 
-/// The last end of all sessions, and how far the removal of their records has come.
+/// The last end of all sessions, and the progress of removing their records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredEndAll {
-    /// Sessions made up to this moment are over.
+    /// Sessions made up to this moment have ended.
     pub(crate) through: Timestamp,
-    /// When it was asked for; sessions that had expired by then are not counted.
+    /// The time of the call. Sessions that had expired by then are not counted.
     pub(crate) at: Timestamp,
-    /// Why.
+    /// The reason.
     pub(crate) why: EndReason,
-    /// How many sessions there were.
+    /// The number of sessions at the start.
     pub(crate) found: u64,
-    /// How many records have been looked at.
+    /// The number of records examined so far.
     pub(crate) seen: u64,
-    /// How many live sessions were among them.
+    /// The number of live sessions among them.
     pub(crate) ended: u64,
-    /// The last record that was looked at.
+    /// The last record that was examined.
     pub(crate) after: Option<Vec<u8>>,
-    /// Whether none is left.
+    /// Whether no record is left.
     pub(crate) is_complete: bool,
 }
 
-/// A failure counter, when it is forgotten, and where its expiry entry stands.
+/// A failure counter, the time at which it is removed, and the moment of its expiry entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredLockout {
     /// The counter.
     pub(crate) lockout: Lockout,
-    /// From when on it means nothing.
+    /// The time from which it has no meaning.
     pub(crate) forget_at: Timestamp,
     /// The moment of its expiry entry.
     pub(crate) check_at: Timestamp,
 }
 
-/// A device that an account was logged in from.
+/// A device from which an account was logged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredDevice {
-    /// Failed attempts from it since its last success.
+    /// Failed attempts from it since the last success.
     pub(crate) failures: Lockout,
-    /// How often it was logged in from.
+    /// The number of log-ins from it.
     pub(crate) logins: u32,
-    /// Until when it is known.
+    /// The end of the time for which it is known.
     pub(crate) known_until: Timestamp,
     /// The moment of its expiry entry.
     pub(crate) check_at: Timestamp,
@@ -81,18 +81,18 @@ pub(crate) struct StoredDevice {
 /// A challenge, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredChallenge {
-    /// The hash the answer must have.
+    /// The hash of the right answer.
     pub(crate) proof: [u8; 32],
-    /// Attempts left.
+    /// The number of attempts left.
     pub(crate) attempts: u32,
-    /// When it is void.
+    /// When it expires.
     pub(crate) expires_at: Timestamp,
-    /// What the asker wants back.
+    /// The payload for the caller.
     pub(crate) payload: Vec<u8>,
 }
 
 impl StoredChallenge {
-    /// Splits off the id, which is the key.
+    /// Separates the id, which is the key.
     pub(crate) fn from_challenge(challenge: Challenge) -> (ChallengeId, Self) {
         let ProofHash(proof) = challenge.proof;
         let stored = Self {
@@ -105,18 +105,18 @@ impl StoredChallenge {
     }
 }
 
-/// What the store counts over all tables, kept in step with them by every batch.
+/// The totals over all tables, updated by every batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Totals {
     /// Sessions.
     pub(crate) sessions: u64,
     /// Accounts.
     pub(crate) users: u64,
-    /// Audit lines ever written; the next one's number.
+    /// The number of audit records ever written, which is the number of the next one.
     pub(crate) audit_lines: u64,
 }
 
-/// Reads bytes as every kind of record, with the checksum and past it; for the fuzz target.
+/// Decodes bytes as every kind of record, with and without the checksum. For the fuzz target.
 pub(crate) fn read_as_any(data: &[u8]) {
     fn read<T: serde::de::DeserializeOwned>(data: &[u8]) {
         let _checked = codec::decode::<T>(b"key", data);

@@ -1,37 +1,21 @@
-//! The revocation log on the ledger: one entry a session, kept until no access token of it can be
-//! alive.
+//! How is a revocation logged? As one record for each session, until every access token of it has
+//! expired.
 
-use crate::model::revocation::{Revocation, Verdict};
+use crate::model::revocation::{Revocation, RevocationEffect};
 use crate::model::session::{EndReason, SessionKey};
-use crate::store::embedded::Embedded;
 use crate::store::embedded::keys;
 use crate::store::embedded::records::StoredRevocation;
 use crate::store::embedded::transaction::Transaction;
-use crate::store::{RevocationLog, Route, StoreError};
+use crate::store::{Route, StoreError};
 use crate::types::ids::SessionId;
 
-impl RevocationLog for Embedded {
-    async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
-        self.run(|view| {
-            let now = view.now;
-            let all: Vec<StoredRevocation> = view.all(keys::revocations())?;
-            Ok(all
-                .into_iter()
-                .map(|stored| stored.revocation)
-                .filter(|revocation| now < revocation.until)
-                .collect())
-        })
-        .await
-    }
-}
-
 impl Transaction<'_> {
-    /// Logs that a session's tokens are worth less from this moment on. An entry that is there
-    /// already is merged: an end is final and the later moment counts.
+    /// Logs that access tokens of a session are no longer accepted, or must be refreshed. An existing
+    /// entry is merged: an end is final, and the later moment applies.
     pub(crate) fn revoke(
         &mut self,
         key: &SessionKey,
-        verdict: Verdict,
+        effect: RevocationEffect,
         why: Option<EndReason>,
         evicted_by: Option<SessionId>,
     ) -> Result<Revocation, StoreError> {
@@ -40,7 +24,7 @@ impl Transaction<'_> {
         let mut stored = StoredRevocation {
             revocation: Revocation {
                 session: key.id,
-                verdict,
+                effect,
                 until,
             },
             why,
@@ -49,7 +33,7 @@ impl Transaction<'_> {
         let before: Option<StoredRevocation> = self.get(&record)?;
         if let Some(before) = before {
             let merged = &mut stored.revocation;
-            merged.verdict = before.revocation.verdict.and(verdict);
+            merged.effect = before.revocation.effect.and(effect);
             merged.until = before.revocation.until.max(until);
             stored.why = why.or(before.why);
             stored.evicted_by = evicted_by.or(before.evicted_by);

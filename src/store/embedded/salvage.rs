@@ -1,5 +1,5 @@
-//! A new store from what can still be read of a damaged one. Its sessions are all over: revocations
-//! may be among what was lost.
+//! Which records of a damaged store does a new store take? All but sessions, which have all ended: their
+//! revocations may be lost.
 
 use crate::model::user::User;
 use crate::store::embedded::Embedded;
@@ -8,34 +8,35 @@ use crate::store::embedded::ledger::Entry;
 use crate::store::embedded::records::{StoredDevice, StoredLockout, Totals};
 use crate::store::embedded::transaction::Transaction;
 use crate::store::{LoginKey, StoreError, codec};
+use crate::types::time::Timestamp;
 
-/// What was kept and what was lost.
+/// The records that were kept, and those that were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// Accounts.
+    /// The number of accounts.
     pub users: u64,
-    /// Counters of failed log-ins.
+    /// The number of counters of failed log-ins.
     pub lockouts: u64,
-    /// Audit lines.
+    /// The number of audit records.
     pub audit_lines: u64,
-    /// Records of other kinds.
+    /// The number of records of other kinds.
     pub others: u64,
-    /// Sessions that were read; they are over.
+    /// The number of sessions that were read. They have ended.
     pub sessions_ended: u64,
-    /// Login names that two accounts claim; the first keeps it.
+    /// The number of login names that two accounts claim. The first account keeps the name.
     pub logins_claimed_twice: u64,
-    /// Records that are damaged.
+    /// The number of damaged records.
     pub damaged: u64,
 }
 
 impl Embedded {
-    /// Takes in records of a damaged store, and counts them.
+    /// Takes and counts records of a damaged store.
     pub(in crate::store) async fn take_in(
         &self,
         records: Vec<Entry>,
         so_far: Kept,
     ) -> Result<Kept, StoreError> {
-        // The new store begins no earlier than the old one stood; each commit writes the time.
+        // Time in the new store begins no earlier than in the old one. Each commit writes the time.
         for record in records.iter().filter(|record| record.key == META_CLOCK) {
             if let Ok(reached) = codec::decode(META_CLOCK, &record.value) {
                 self.clock.resume(reached);
@@ -66,30 +67,20 @@ impl Transaction<'_> {
         match key.first() {
             Some(&keys::ACCOUNT) => self.take_in_account(key, value, kept),
             Some(&keys::LOCKOUT) => {
-                let Ok(stored) = codec::decode::<StoredLockout>(&key, &value) else {
-                    kept.damaged += 1;
-                    return Ok(());
-                };
-                self.expire_at(stored.check_at, &key)?;
-                self.put_raw(key, value);
-                kept.lockouts += 1;
-                Ok(())
+                let stored = codec::decode::<StoredLockout>(&key, &value);
+                let check_at = stored.map(|stored| stored.check_at).ok();
+                self.take_in_expiring((key, value), check_at, kept, |kept| &mut kept.lockouts)
             }
             Some(&keys::DEVICE) => {
-                let Ok(stored) = codec::decode::<StoredDevice>(&key, &value) else {
-                    kept.damaged += 1;
-                    return Ok(());
-                };
-                self.expire_at(stored.check_at, &key)?;
-                self.put_raw(key, value);
-                kept.others += 1;
-                Ok(())
+                let stored = codec::decode::<StoredDevice>(&key, &value);
+                let check_at = stored.map(|stored| stored.check_at).ok();
+                self.take_in_expiring((key, value), check_at, kept, |kept| &mut kept.others)
             }
             Some(&keys::SESSION) => {
                 kept.sessions_ended += 1;
                 Ok(())
             }
-            // Made again from the accounts, or of no use without the sessions.
+            // Rebuilt from the accounts, or useless without the sessions.
             Some(
                 &(keys::LOGIN
                 | keys::SESSION_INDEX
@@ -99,13 +90,13 @@ impl Transaction<'_> {
             )
             | None => Ok(()),
             Some(b'M') => {
-                // The numbers of parameter sets are counted anew when the store is opened.
+                // The numbers of parameter sets are counted when the store is opened.
                 if key == META_DECOY {
                     self.put_raw(key, value);
                 } else if key == META_TOTALS
                     && let Ok(found) = codec::decode::<Totals>(&key, &value)
                 {
-                    // New audit lines are numbered behind those that there were.
+                    // The numbers of new audit records follow those of the old ones.
                     self.count(|totals| totals.audit_lines = found.audit_lines)?;
                 }
                 Ok(())
@@ -120,6 +111,24 @@ impl Transaction<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Takes a record that has an expiry entry, and counts it with the others of its kind.
+    fn take_in_expiring(
+        &mut self,
+        (key, value): (Vec<u8>, Vec<u8>),
+        check_at: Option<Timestamp>,
+        kept: &mut Kept,
+        count: impl FnOnce(&mut Kept) -> &mut u64,
+    ) -> Result<(), StoreError> {
+        let Some(check_at) = check_at else {
+            kept.damaged += 1;
+            return Ok(());
+        };
+        self.expire_at(check_at, &key)?;
+        self.put_raw(key, value);
+        *count(kept) += 1;
+        Ok(())
     }
 
     fn take_in_account(

@@ -1,8 +1,8 @@
-//! Sessions on the ledger.
+//! How does an embedded store create, rotate, find and list sessions?
 
 use std::cmp::Reverse;
 
-use crate::model::revocation::{Revocation, Verdict};
+use crate::model::revocation::{Revocation, RevocationEffect};
 use crate::model::session::{EndReason, Generation, Session, SessionKey};
 use crate::model::user::UserKey;
 use crate::rules::rotation::{Decision, decide};
@@ -19,7 +19,7 @@ use crate::store::{
 };
 use crate::types::ids::SessionId;
 
-/// How many records one step of a listing looks at: others wait no longer than that.
+/// The number of records that one step of a listing reads. Other operations wait for one step at most.
 const STEP: usize = 512;
 
 impl SessionStore for Embedded {
@@ -158,7 +158,7 @@ impl Transaction<'_> {
         let route = Route::of(&session.key.owner);
         let id = session.key.id;
         let record = keys::session(route, id);
-        // Also a session that is over by now was created before: it does not come back.
+        // A session that has ended was created before, too: it is not created again.
         if self.has(&record)? || self.was_ended(route, id)? {
             let evicted = self.evicted_by(route, id)?;
             return Ok(Created::Stored { evicted });
@@ -179,30 +179,49 @@ impl Transaction<'_> {
             return Ok(Created::Full);
         }
         for stored in &expired {
-            // What ended with all others is removed, and counted, by the step that clears it.
+            // Sessions that ended with all others are removed, and counted, by the step that clears
+            // them.
             if stored.session.is_expired(self.now) {
                 self.remove_session(stored)?;
             }
         }
-        let sessions: Vec<_> = live.iter().map(|stored| stored.session.clone()).collect();
-        let leaving = evicted(&sessions, max);
-        let leaving = live
-            .into_iter()
-            .filter(|stored| leaving.contains(&stored.session.key.id))
-            .collect();
-        let evicted = self.end_all(leaving, None, Some(EndReason::Evicted), Some(id))?;
+        let evicted = self.evict(live, max, id)?;
         if let Some(account) = account {
             self.forget_failures(&account)?;
             if let Some(device) = session.device_id {
                 self.remember_device(&account.key, device)?;
             }
         }
+        self.store_session(session)?;
+        Ok(Created::Stored { evicted })
+    }
+
+    /// Ends the sessions that must make room for a new one.
+    fn evict(
+        &mut self,
+        live: Vec<StoredSession>,
+        max: usize,
+        new: SessionId,
+    ) -> Result<Vec<Revocation>, StoreError> {
+        let sessions: Vec<_> = live.iter().map(|stored| stored.session.clone()).collect();
+        let leaving = evicted(&sessions, max);
+        let leaving = live
+            .into_iter()
+            .filter(|stored| leaving.contains(&stored.session.key.id))
+            .collect();
+        self.end_all(leaving, None, Some(EndReason::Evicted), Some(new))
+    }
+
+    /// Adds a session to every table.
+    fn store_session(&mut self, session: Session) -> Result<(), StoreError> {
+        let route = Route::of(&session.key.owner);
+        let record = keys::session(route, session.key.id);
         let check_at = session.ends_at();
         self.expire_at(check_at, &record)?;
-        self.put(keys::session_index(id, route), &())?;
+        self.put(keys::session_index(session.key.id, route), &())?;
         self.put(record, &StoredSession { session, check_at })?;
         self.count(|totals| totals.sessions = totals.sessions.saturating_add(1))?;
-        Ok(Created::Stored { evicted })
+        Ok(())
     }
 
     fn rotate_session(
@@ -251,8 +270,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// Up to `limit` live sessions of a range, and the part of it that was not looked at. However many
-    /// records of sessions that are over lie in between, one step looks at a bounded number.
+    /// Up to `limit` live sessions of a range, and the rest of the range. One step reads a bounded
+    /// number of records, however many of them belong to ended sessions.
     fn sessions_step(
         &mut self,
         range: KeyRange,
@@ -280,7 +299,7 @@ impl Transaction<'_> {
         Ok((found, rest))
     }
 
-    /// The session of a key, run out or not, with the activity that is noted for it.
+    /// The session with this key, also if it has expired, with its recorded activity.
     pub(crate) fn stored_session(
         &mut self,
         record: &[u8],
@@ -292,7 +311,7 @@ impl Transaction<'_> {
         Ok(found)
     }
 
-    /// The session of a key, unless it is over.
+    /// The session with this key, unless it has ended or expired.
     pub(crate) fn live_session(
         &mut self,
         record: &[u8],
@@ -302,7 +321,7 @@ impl Transaction<'_> {
         Ok(found.filter(|stored| !over.includes(&stored.session)))
     }
 
-    /// All sessions of a user, run out or not.
+    /// All sessions of a user, also expired ones.
     pub(crate) fn sessions_of(&mut self, route: Route) -> Result<Vec<StoredSession>, StoreError> {
         let mut found: Vec<StoredSession> = self.all(keys::sessions_of(route))?;
         for stored in &mut found {
@@ -312,7 +331,7 @@ impl Transaction<'_> {
         Ok(found)
     }
 
-    /// The sessions of a user: those that live, and those that are over.
+    /// The sessions of a user: the live ones, and those that have ended or expired.
     fn split_expired(
         &mut self,
         route: Route,
@@ -324,65 +343,7 @@ impl Transaction<'_> {
             .partition(|stored| !over.includes(&stored.session)))
     }
 
-    /// Ends a user's sessions, all or all but one.
-    pub(crate) fn end_user(
-        &mut self,
-        user: &UserKey,
-        kept: Option<SessionId>,
-        why: EndReason,
-    ) -> Result<Vec<Revocation>, StoreError> {
-        let all = self.sessions_of(Route::of(user))?;
-        self.end_all(all, kept, Some(why), None)
-    }
-
-    /// Ends these sessions but the kept one. What has run out is only removed: it is over already.
-    fn end_all(
-        &mut self,
-        sessions: Vec<StoredSession>,
-        kept: Option<SessionId>,
-        why: Option<EndReason>,
-        evicted_by: Option<SessionId>,
-    ) -> Result<Vec<Revocation>, StoreError> {
-        let over = self.over()?;
-        let mut revocations = Vec::new();
-        for stored in sessions {
-            if Some(stored.session.key.id) == kept {
-                continue;
-            }
-            if stored.session.is_expired(self.now) {
-                self.remove_session(&stored)?;
-            } else if !over.is_ended(&stored.session) {
-                revocations.push(self.end_session(&stored, why, evicted_by)?);
-            }
-        }
-        Ok(revocations)
-    }
-
-    fn end_session(
-        &mut self,
-        stored: &StoredSession,
-        why: Option<EndReason>,
-        evicted_by: Option<SessionId>,
-    ) -> Result<Revocation, StoreError> {
-        self.remove_session(stored)?;
-        let key = &stored.session.key;
-        self.revoke(key, Verdict::Ended, why, evicted_by)
-    }
-
-    /// Takes a session out of every table it is in.
-    pub(crate) fn remove_session(&mut self, stored: &StoredSession) -> Result<(), StoreError> {
-        let key = &stored.session.key;
-        let route = Route::of(&key.owner);
-        let record = keys::session(route, key.id);
-        self.unexpire(stored.check_at, &record);
-        self.delete(keys::session_index(key.id, route));
-        self.touches.settle(&record);
-        self.delete(record);
-        self.count(|totals| totals.sessions = totals.sessions.saturating_sub(1))?;
-        Ok(())
-    }
-
-    /// Writes the noted activity of a session, if it still is there.
+    /// Writes the recorded activity of a session, if the session still exists.
     pub(crate) fn write_touch(&mut self, record: &[u8]) -> Result<(), StoreError> {
         if let Some(stored) = self.stored_session(record)? {
             self.put(record.to_vec(), &stored)?;
@@ -398,7 +359,7 @@ impl Transaction<'_> {
 
     fn was_ended(&mut self, route: Route, id: SessionId) -> Result<bool, StoreError> {
         let found: Option<StoredRevocation> = self.get(&keys::revocation(route, id))?;
-        Ok(found.is_some_and(|stored| stored.revocation.verdict == Verdict::Ended))
+        Ok(found.is_some_and(|stored| stored.revocation.effect == RevocationEffect::Ended))
     }
 
     fn evicted_by(&mut self, route: Route, id: SessionId) -> Result<Vec<Revocation>, StoreError> {

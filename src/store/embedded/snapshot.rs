@@ -1,130 +1,66 @@
-//! The store as it stood at one commit, read page by page while writes go on.
+//! How is the store read at one commit while writes continue? Each commit keeps the values that it
+//! replaces.
 //!
-//! A page is read from the ledger, which by then may hold later commits. Therefore every commit first
-//! keeps what it is about to replace, for the keys that have not been read yet: such a key shows its
-//! kept value in place of the present one. One page is one operation among others, so nobody waits
-//! longer than for a page; what is kept is bounded, and a reader that has gone away is forgotten.
+//! A page is read from the ledger, which may contain later commits by then. Therefore each commit first
+//! keeps the values that it is about to replace, for the keys that are not yet read. Such a key shows
+//! its kept value. A page is one operation among others, so other callers wait for one page at most. The
+//! size of the kept values is bounded, and a reader that has gone away is discarded.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::store::backup::append_to_page;
-use crate::store::embedded::Embedded;
-use crate::store::embedded::commits::Commit;
-use crate::store::embedded::keys::{META_COMMIT, META_TOTALS};
 use crate::store::embedded::ledger::{Batch, KeyRange, Ledger, Order};
-use crate::store::embedded::records::Totals;
-use crate::store::embedded::transaction::Transaction;
-use crate::store::{BackupStore, SnapshotPage, SnapshotStart, StoreError, codec};
+use crate::store::{SnapshotPage, StoreError};
 use crate::types::time::Timestamp;
 
-/// The most records of one page.
+/// The largest number of records in a page.
 const PAGE: usize = 512;
 
-/// How much may be kept for a snapshot, in bytes of keys and values.
+/// The largest size of the kept values and their keys, in bytes.
 const MOST_KEPT: usize = 128 << 20;
 
-/// What keeping one record costs beside its bytes.
+/// The memory for one kept record in addition to its bytes.
 const OVERHEAD: usize = 96;
 
-/// How long a reader may take from one page to the next.
+/// The longest time between two pages.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-impl BackupStore for Embedded {
-    async fn snapshot_begin(&self) -> Result<SnapshotStart, StoreError> {
-        let store = self.id();
-        self.run(move |view| {
-            let totals: Totals = view.get(META_TOTALS)?.unwrap_or_default();
-            let at = view.now;
-            let (ledger, snapshots) = view.committed();
-            let commit = match ledger.get(META_COMMIT)? {
-                Some(bytes) => codec::decode::<Commit>(META_COMMIT, &bytes)?.number,
-                None => 0,
-            };
-            Ok(SnapshotStart {
-                id: snapshots.begin(at)?,
-                at,
-                store,
-                commit,
-                sessions: totals.sessions,
-                users: totals.users,
-            })
-        })
-        .await
-    }
-
-    async fn snapshot_page(&self, id: u64) -> Result<SnapshotPage, StoreError> {
-        self.run(move |view| view.snapshot_page(id)).await
-    }
-
-    async fn snapshot_end(&self, id: u64) -> Result<(), StoreError> {
-        self.run(move |view| {
-            view.committed().1.end(id);
-            Ok(())
-        })
-        .await
-    }
-}
-
-impl Embedded {
-    /// Stores records as they are; for a store that is being restored.
-    pub(crate) async fn import(&self, records: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), StoreError> {
-        self.run(move |view| {
-            for (key, value) in records {
-                view.put_raw(key, value);
-            }
-            Ok(())
-        })
-        .await
-    }
-}
-
-impl Transaction<'_> {
-    fn snapshot_page(&mut self, id: u64) -> Result<SnapshotPage, StoreError> {
-        let (ledger, snapshots) = self.committed();
-        let snapshot = snapshots.get(id)?;
-        let page = snapshot.page(ledger)?;
-        if page.is_last {
-            snapshots.end(id);
-        }
-        Ok(page)
-    }
-}
-
-/// The snapshot that is being read, if any.
+/// The snapshot that is being read, if there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
     current: Option<Snapshot>,
     last_id: u64,
-    /// The monotonic time.
+    /// The time on the monotonic clock.
     now: Duration,
 }
 
+/// One snapshot.
 #[derive(Debug)]
-struct Snapshot {
+pub(crate) struct Snapshot {
     id: u64,
-    /// What has not been read yet.
+    /// The keys that are not yet read.
     rest: KeyRange,
-    /// What stood at keys of `rest` that have changed since; nothing for those that were not there.
+    /// The values at keys of `rest` that have changed since; `None` for keys that did not exist.
     kept: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     kept_bytes: usize,
     asked_at: Duration,
 }
 
 impl Snapshots {
-    /// Says what time it is, before anything else is asked of it.
+    /// Sets the time. Called before every other method.
     pub(crate) fn set_now(&mut self, now: Duration) {
         self.now = now;
     }
 
-    fn begin(&mut self, at: Timestamp) -> Result<u64, StoreError> {
+    pub(crate) fn begin(&mut self, at: Timestamp) -> Result<u64, StoreError> {
         self.forget_idle();
         if self.current.is_some() {
             return Err(StoreError::Unavailable(
-                "a backup is being made already; wait until it is complete".to_owned(),
+                "another backup is running; wait until it is complete".to_owned(),
             ));
         }
-        // Not a small number that a reader from before a restart might still use.
+        // Not a small number, which a reader from before a restart might still use.
         self.last_id = self.last_id.max(at.as_millis()).saturating_add(1);
         self.current = Some(Snapshot {
             id: self.last_id,
@@ -139,11 +75,11 @@ impl Snapshots {
         Ok(self.last_id)
     }
 
-    fn get(&mut self, id: u64) -> Result<&mut Snapshot, StoreError> {
+    pub(crate) fn get(&mut self, id: u64) -> Result<&mut Snapshot, StoreError> {
         let found = self.current.as_mut().filter(|snapshot| snapshot.id == id);
         let snapshot = found.ok_or_else(|| {
             StoreError::Unavailable(format!(
-                "the backup was given up: it was not continued for {} s, or more than {} MiB \
+                "the backup was cancelled: it was not continued for {} s, or more than {} MiB \
                  changed meanwhile; begin again",
                 PATIENCE.as_secs(),
                 MOST_KEPT >> 20
@@ -153,7 +89,7 @@ impl Snapshots {
         Ok(snapshot)
     }
 
-    fn end(&mut self, id: u64) {
+    pub(crate) fn end(&mut self, id: u64) {
         self.current = self.current.take().filter(|snapshot| snapshot.id != id);
     }
 
@@ -163,18 +99,18 @@ impl Snapshots {
         self.current = self.current.take().filter(is_alive);
     }
 
-    /// Keeps what a batch is about to replace. A snapshot for which that fails is given up; the batch
-    /// is none of its business.
+    /// Keeps the values that a batch is about to replace. If that fails, the snapshot is discarded and
+    /// the batch continues.
     pub(crate) fn keep(&mut self, ledger: &mut dyn Ledger, batch: &Batch) {
         self.forget_idle();
         let Some(snapshot) = &mut self.current else {
             return;
         };
         if let Err(error) = snapshot.keep(ledger, batch) {
-            tracing::error!(%error, "a backup is given up");
+            tracing::error!(%error, "a backup is cancelled");
             self.current = None;
         } else if snapshot.kept_bytes > MOST_KEPT {
-            tracing::error!("a backup is given up: too much changed while it was made");
+            tracing::error!("a backup is cancelled: too much was changed meanwhile");
             self.current = None;
         }
     }
@@ -194,7 +130,7 @@ impl Snapshot {
         Ok(())
     }
 
-    fn page(&mut self, ledger: &mut dyn Ledger) -> Result<SnapshotPage, StoreError> {
+    pub(crate) fn page(&mut self, ledger: &mut dyn Ledger) -> Result<SnapshotPage, StoreError> {
         let stored = ledger.scan(&self.rest, Order::Ascending, PAGE)?;
         let is_last = stored.len() < PAGE;
         let after = match stored.last() {

@@ -1,13 +1,15 @@
-//! Activity that is noted in memory and written later: it rides along with the next batch that is
-//! written anyway, or with one of its own every few seconds. A crash forgets the last seconds of
-//! it, which only makes an idle limit strike a little early.
+//! When is the activity of a session written? With the next batch, or after a few seconds with one of
+//! its own.
+//!
+//! Until then it is in memory. A crash loses the last seconds of activity, which ends an idle session
+//! slightly early.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::types::time::Timestamp;
 
-/// How many sessions can have unwritten activity; more is not noted.
+/// The largest number of sessions with unwritten activity. Further activity is dropped.
 const MOST: usize = 16_384;
 
 /// Unwritten activity by session key.
@@ -20,14 +22,14 @@ pub(crate) struct Touches {
 /// One session's unwritten activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Touch {
-    /// When it was last used.
+    /// When the session was last used.
     pub(crate) at: Timestamp,
-    /// From where.
+    /// The client address.
     pub(crate) address: Option<IpAddr>,
 }
 
 impl Touches {
-    /// Notes activity.
+    /// Records activity.
     pub(crate) fn note(&mut self, session: Vec<u8>, touch: Touch) {
         if self.pending.len() >= MOST && !self.pending.contains_key(&session) {
             return;
@@ -43,7 +45,7 @@ impl Touches {
         self.pending.get(session).copied()
     }
 
-    /// Forgets a session's activity: it is written or the session is over.
+    /// Removes the activity of a session: it is written, or the session has ended.
     pub(crate) fn settle(&mut self, session: &[u8]) {
         self.pending.remove(session);
         if self.pending.is_empty() {
@@ -56,7 +58,7 @@ impl Touches {
         self.pending.keys().take(most).cloned().collect()
     }
 
-    /// Since when activity waits to be written.
+    /// The time since which activity waits to be written.
     pub(crate) fn waiting_since(&self) -> Option<Timestamp> {
         self.oldest
     }
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn noting_is_monotonic_and_bounded() {
+    fn recorded_activity_is_monotonic_and_bounded() {
         let mut touches = Touches::default();
         let touch = |at| Touch {
             at: Timestamp::from_millis(at),
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_when_all_is_settled() {
+    fn no_activity_is_pending_after_a_flush() {
         let mut touches = Touches::default();
         let at = Timestamp::from_millis(5);
         touches.note(vec![1], Touch { at, address: None });

@@ -1,5 +1,6 @@
-//! One operation's view of the store: it reads through the writes of its own, then those of its
-//! group, then the ledger, and its own writes count only when it succeeds as a whole.
+//! What does one operation see of the store? Its own writes, then those of its group, then the ledger.
+//!
+//! The writes of an operation are applied only if it succeeds as a whole.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,35 +17,35 @@ use crate::store::embedded::snapshot::Snapshots;
 use crate::store::embedded::touches::Touches;
 use crate::types::time::Timestamp;
 
-/// How many records are read at once where all of a range are wanted.
+/// The number of records in one read when all of a range are wanted.
 const PAGE: usize = 512;
 
-/// How long things are kept.
+/// How long records are kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lives {
-    /// How long a revocation matters.
+    /// How long a revocation is kept.
     pub(crate) revocation: Duration,
-    /// How long audit lines are kept.
+    /// How long audit records are kept.
     pub(crate) audit: Duration,
 }
 
-/// The view.
+/// The view of one operation.
 pub(crate) struct Transaction<'a> {
     ledger: &'a mut dyn Ledger,
     group: &'a Batch,
     own: Batch,
     saw_group: bool,
-    /// Activity that is noted and not yet written.
+    /// Activity that is recorded and not yet written.
     pub(crate) touches: &'a mut Touches,
     snapshots: &'a mut Snapshots,
-    /// The moment of the operation, by the store's clock.
+    /// The time of the operation, by the clock of the store.
     pub(crate) now: Timestamp,
-    /// How long things are kept.
+    /// How long records are kept.
     pub(crate) lives: Lives,
 }
 
 impl<'a> Transaction<'a> {
-    /// A view at `now` on top of what the group has written so far.
+    /// A view at `now`, on top of the writes of the group so far.
     pub(crate) fn new(
         ledger: &'a mut dyn Ledger,
         group: &'a Batch,
@@ -65,8 +66,8 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// The writes of the operation, and whether it has seen writes of its group that are not
-    /// durable yet.
+    /// The writes of the operation, and whether it has read writes of its group that are not yet
+    /// durable.
     pub(crate) fn finish(self) -> (Batch, bool) {
         (self.own, self.saw_group)
     }
@@ -92,7 +93,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Whether there is a record, whatever it holds.
+    /// Whether there is a record with this key.
     pub(crate) fn has(&mut self, key: &[u8]) -> Result<bool, StoreError> {
         let one = KeyRange {
             from: key.to_vec(),
@@ -108,12 +109,12 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Stores bytes that are a record already.
+    /// Stores bytes that are an encoded record.
     pub(crate) fn put_raw(&mut self, key: Vec<u8>, bytes: Vec<u8>) {
         self.own.writes.insert(key, Some(bytes));
     }
 
-    /// What is durable, without the writes of this group, and the snapshot of it.
+    /// The ledger without the writes of this group, and the snapshot of a backup.
     pub(crate) fn committed(&mut self) -> (&mut dyn Ledger, &mut Snapshots) {
         (&mut *self.ledger, &mut *self.snapshots)
     }
@@ -123,7 +124,7 @@ impl<'a> Transaction<'a> {
         self.own.writes.insert(key, None);
     }
 
-    /// Up to `limit` pairs of a range, undecoded, in the asked order.
+    /// Up to `limit` pairs of a range, undecoded, in the given order.
     pub(crate) fn scan(
         &mut self,
         range: &KeyRange,
@@ -136,7 +137,7 @@ impl<'a> Transaction<'a> {
             shadowed += usize::from(write.is_none());
         }
         let own_deletes = self.own.within(range).filter(|(_, w)| w.is_none()).count();
-        // So many more that enough are left when the deleted ones are taken out again.
+        // Enough to have `limit` pairs left when the deleted ones are removed.
         let fetch = limit.saturating_add(shadowed).saturating_add(own_deletes);
         let stored = self.ledger.scan(range, order, fetch)?;
         let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = stored
@@ -157,8 +158,8 @@ impl<'a> Transaction<'a> {
         })
     }
 
-    /// All records of a range that is bounded by what it means (one user's sessions, the
-    /// revocations of one token life), read page by page.
+    /// All records of a range that is small by its meaning (the sessions of one user, the revocations in
+    /// force), read page by page.
     pub(crate) fn all<T: DeserializeOwned>(
         &mut self,
         range: KeyRange,
@@ -177,12 +178,12 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Places the entry that says when to look at a record again.
+    /// Stores the entry with the time at which a record is examined.
     pub(crate) fn expire_at(&mut self, at: Timestamp, record: &[u8]) -> Result<(), StoreError> {
         self.put(keys::expiry(at, record), &())
     }
 
-    /// Takes that entry away.
+    /// Deletes that entry.
     pub(crate) fn unexpire(&mut self, at: Timestamp, record: &[u8]) {
         self.delete(keys::expiry(at, record));
     }

@@ -1,9 +1,8 @@
-//! Brings the accounts of an earlier version to the present form, once, before the store is used:
-//! marks the addresses that an operator entered as verified, and counts the parameter sets of password
-//! hashes.
+//! How are the accounts of an earlier version converted? Once, before the store is used.
 //!
-//! Who entered an address is known from the audit line of the account's creation. Without that line
-//! the address counts as claimed only.
+//! Addresses that an operator entered are marked as verified, and the parameter sets of password hashes
+//! are counted. The audit record of the creation of an account shows who entered an address. Without
+//! that record the address counts as claimed.
 
 use crate::model::audit::{Actor, AuditAction, AuditRecord};
 use crate::model::user::{HashCosts, User, VerifiedAddresses};
@@ -12,14 +11,15 @@ use crate::store::embedded::keys::{self, META_COSTS};
 use crate::store::embedded::ledger::{Batch, Ledger, Order};
 use crate::store::{Route, StoreError, codec};
 
-/// How many accounts are read and written at once.
+/// The number of accounts in one read and one write.
 const PAGE: usize = 512;
 
-/// How many of an account's oldest audit lines are searched: its creation is the first of all.
+/// The number of the oldest audit records of an account that are searched. Its creation is the first of
+/// all.
 const OLDEST: usize = 8;
 
-/// Does nothing in a store whose accounts are in the present form. The record of parameter sets is
-/// written last and says so; after a crash the work begins anew.
+/// Does nothing in a store with converted accounts. The record of parameter sets is written last and
+/// marks the end of the conversion. After a crash the conversion starts again.
 pub(super) fn accounts(ledger: &mut dyn Ledger) -> Result<(), StoreError> {
     if ledger.get(META_COSTS)?.is_some() {
         return Ok(());
@@ -31,7 +31,7 @@ pub(super) fn accounts(ledger: &mut dyn Ledger) -> Result<(), StoreError> {
         let page = ledger.scan(&rest, Order::Ascending, PAGE)?;
         let mut batch = Batch::default();
         for entry in &page {
-            // A damaged account stays as it is, so that reading it reports the damage.
+            // A damaged account is not changed, so that reading it reports the damage.
             let Ok((mut user, is_present)) =
                 codec::decode_versioned::<User>(&entry.key, &entry.value)
             else {
@@ -58,7 +58,7 @@ pub(super) fn accounts(ledger: &mut dyn Ledger) -> Result<(), StoreError> {
         }
     }
     if costs == HashCosts::default() {
-        // The first account begins to count.
+        // Without any account, counting begins with the first one.
         return Ok(());
     }
     let mut batch = Batch::default();
@@ -68,7 +68,7 @@ pub(super) fn accounts(ledger: &mut dyn Ledger) -> Result<(), StoreError> {
     if claimed > 0 {
         tracing::warn!(
             accounts = claimed,
-            "e-mail addresses of these accounts were claimed at sign-up, or nothing tells who \
+            "e-mail addresses of these accounts were claimed at sign-up, or no record shows who \
              entered them: they are no longer passed on; `sidegate users verify` confirms one"
         );
     }
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_entered_is_verified_and_what_was_claimed_is_not() {
+    fn addresses_entered_by_an_operator_are_verified_and_claimed_ones_are_not() {
         let (mut old, mut costs) = (old(), HashCosts::default());
         let makers = [Some(Actor::Operator), Some(Actor::Caller), None];
         for (number, maker) in makers.into_iter().enumerate() {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_of_an_earlier_version_holds_and_is_taken_over_by_the_account() {
+    fn a_lock_of_an_earlier_version_applies_and_moves_to_the_account() {
         let mut old = old();
         let ann = user("ann", 8);
         old.account(&ann, None);

@@ -1,11 +1,9 @@
-//! Sweeping what has run out, and health.
-
-use std::sync::PoisonError;
+//! How are expired records removed, and how is the store checked and closed?
 
 use tokio::sync::oneshot;
 
 use crate::store::embedded::Embedded;
-use crate::store::embedded::committer::Message;
+use crate::store::embedded::jobs::Message;
 use crate::store::embedded::keys;
 use crate::store::embedded::keys::{CHALLENGE, DEVICE, LOCKOUT, META_CHECK, REVOCATION, SESSION};
 use crate::store::embedded::ledger::{Entry, Order};
@@ -14,7 +12,7 @@ use crate::store::embedded::transaction::Transaction;
 use crate::store::{Lifecycle, Stats, StoreError};
 use crate::types::time::Timestamp;
 
-/// How many records one step sweeps: others wait no longer than that.
+/// The number of records in one step of the sweep. Other operations wait for one step at most.
 const STEP: usize = 256;
 
 impl Lifecycle for Embedded {
@@ -28,7 +26,7 @@ impl Lifecycle for Embedded {
                 break;
             }
         }
-        // What an end of all sessions left behind when nobody waited for it.
+        // The rest of an end of all sessions that no caller continued.
         if swept < limit {
             swept += self.clear_leftovers(limit - swept).await?;
         }
@@ -44,35 +42,35 @@ impl Lifecycle for Embedded {
         .await
     }
 
+    fn is_lost(&self) -> bool {
+        self.numbers.is_lost()
+    }
+
     fn stats(&self) -> Stats {
         self.numbers.stats()
     }
 
     async fn close(&self) -> Result<(), StoreError> {
         let (caller, closed) = oneshot::channel();
-        let queue = self
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let queue = self.queue.lock().take();
         match queue {
             Some(queue) if queue.send(Message::Close(caller)).is_ok() => self.wait(closed).await,
-            // It is closed already.
+            // The store is closed already.
             _ => Ok(()),
         }
     }
 }
 
-/// What a record whose moment has come turns out to be.
+/// The state of a record whose time has come.
 enum Due {
-    /// It is removed, or was gone.
+    /// It was removed, now or before.
     Over,
-    /// It lives on; look again then.
+    /// It stays until then.
     Until(Timestamp),
 }
 
 impl Transaction<'_> {
-    /// Looks at up to `limit` records whose moment has come; fewer means that no more are due.
+    /// Examines up to `limit` records whose time has come. Fewer means that no more are due.
     fn sweep(&mut self, limit: usize) -> Result<usize, StoreError> {
         let due = self.scan(&keys::expired(self.now), Order::Ascending, limit)?;
         let mut looked_at = due.len();
@@ -82,13 +80,13 @@ impl Transaction<'_> {
                 continue;
             };
             self.delete(entry);
-            match self.look_at(&record) {
+            match self.due_state(&record) {
                 Ok(Due::Over) => {}
                 Ok(Due::Until(later)) => self.expire_at(later, &record)?,
-                // It stays where it is, so that whoever asks for it is told; it is just not looked
-                // at again, lest it stop the sweep for ever.
+                // It stays, so that reading it reports the damage. It is not examined again, or it would
+                // stop the sweep permanently.
                 Err(StoreError::Corrupt(what)) => {
-                    tracing::error!(what, "the sweep met a damaged record");
+                    tracing::error!(what, "the sweep found a damaged record");
                 }
                 Err(error) => return Err(error),
             }
@@ -99,7 +97,7 @@ impl Transaction<'_> {
         Ok(looked_at)
     }
 
-    fn look_at(&mut self, record: &[u8]) -> Result<Due, StoreError> {
+    fn due_state(&mut self, record: &[u8]) -> Result<Due, StoreError> {
         match record.first() {
             Some(&SESSION) => self.look_at_session(record),
             Some(&LOCKOUT) => {

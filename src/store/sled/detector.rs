@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::model::session::EndReason;
 use crate::store::embedded::keys::{META_COMMIT, META_FORMAT, META_STORE};
 use crate::store::sled::tests::{block_on, holds_all, open, refusal, session, snapshots, used};
-use crate::store::{Lifecycle, RevocationLog, Scope, SessionStore, codec};
+use crate::store::{Lifecycle, RevocationFeed, Scope, SessionStore, codec};
 
 const OLD_MARKER: &str = "A Sidegate store lives here. Do not delete this file by itself: it keeps \
                           Sidegate from starting with an empty store when the other files are \
@@ -55,7 +55,8 @@ fn e1_a_flipped_bit_in_the_log_does_not_bring_back_a_session_that_ended() {
             }
             Ok(store) => block_on(async {
                 assert_eq!(store.session(&session(1).key).await, Ok(None));
-                assert_eq!(store.revocations().await.unwrap().len(), 1);
+                let log = store.revocations().await.unwrap();
+                assert_eq!(log.revocations.len(), 1);
                 store.close().await.unwrap();
             }),
         }
@@ -64,7 +65,7 @@ fn e1_a_flipped_bit_in_the_log_does_not_bring_back_a_session_that_ended() {
 }
 
 #[test]
-fn e1_a_log_that_was_cut_back_is_refused_and_says_how_much_is_missing() {
+fn e1_a_truncated_log_is_refused_with_the_number_of_missing_commits() {
     let directory = used();
     let earlier = tempfile::tempdir().unwrap();
     fs::copy(directory.path().join("db"), earlier.path().join("db")).unwrap();
@@ -121,7 +122,7 @@ fn e1_without_any_copy_of_the_last_commits_number_nothing_starts() {
 }
 
 #[test]
-fn a_damaged_marker_is_written_anew() {
+fn a_damaged_marker_is_rewritten() {
     let directory = used();
     let marker = directory.path().join("sidegate-store");
     let whole = fs::read(&marker).unwrap();
@@ -139,7 +140,7 @@ fn a_record_that_is_not_the_one_that_was_committed_is_refused() {
     let directory = used();
     edit(directory.path(), |database| {
         let (key, value) = database.scan_prefix(b"S").next().unwrap().unwrap();
-        // A sound record that nobody committed, in the place of a sound one.
+        // A valid record that was never committed, in the place of another.
         let other = database.scan_prefix(b"S").nth(1).unwrap().unwrap();
         assert_ne!(value, other.1);
         database.remove(key).unwrap();
@@ -149,7 +150,7 @@ fn a_record_that_is_not_the_one_that_was_committed_is_refused() {
 }
 
 #[test]
-fn a_store_of_an_earlier_version_is_taken_over_once() {
+fn a_store_of_an_earlier_version_is_upgraded_once() {
     let directory = used();
     make_old(directory.path(), |_| ());
     let id = block_on(async {
@@ -172,7 +173,7 @@ fn a_store_of_an_earlier_version_is_taken_over_once() {
 }
 
 #[test]
-fn a_store_of_an_earlier_version_with_a_damaged_record_is_not_taken_over() {
+fn a_store_of_an_earlier_version_with_a_damaged_record_is_not_upgraded() {
     let directory = used();
     make_old(directory.path(), |database| {
         let (key, value) = database.scan_prefix(b"S").next().unwrap().unwrap();

@@ -13,7 +13,7 @@ use crate::store::settings::Settings;
 use crate::store::sled::detector::{flip, written};
 use crate::store::sled::tests::{NOW, block_on, open, refusal, session, snapshots, user};
 use crate::store::{
-    AccountStore, BulkStore, Cap, Lifecycle, LoginKey, SessionStore, UserCreated, WhenFull,
+    AccountStore, Cap, Lifecycle, LoginKey, RevocationFeed, SessionStore, UserCreated, WhenFull,
 };
 use crate::types::ids::{StoreId, TenantId};
 use crate::types::time::ManualClock;
@@ -70,7 +70,7 @@ fn salvaged(from: &Path, to: &Path) -> Kept {
 }
 
 #[test]
-fn a_sound_store_is_called_sound_and_stays_as_it_is() {
+fn an_undamaged_store_is_reported_as_such_and_not_changed() {
     let directory = filled();
     let before = files(directory.path());
     let found = look(directory.path());
@@ -83,7 +83,7 @@ fn a_sound_store_is_called_sound_and_stays_as_it_is() {
 }
 
 #[test]
-fn e1_every_damage_that_stops_a_start_is_found_by_looking_and_nothing_is_changed() {
+fn e1_store_verify_finds_every_damage_that_stops_a_start_and_changes_nothing() {
     let mut damaged = 0;
     for round in 0..12 {
         let directory = filled();
@@ -106,7 +106,7 @@ fn e1_every_damage_that_stops_a_start_is_found_by_looking_and_nothing_is_changed
 }
 
 #[test]
-fn salvage_reads_on_behind_the_damage_and_ends_every_session() {
+fn salvage_continues_after_the_damage_and_ends_every_session() {
     let directory = filled();
     let db = directory.path().join("db");
     let middle = written(directory.path()) / 2;
@@ -128,7 +128,7 @@ fn salvage_reads_on_behind_the_damage_and_ends_every_session() {
     let sound = look(&to);
     assert_eq!(sound.problems, [] as [String; 0]);
     let old = look(directory.path());
-    assert_eq!(sound.store, old.store, "the keys still know it");
+    assert_eq!(sound.store, old.store, "the keys name it");
     assert!(
         sound.commit > old.acknowledged,
         "and it is not older than what they have seen"
@@ -142,14 +142,15 @@ fn salvage_reads_on_behind_the_damage_and_ends_every_session() {
         let found = store.user_by_login(&last).await.unwrap();
         assert_eq!(found, Some(user(USERS)), "written behind the damage");
         assert_eq!(store.all_sessions(None, 100).await.unwrap(), []);
-        assert!(store.ended_through().await.unwrap().is_some());
+        let log = store.revocations().await.unwrap();
+        assert!(log.ended_through.is_some());
         assert_eq!(store.stats().users, kept.users);
         store.close().await.unwrap();
     });
 }
 
 #[test]
-fn salvage_makes_a_directory_of_its_own_and_says_so_otherwise() {
+fn salvage_writes_to_a_new_directory_only() {
     let directory = filled();
     let clock = Arc::new(ManualClock::new(NOW));
     let fresh = StoreId::from_bytes([5; 16]);
@@ -160,5 +161,5 @@ fn salvage_makes_a_directory_of_its_own_and_says_so_otherwise() {
         let work = salvage::salvage(&settings, to, to, fresh, clock, &mut ignore);
         work.await.unwrap_err().to_string()
     });
-    assert!(words.contains("is there already"), "{words}");
+    assert!(words.contains("exists already"), "{words}");
 }

@@ -1,66 +1,37 @@
-//! The directory a store lives in: who may use it, whether a store was ever completed in it, and
-//! what has to be put in order before the engine may look at it.
-//!
-//! ```text
-//! lock              held by the process that uses the directory
-//! sidegate-store    the marker: a store was completed here, and which one; it must never start empty
-//! commit-a commit-b the witness: the last commit that was acknowledged
-//! db conf blobs/    the engine's own
-//! snap.*            the engine's shortcut into `db`; can always be made again from it
-//! quarantine/       snapshots that were set aside
-//! rehearsal/        a copy, while a doubtful store is looked at
-//! ```
+//! What is in a store directory, and how is it put in order before the engine opens it?
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::files;
 use crate::store::StoreError;
-use crate::store::sled::witness;
+use crate::store::sled::disk_error::explain;
+use crate::store::sled::lock::{make_directory, take_lock};
+use crate::store::sled::marker::{Marker, marker_text};
+use crate::store::sled::names::{
+    BLOBS, DATABASE, MARKER, MARKER_DRAFT, QUARANTINE, REHEARSAL, SETTINGS, SNAPSHOT, WITNESS,
+};
 use crate::types::ids::StoreId;
 
-const LOCK: &str = "lock";
-const MARKER: &str = "sidegate-store";
-const MARKER_DRAFT: &str = "sidegate-store.draft";
-const DATABASE: &str = "db";
-const QUARANTINE: &str = "quarantine";
-const REHEARSAL: &str = "rehearsal";
-const MARKER_TEXT: &str = "A Sidegate store lives here. Do not delete this file by itself: it \
-keeps Sidegate from starting with an empty store when the other files are missing.\n";
-
-/// What the marker says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Marker {
-    /// It is not there: no store was completed here.
-    Missing,
-    /// A version that did not count commits wrote it.
-    Uncounted,
-    /// This store was completed here.
-    Of(StoreId),
-    /// It is there and damaged.
-    Damaged,
-}
-
-/// A store directory that this process holds.
+/// A store directory whose lock this process holds.
 #[derive(Debug)]
 pub(crate) struct Place {
     directory: PathBuf,
     marker: Marker,
-    /// Closing it gives the directory up; a copy that only we know has none.
+    /// Dropping it releases the directory. A copy is not used by another process and has none.
     _lock: Option<File>,
 }
 
 impl Place {
-    /// Makes the directory if need be, takes its lock and looks at what is there.
+    /// Creates the directory if it does not exist, takes its lock and puts its files in order.
     pub(crate) fn take(directory: &Path) -> Result<Self, StoreError> {
         make_directory(directory)?;
         let lock = take_lock(directory)?;
         let place = Self {
             directory: directory.to_owned(),
-            marker: read_marker(directory)?,
+            marker: Marker::read(directory)?,
             _lock: Some(lock),
         };
         place.refuse_a_vanished_database()?;
@@ -69,7 +40,7 @@ impl Place {
         Ok(place)
     }
 
-    /// Takes the lock of a directory with a store, to look at it. Nothing is put in order.
+    /// Takes the lock of a directory with a store in order to read it. Nothing is changed.
     pub(super) fn inspect(directory: &Path) -> Result<Self, StoreError> {
         if !directory.join(DATABASE).exists() && !holds_a_store(directory)? {
             return Err(StoreError::Config(format!(
@@ -80,28 +51,28 @@ impl Place {
         let lock = take_lock(directory)?;
         Ok(Self {
             directory: directory.to_owned(),
-            marker: read_marker(directory)?,
+            marker: Marker::read(directory)?,
             _lock: Some(lock),
         })
     }
 
-    /// Copies what the engine needs to `to`, which is made for it, so that the engine can be let loose
-    /// there: opening a damaged store destroys what follows the damage.
+    /// Copies the files of the engine to `to`, which is created. The engine is then tried on the copy:
+    /// opening a damaged store destroys everything behind the damage.
     pub(super) fn copy_to(&self, to: &Path) -> Result<Self, StoreError> {
         let copy = || -> io::Result<()> {
             make_directory(to).map_err(io::Error::other)?;
             copy_files(&self.directory, to, &|name| {
-                name == DATABASE || name == "conf" || name.starts_with("snap.")
+                name == DATABASE || name == SETTINGS || name.starts_with(SNAPSHOT)
             })?;
-            let blobs = self.directory.join("blobs");
+            let blobs = self.directory.join(BLOBS);
             if blobs.exists() {
-                fs::create_dir_all(to.join("blobs"))?;
-                copy_files(&blobs, &to.join("blobs"), &|_| true)?;
+                fs::create_dir_all(to.join(BLOBS))?;
+                copy_files(&blobs, &to.join(BLOBS), &|_| true)?;
             }
             Ok(())
         };
         copy().map_err(|e| {
-            // Half a copy would only take room, which is what is often missing.
+            // Half a copy would only take space, and missing space is the usual cause.
             drop(fs::remove_dir_all(to));
             explain(&self.directory, &e)
         })?;
@@ -114,7 +85,7 @@ impl Place {
         Ok(copy)
     }
 
-    /// Where a copy is made to try the engine on.
+    /// The directory for a copy on which the engine is tried.
     pub(super) fn copy_directory(&self) -> PathBuf {
         self.directory.join(REHEARSAL)
     }
@@ -127,9 +98,9 @@ impl Place {
         }
     }
 
-    /// Whether the engine's own settings are sound, or not there.
+    /// Whether the settings of the engine are intact or do not exist.
     pub(super) fn has_sound_settings(&self) -> Result<bool, StoreError> {
-        let bytes = match fs::read(self.directory.join("conf")) {
+        let bytes = match fs::read(self.directory.join(SETTINGS)) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(true),
             bytes => bytes.map_err(|e| explain(&self.directory, &e))?,
         };
@@ -138,7 +109,7 @@ impl Place {
         Ok(body.is_some_and(|body| Some(crc32fast::hash(body)) == sum))
     }
 
-    /// The position in the log that the newest snapshot stands for.
+    /// The position in the log that the newest snapshot contains.
     pub(super) fn snapshot_position(&self) -> Result<u64, StoreError> {
         let newest = self.snapshots()?.into_iter().max();
         let digits = newest.as_deref().and_then(Path::extension);
@@ -146,7 +117,7 @@ impl Place {
         Ok(position.unwrap_or_default())
     }
 
-    /// Whether the newest snapshot, which the engine would use, is sound.
+    /// Whether the newest snapshot, which the engine would use, is intact.
     pub(super) fn has_sound_snapshot(&self) -> Result<bool, StoreError> {
         let Some(newest) = self.snapshots()?.into_iter().max() else {
             return Ok(true);
@@ -167,12 +138,12 @@ impl Place {
         let held = file.metadata().map_err(|e| e.to_string())?;
         match fs::metadata(self.database()) {
             Ok(found) if (found.dev(), found.ino()) == (held.dev(), held.ino()) => Ok(()),
-            Ok(_) => Err(format!("another file is in the place of its `{DATABASE}`")),
+            Ok(_) => Err(format!("another file has replaced its `{DATABASE}`")),
             Err(error) => Err(format!("its `{DATABASE}` is gone ({error})")),
         }
     }
 
-    /// The engine's file.
+    /// The file of the engine.
     pub(crate) fn database(&self) -> PathBuf {
         self.directory.join(DATABASE)
     }
@@ -182,18 +153,18 @@ impl Place {
         self.marker == Marker::Missing
     }
 
-    /// What the marker says.
+    /// The content of the marker.
     pub(super) fn marker(&self) -> Marker {
         self.marker
     }
 
-    /// Notes durably that this store was completed here.
+    /// Records durably that this store was completed here.
     pub(crate) fn mark(&mut self, store: StoreId) -> Result<(), StoreError> {
         if self.marker == Marker::Of(store) {
             return Ok(());
         }
         let write = || -> io::Result<()> {
-            for name in ["conf", DATABASE] {
+            for name in [SETTINGS, DATABASE] {
                 let file = self.directory.join(name);
                 if file.exists() {
                     File::open(file)?.sync_all()?;
@@ -205,7 +176,7 @@ impl Place {
             let mut file = options.open(&draft)?;
             file.write_all(marker_text(store).as_bytes())?;
             file.sync_all()?;
-            // The engine's files must be there for sure before the marker says so.
+            // The files of the engine must be durable before the marker is.
             self.sync_directory()?;
             fs::rename(&draft, self.directory.join(MARKER))?;
             self.sync_directory()?;
@@ -216,12 +187,12 @@ impl Place {
         Ok(())
     }
 
-    /// Makes durable which files there are.
+    /// Makes the list of files durable.
     pub(crate) fn sync_directory(&self) -> io::Result<()> {
         File::open(&self.directory)?.sync_all()
     }
 
-    /// Removes snapshots that a crash left half written: the engine takes them for whole ones.
+    /// Removes snapshots that a crash left half-written: the engine would use them as complete ones.
     pub(crate) fn remove_half_snapshots(&self) -> Result<(), StoreError> {
         for file in self.snapshots()? {
             if file.extension().is_some_and(|e| e == "generating") {
@@ -232,23 +203,23 @@ impl Place {
         Ok(())
     }
 
-    /// Sets all snapshots aside. Says whether there were any.
+    /// Moves all snapshots aside. Returns whether there were any.
     pub(crate) fn quarantine_snapshots(&self) -> Result<bool, StoreError> {
         let files = self.snapshots()?;
         let aside = self.directory.join(QUARANTINE);
-        let set_aside = || -> io::Result<()> {
+        let move_aside = || -> io::Result<()> {
             fs::create_dir_all(&aside)?;
             for file in &files {
                 let Some(name) = file.file_name() else {
                     continue;
                 };
                 fs::rename(file, aside.join(name))?;
-                tracing::error!(file = %file.display(), "set a damaged snapshot aside");
+                tracing::error!(file = %file.display(), "moved a damaged snapshot aside");
             }
             self.sync_directory()
         };
         if !files.is_empty() {
-            set_aside().map_err(|e| explain(&self.directory, &e))?;
+            move_aside().map_err(|e| explain(&self.directory, &e))?;
         }
         Ok(!files.is_empty())
     }
@@ -258,7 +229,7 @@ impl Place {
             let mut found = Vec::new();
             for entry in fs::read_dir(&self.directory)? {
                 let entry = entry?;
-                if entry.file_name().to_string_lossy().starts_with("snap.") {
+                if entry.file_name().to_string_lossy().starts_with(SNAPSHOT) {
                     found.push(entry.path());
                 }
             }
@@ -284,51 +255,18 @@ impl Place {
     }
 }
 
-/// Whether a store was ever completed, or begun to be used, in this directory.
+/// Whether a store was ever completed, or used, in this directory.
 pub(crate) fn holds_a_store(directory: &Path) -> Result<bool, StoreError> {
     Ok(exists(directory, &directory.join(MARKER))? || has_witness(directory)?)
 }
 
 fn has_witness(directory: &Path) -> Result<bool, StoreError> {
-    for name in witness::COPIES {
+    for name in WITNESS {
         if exists(directory, &directory.join(name))? {
             return Ok(true);
         }
     }
     Ok(false)
-}
-
-fn read_marker(directory: &Path) -> Result<Marker, StoreError> {
-    let bytes = match fs::read(directory.join(MARKER)) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Marker::Missing),
-        Err(e) => return Err(explain(directory, &e)),
-    };
-    if bytes == MARKER_TEXT.as_bytes() {
-        return Ok(Marker::Uncounted);
-    }
-    let text = String::from_utf8_lossy(&bytes);
-    let id = text
-        .strip_prefix(MARKER_TEXT)
-        .and_then(|rest| rest.strip_prefix("store "))
-        .and_then(|rest| rest.split(' ').next())
-        .and_then(|id| id.parse().ok());
-    Ok(match id {
-        Some(id) if marker_text(id) == text => Marker::Of(id),
-        _ => Marker::Damaged,
-    })
-}
-
-fn marker_text(store: StoreId) -> String {
-    let text = format!("{MARKER_TEXT}store {store} ");
-    let sum = crc32fast::hash(text.as_bytes());
-    format!("{text}{sum:08x}\n")
-}
-
-/// Takes the lock of a directory without looking at what is in it; makes it if need be.
-pub(crate) fn hold(directory: &Path) -> Result<File, StoreError> {
-    make_directory(directory)?;
-    take_lock(directory)
 }
 
 fn copy_files(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Result<()> {
@@ -341,58 +279,6 @@ fn copy_files(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Resu
     Ok(())
 }
 
-fn make_directory(directory: &Path) -> Result<(), StoreError> {
-    files::make_directory(directory).map_err(|e| explain(directory, &e))
-}
-
-/// Whether a file or directory of this name belongs to a store.
-pub(crate) fn is_ours(name: &str) -> bool {
-    let whole = [
-        LOCK,
-        MARKER,
-        MARKER_DRAFT,
-        DATABASE,
-        QUARANTINE,
-        "conf",
-        "blobs",
-    ];
-    let begins = |start: &str| name.starts_with(start);
-    whole.contains(&name) || ["snap.", "commit-", "replaced-"].into_iter().any(begins)
-}
-
-fn take_lock(directory: &Path) -> Result<File, StoreError> {
-    let file = files::private()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(directory.join(LOCK))
-        .map_err(|e| explain(directory, &e))?;
-    match lock(&file) {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(format!(
-            "the store directory {} is in use by another sidegate: stop that one, or give this \
-             one a directory of its own",
-            directory.display()
-        ))),
-        Err(TryLockError::Error(e)) => Err(explain(directory, &e)),
-    }
-}
-
-/// Locks the file, and gives a process that is just going, or has forked a child, a moment.
-fn lock(file: &File) -> Result<(), TryLockError> {
-    for _ in 0..LOCK_TRIES {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_PAUSE),
-            outcome => return outcome,
-        }
-    }
-    file.try_lock()
-}
-
-/// How often, and with which pause, a lock that is held is tried: one second in all.
-const LOCK_TRIES: u32 = 50;
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
-
 fn exists(directory: &Path, file: &Path) -> Result<bool, StoreError> {
     file.try_exists().map_err(|e| explain(directory, &e))
 }
@@ -401,28 +287,5 @@ fn sync_parent(directory: &Path) -> io::Result<()> {
     match directory.canonicalize()?.parent() {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
-    }
-}
-
-/// An error of the file system at this directory, with what to do about it.
-pub(crate) fn explain(directory: &Path, error: &io::Error) -> StoreError {
-    let directory = directory.display();
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Unavailable(format!(
-            "no space left for the store directory {directory}: make room"
-        )),
-        ErrorKind::PermissionDenied => StoreError::Config(format!(
-            "the store directory {directory} cannot be used by this user: give it to the user \
-             that runs sidegate (chown), with read and write permission"
-        )),
-        ErrorKind::ReadOnlyFilesystem => StoreError::Config(format!(
-            "the store directory {directory} is on a read-only file system: mount it writable"
-        )),
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::IsADirectory => {
-            StoreError::Config(format!(
-                "{directory} cannot be a store directory ({error}): name another one"
-            ))
-        }
-        _ => StoreError::Unavailable(format!("the store directory {directory}: {error}")),
     }
 }

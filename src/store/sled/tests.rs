@@ -9,10 +9,11 @@ use std::time::Duration;
 use crate::model::session::{EndReason, Session};
 use crate::model::user::{PasswordHash, User, UserKey, UserStatus, VerifiedAddresses};
 use crate::rules::session::sample;
+use crate::store::embedded::Embedded;
 use crate::store::settings::Settings;
-use crate::store::sled::place::explain;
+use crate::store::sled::disk_error::explain;
 use crate::store::{
-    AccountStore, Cap, Embedded, Lifecycle, RevocationLog, Scope, Seen, SessionStore, StoreError,
+    AccountStore, Cap, Lifecycle, RevocationFeed, Scope, Seen, SessionStore, StoreError,
     UserCreated, WhenFull,
 };
 use crate::types::ids::{TenantId, UserId};
@@ -108,7 +109,7 @@ pub(super) fn snapshots(directory: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn a_restart_keeps_everything() {
+fn a_restart_keeps_all_data() {
     let directory = used();
     let user = user(1);
     block_on(async {
@@ -123,12 +124,13 @@ fn a_restart_keeps_everything() {
             address: Some("192.0.2.1".parse().unwrap()),
         };
         store.touch(&session(2).key, seen).await.unwrap();
-        let log = store.revocations().await.unwrap();
+        let log = store.revocations().await.unwrap().revocations;
         store.close().await.unwrap();
 
         let store = open(directory.path()).unwrap();
         assert_eq!(store.session(&session(1).key).await, Ok(None));
-        assert_eq!(store.revocations().await, Ok(log));
+        let kept = store.revocations().await.unwrap();
+        assert_eq!(kept.revocations, log);
         assert_eq!(store.user(&user.key).await, Ok(Some(user)));
         let touched = store.session(&session(2).key).await.unwrap().unwrap();
         assert_eq!(
@@ -196,7 +198,7 @@ fn a_damaged_snapshot_is_set_aside_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_vanished_database_is_refused_instead_of_starting_empty() {
+fn a_missing_database_is_refused_instead_of_starting_empty() {
     let directory = used();
     fs::remove_file(directory.path().join("db")).unwrap();
     let why = refusal(directory.path());
@@ -209,7 +211,7 @@ fn a_vanished_database_is_refused_instead_of_starting_empty() {
 }
 
 #[test]
-fn a_database_of_nothing_but_noise_is_refused() {
+fn a_database_of_random_bytes_is_refused() {
     for noise in [0x00, 0x5A, 0xFF] {
         let directory = used();
         let length = fs::metadata(directory.path().join("db")).unwrap().len();
@@ -221,7 +223,7 @@ fn a_database_of_nothing_but_noise_is_refused() {
 }
 
 #[test]
-fn a_creation_that_was_cut_short_is_made_again() {
+fn an_interrupted_creation_is_repeated() {
     let directory = used();
     // All is there but the marker: the process died right before its last step.
     fs::remove_file(directory.path().join("sidegate-store")).unwrap();
@@ -238,7 +240,7 @@ fn a_creation_that_was_cut_short_is_made_again() {
 }
 
 #[test]
-fn a_place_that_cannot_be_a_directory_is_refused() {
+fn a_path_that_cannot_be_a_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, b"").unwrap();
@@ -249,7 +251,7 @@ fn a_place_that_cannot_be_a_directory_is_refused() {
 }
 
 #[test]
-fn what_the_disk_says_is_explained() {
+fn disk_errors_are_explained() {
     let at = Path::new("/data/store");
     let told = |kind: ErrorKind| explain(at, &Error::from(kind));
     for (kind, advice) in [
@@ -269,7 +271,7 @@ fn what_the_disk_says_is_explained() {
 
 #[cfg(unix)]
 #[test]
-fn a_directory_it_makes_is_closed_to_others() {
+fn a_created_directory_is_not_accessible_to_others() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("a/b");

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::crypto::keydir::KeyDirectory;
 use crate::model::session::EndReason;
+use crate::store::embedded::Embedded;
 use crate::store::identity::{Founding, Ties, last_seen};
 use crate::store::settings::{Engine, Settings};
 use crate::store::sled::tests::{NOW, block_on, session, store_one};
-use crate::store::{Embedded, Lifecycle, Scope, SessionStore, StoreError};
+use crate::store::{Lifecycle, Scope, SessionStore, StoreError};
 use crate::types::ids::StoreId;
 use crate::types::random::SeededRandom;
 use crate::types::time::ManualClock;
@@ -106,7 +107,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn e2_keys_whose_store_is_gone_stop_the_start_until_a_new_one_is_asked_for() {
+fn e2_keys_with_a_missing_store_stop_the_start_until_a_new_one_is_requested() {
     let mut place = Place::new();
     let id = place.used();
     assert_eq!(place.opens(), id);
@@ -135,7 +136,7 @@ fn e2_keys_of_an_earlier_version_without_a_store_stop_the_start_as_well() {
 }
 
 #[test]
-fn e2_a_store_whose_keys_are_gone_stops_the_start_until_new_ones_are_asked_for() {
+fn e2_a_store_with_missing_keys_stops_the_start_until_new_ones_are_requested() {
     let mut place = Place::new();
     let id = place.used();
     fs::remove_dir_all(place.keys()).unwrap();
@@ -172,7 +173,7 @@ fn e2_a_store_with_the_keys_of_another_stops_the_start() {
 }
 
 #[test]
-fn e1_an_older_copy_put_back_by_hand_is_noticed_by_what_the_keys_have_seen() {
+fn e1_an_older_copy_put_back_by_hand_is_detected_by_the_key_directory() {
     let place = Place::new();
     let id = place.used();
     let older = tempfile::tempdir().unwrap();
@@ -191,12 +192,12 @@ fn e1_an_older_copy_put_back_by_hand_is_noticed_by_what_the_keys_have_seen() {
     fs::write(place.keys().join("store-commit"), b"noise").unwrap();
     assert!(place.refusal().contains("store-commit is damaged"));
     fs::remove_file(place.keys().join("store-commit")).unwrap();
-    assert_eq!(place.opens(), id, "what the message says works");
+    assert_eq!(place.opens(), id, "the advice of the message works");
 }
 
 #[test]
-fn a_first_start_that_was_cut_short_is_made_again() {
-    // The keys know the id, and the store was not founded.
+fn an_interrupted_first_start_is_repeated() {
+    // The keys have the id, and the store was not created.
     let place = Place::new();
     place.opens();
     fs::remove_dir_all(place.store()).unwrap();
@@ -206,7 +207,7 @@ fn a_first_start_that_was_cut_short_is_made_again() {
 }
 
 #[test]
-fn only_a_start_founds_a_store() {
+fn only_a_start_creates_a_store() {
     let mut place = Place::new();
     place.founding = Founding::Never;
     assert!(place.refusal().contains("sidegate serve"));

@@ -1,4 +1,4 @@
-//! Reading every record of a database, on more than one thread.
+//! How is every record of a database read quickly? In parts, on several threads.
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,11 +10,10 @@ use crate::store::embedded::commits::Records;
 use crate::store::embedded::digest::Digest;
 use crate::store::embedded::keys::META_COMMIT;
 
-/// Where the key space is cut into parts of similar size: the index and the table of sessions are
-/// the large ones.
+/// The borders of parts of similar size. The index and the table of sessions are the large ones.
 const CUTS: [&[u8]; 6] = [b"", b"I", b"S", b"S\x80", b"T", b"X"];
 
-/// The most threads.
+/// The largest number of threads.
 const THREADS: usize = 4;
 
 /// The records of a database.
@@ -93,7 +92,7 @@ impl Walk<'_> {
     }
 }
 
-/// Names the table and nothing more: keys can hold what must not be logged.
+/// Names the table only: keys can contain data that must not be logged.
 fn unreadable(why: &str, after: &[u8]) -> StoreError {
     let table = after.first().map_or('?', |tag| char::from(*tag));
     StoreError::Damaged(format!("a page of table {table} cannot be read ({why})"))

@@ -1,9 +1,9 @@
-//! The witness: which commit was the last to be acknowledged, kept beside the log.
+//! Which commit was the last to be acknowledged? The witness, kept beside the log, contains its number.
 //!
-//! Two copies in the store's directory, and a third with the keys where these are kept apart. Each is
-//! one line of fixed length with a checksum of its own, overwritten in place before a commit is
-//! acknowledged: exact after a killed process. Within a second it is synced too, so that after a power
-//! cut it is at least a lower bound.
+//! There are two copies in the store directory, and a third beside the keys if these are in another
+//! place. Each copy is one line of fixed length with a checksum, which is overwritten in place before a
+//! commit is acknowledged. It is exact after a process was killed. It is also synced within a second,
+//! so after a power cut it is at least a lower bound.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -11,50 +11,32 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
-
 use crate::files;
 use crate::store::StoreError;
 use crate::store::embedded::commits::Commit;
-use crate::store::embedded::digest::Digest;
-use crate::store::sled::place::explain;
+use crate::store::sled::disk_error::explain;
+use crate::store::sled::names::WITNESS;
+use crate::store::sled::witness_line::{LENGTH, Line};
 use crate::types::ids::StoreId;
-
-/// The copies in the store's directory.
-pub(super) const COPIES: [&str; 2] = ["commit-a", "commit-b"];
 
 /// The copy beside the keys.
 const KEYS_COPY: &str = "store-commit";
 
-/// How long an acknowledged commit may go without being synced in the witness.
+/// How long the witness may be behind on the disk.
 const SYNC_EVERY: Duration = Duration::from_millis(900);
 
-/// How a line begins.
-const TITLE: &str = "sidegate-commit 1";
-
-/// What one copy says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Line {
-    /// Of which store; none while it is being founded or taken over from an earlier version.
-    pub(super) store: Option<StoreId>,
-    /// The last acknowledged commit.
-    pub(super) commit: Commit,
-    /// Whether the disk has refused a sync: what the page cache holds may not be on the disk.
-    pub(super) unsynced: bool,
-}
-
-/// What the copies of a directory say together.
+/// The content of the copies of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// There is no copy.
     Nothing,
-    /// There are copies, and none of them can be read.
+    /// There are copies, and none can be read.
     Unreadable,
-    /// The newest of those that can be read.
+    /// The newest copy that can be read.
     Line {
-        /// What it says.
+        /// Its content.
         line: Line,
-        /// Whether the other one is missing or cannot be read.
+        /// Whether the other copy is missing or cannot be read.
         alone: bool,
     },
 }
@@ -66,7 +48,7 @@ pub(super) struct Witness {
     /// Whether anything is synced.
     durable: bool,
     copies: Vec<File>,
-    /// Where a copy is kept beside the keys, best effort.
+    /// The path of the copy beside the keys, which is best effort.
     apart: Option<PathBuf>,
     keys: Option<File>,
     line: Line,
@@ -75,11 +57,11 @@ pub(super) struct Witness {
 }
 
 impl Found {
-    /// Reads the copies of a store's directory.
+    /// Reads the copies of a store directory.
     pub(super) fn read(directory: &Path) -> Result<Self, StoreError> {
         let mut lines = Vec::new();
         let mut missing = 0;
-        for name in COPIES {
+        for name in WITNESS {
             match read_line(&directory.join(name)) {
                 Ok(Some(line)) => lines.push(line),
                 Ok(None) => {}
@@ -87,10 +69,10 @@ impl Found {
                 Err(error) => return Err(explain(directory, &error)),
             }
         }
-        let alone = lines.len() < COPIES.len();
+        let alone = lines.len() < WITNESS.len();
         Ok(match lines.into_iter().max_by_key(|l| l.commit.number) {
             Some(line) => Self::Line { line, alone },
-            None if missing == COPIES.len() => Self::Nothing,
+            None if missing == WITNESS.len() => Self::Nothing,
             None => Self::Unreadable,
         })
     }
@@ -124,14 +106,13 @@ impl Witness {
         self.line.commit
     }
 
-    /// Says from now on which store it is about, and keeps a copy in the directory of its keys, if
-    /// one is named.
+    /// Sets the id of the store, and the directory of its keys for a third copy, if there is one.
     pub(super) fn identify(&mut self, store: StoreId, apart: Option<&Path>) {
         self.line.store = Some(store);
         self.apart = apart.map(|keys| keys.join(KEYS_COPY));
     }
 
-    /// Refuses when the copy beside the keys has seen later commits of this store.
+    /// Fails when the copy beside the keys names a later commit of this store.
     pub(super) fn compare_with_keys(&self) -> Result<(), StoreError> {
         let Some(path) = &self.apart else {
             return Ok(());
@@ -143,7 +124,7 @@ impl Witness {
                  it is the latest, remove that file and start again",
                 path.display()
             ))),
-            // It is about a store that was given up, or there is none yet.
+            // The copy names another store, or there is none yet.
             Ok(Some(_)) | Err(_) => Ok(()),
         }
     }
@@ -161,14 +142,14 @@ impl Witness {
         )))
     }
 
-    /// Writes and syncs every copy as they should be.
+    /// Writes and syncs every copy.
     pub(super) fn renew(&mut self, now: Duration) -> Result<(), StoreError> {
         self.dirty = true;
         self.write()?;
         self.sync(now)
     }
 
-    /// Notes a commit that is durable in the log; to be called before it is acknowledged.
+    /// Records a commit that is durable in the log. Called before the commit is acknowledged.
     pub(super) fn note(&mut self, commit: Commit, now: Duration) -> Result<(), StoreError> {
         self.line.commit = commit;
         self.line.unsynced = false;
@@ -180,11 +161,11 @@ impl Witness {
         Ok(())
     }
 
-    /// Notes that the disk refused a sync, so that the next process knows it too.
+    /// Records that the disk refused a sync, so that the next process writes the log again.
     pub(super) fn note_unsynced(&mut self) {
         self.line.unsynced = true;
         if let Err(error) = self.write() {
-            tracing::error!(%error, "the number of the last commit cannot be noted");
+            tracing::error!(%error, "the number of the last commit cannot be recorded");
         }
     }
 
@@ -193,7 +174,7 @@ impl Witness {
         self.line.unsynced
     }
 
-    /// Makes durable what was noted.
+    /// Makes the last record durable.
     pub(super) fn sync(&mut self, now: Duration) -> Result<(), StoreError> {
         self.synced_at = now;
         if !self.dirty || !self.durable {
@@ -233,7 +214,7 @@ impl Witness {
         let line = self.line.to_string();
         let open = || -> io::Result<Vec<File>> {
             let mut copies = Vec::new();
-            for name in COPIES {
+            for name in WITNESS {
                 copies.push(open_copy(&self.directory.join(name), &line, self.durable)?);
             }
             if self.durable {
@@ -249,7 +230,7 @@ impl Witness {
                     %error,
                     file = %path.display(),
                     "cannot be written: an older copy of the store that is put back by hand would \
-                     not be noticed"
+                     not be detected"
                 ),
             }
         }
@@ -257,13 +238,13 @@ impl Witness {
     }
 }
 
-/// The number of the last commit of that store that a key directory has seen.
+/// The number of the last commit of this store according to a key directory.
 pub(in crate::store) fn seen_by_keys(keys: &Path, store: StoreId) -> Option<u64> {
     let line = read_line(&keys.join(KEYS_COPY)).ok().flatten()?;
     (line.store == Some(store)).then_some(line.commit.number)
 }
 
-/// Opens a copy for writing and makes it hold the line, for its owner only. It is made under
+/// Opens a copy for writing and writes the line. A new copy, for its owner only, is created under
 /// another name first, so that a crash never leaves an empty one.
 fn open_copy(path: &Path, line: &str, durable: bool) -> io::Result<File> {
     let mut options = files::private();
@@ -291,7 +272,7 @@ fn open_copy(path: &Path, line: &str, durable: bool) -> io::Result<File> {
     }
 }
 
-/// What a copy says; nothing when it is damaged.
+/// The content of a copy; `None` when it is damaged.
 fn read_line(path: &Path) -> io::Result<Option<Line>> {
     let mut bytes = Vec::with_capacity(LENGTH + 1);
     let file = File::open(path)?;
@@ -299,57 +280,10 @@ fn read_line(path: &Path) -> io::Result<Option<Line>> {
     Ok(Line::parse(&bytes))
 }
 
-/// A line's length: title, store, number, digest, flag, checksum, blanks, line end.
-const LENGTH: usize = TITLE.len() + 1 + 36 + 1 + 20 + 1 + 64 + 1 + 1 + 1 + 8 + 1;
-
-/// The id's place while there is none.
-const NO_STORE: &str = "------------------------------------";
-
-impl std::fmt::Display for Line {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let store = self
-            .store
-            .map_or_else(|| NO_STORE.to_owned(), |id| id.to_string());
-        let digest = HEXLOWER.encode(&self.commit.digest.to_bytes());
-        let flag = if self.unsynced { 'u' } else { 's' };
-        let text = format!(
-            "{TITLE} {store} {:020} {digest} {flag} ",
-            self.commit.number
-        );
-        let sum = crc32fast::hash(text.as_bytes());
-        writeln!(f, "{text}{sum:08x}")
-    }
-}
-
-impl Line {
-    /// Reads exactly what `Display` writes; a line that differs in any byte is none.
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let rest = text.strip_prefix(TITLE)?;
-        let words: Vec<&str> = rest.split_ascii_whitespace().collect();
-        let [store, number, digest, flag, _sum] = words.as_slice() else {
-            return None;
-        };
-        let digest = HEXLOWER.decode(digest.as_bytes()).ok()?;
-        let line = Self {
-            store: if *store == NO_STORE {
-                None
-            } else {
-                Some(store.parse().ok()?)
-            },
-            commit: Commit {
-                number: number.parse().ok()?,
-                digest: Digest::from_bytes(digest.try_into().ok()?),
-            },
-            unsynced: *flag == "u",
-        };
-        (line.to_string() == text).then_some(line)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::embedded::digest::Digest;
 
     fn line() -> Line {
         Line {
@@ -363,35 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_has_one_length_and_reads_back() {
-        for line in [
-            line(),
-            Line {
-                store: None,
-                unsynced: true,
-                ..line()
-            },
-        ] {
-            let text = line.to_string();
-            assert_eq!(text.len(), LENGTH);
-            assert_eq!(Line::parse(text.as_bytes()), Some(line));
-        }
-    }
-
-    #[test]
-    fn a_line_with_any_flipped_bit_is_none() {
-        let text = line().to_string().into_bytes();
-        for bit in 0..text.len() * 8 {
-            let mut bytes = text.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Line::parse(&bytes), None, "bit {bit}");
-        }
-        assert_eq!(Line::parse(&text[..text.len() - 1]), None);
-        assert_eq!(Line::parse(b""), None);
-    }
-
-    #[test]
-    fn one_copy_is_enough_and_the_newer_one_counts() {
+    fn one_copy_is_enough_and_the_newer_one_is_used() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         assert_eq!(Found::read(at), Ok(Found::Nothing));

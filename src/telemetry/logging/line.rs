@@ -1,5 +1,5 @@
-//! An event as one line, as text or as JSON. Every value goes through [`escape`](crate::telemetry::escape)
-//! here, so no place that logs can forget it.
+//! How does an event become one line of text or JSON? Every value is escaped here
+//! ([`escape`](crate::telemetry::escape)), so no caller has to.
 
 use std::fmt::{self, Debug, Write};
 
@@ -16,7 +16,7 @@ const MAX_VALUE: usize = 4 * 1024;
 /// The longest text line and JSON line, in bytes: fields after that are left out.
 const MAX_LINE: usize = 32 * 1024;
 
-/// What JSON calls an event's own parts; a field of such a name gets another one.
+/// The names of an event's own parts in JSON. A field with such a name is renamed.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
 
 /// Writes an event.

@@ -1,6 +1,6 @@
-//! The process log. An event becomes one line ([`line`]) that goes through a bounded queue to one
-//! thread, which alone waits for standard error. The access log has a way of its own
-//! (`server::access_log`), because a line a request must not take a lock that all workers share.
+//! How does the process log reach standard error? An event becomes one line ([`line`]), and a bounded queue
+//! passes it to the only thread that waits for standard error. The access log has its own queue
+//! (`log_queue`), because one line per request must not take a lock that all workers share.
 
 mod line;
 mod queue;
@@ -85,7 +85,7 @@ impl Log {
     /// Changes the least level that is written.
     pub fn set(&self, settings: &Settings) {
         if let Some(level) = &self.level {
-            // Fails only when the log is gone, and then nobody reads it.
+            // Fails only when the log has ended.
             drop(level.reload(settings.level));
         }
     }
@@ -96,7 +96,7 @@ impl Log {
     }
 
     /// Writes a sentence as it is, behind the lines that wait, and waits for [`LAST_WAIT`] at most.
-    /// Says whether this log took it.
+    /// Returns whether this log accepted it.
     pub fn last_words(&self, sentence: &str) -> bool {
         let Some(queue) = &self.queue else {
             return false;

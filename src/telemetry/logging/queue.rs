@@ -1,10 +1,12 @@
 //! The bounded queue between the threads that log and the one that writes. Pushing never waits: a
 //! line that does not fit is dropped and counted.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 /// How many lines may wait for the writer.
 const MAX_LINES: usize = 8_192;
@@ -26,7 +28,7 @@ pub(super) struct Lines {
     state: Arc<State>,
 }
 
-/// What both ends share.
+/// The state that both ends share.
 #[derive(Debug, Default)]
 struct State {
     /// Bytes of lines that wait.
@@ -69,16 +71,12 @@ impl Queue {
         Arc::clone(&self.state.dropped)
     }
 
-    /// Waits until the lines pushed so far are written, at most this long. Says whether they are.
+    /// Waits until the lines pushed so far are written, at most this long. Returns whether they are.
     pub(super) fn flush(&self, patience: Duration) -> bool {
         let target = self.state.accepted.load(Ordering::Acquire);
-        let done = self.state.done.lock();
-        let done = done.unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .state
-            .progress
-            .wait_timeout_while(done, patience, |done| *done < target);
-        let (done, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut done = self.state.done.lock();
+        let progress = &self.state.progress;
+        progress.wait_while_for(&mut done, |done| *done < target, patience);
         *done >= target
     }
 }
@@ -96,11 +94,7 @@ impl Lines {
         if !is_written {
             self.state.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        *self
-            .state
-            .done
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) += 1;
+        *self.state.done.lock() += 1;
         self.state.progress.notify_all();
     }
 
@@ -115,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_dropped_and_counted_without_waiting() {
+    fn lines_beyond_the_queue_are_dropped_and_counted_without_waiting() {
         let (queue, lines) = queue();
         for _ in 0..MAX_LINES + 7 {
             queue.push(b"x\n".to_vec());

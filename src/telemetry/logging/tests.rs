@@ -2,21 +2,21 @@
 
 use std::io::Write;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use tracing::subscriber::with_default;
 
 use super::*;
 use crate::telemetry::escape::is_unsafe;
 
-/// Where a test's log goes.
+/// The output of a test's log.
 #[derive(Debug, Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         all.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -28,11 +28,11 @@ impl Write for Written {
 
 impl Written {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(self.0.lock().clone()).unwrap()
     }
 }
 
-/// What the log writes while this runs.
+/// The output of the log while `run` runs.
 fn logged(json: bool, run: impl FnOnce()) -> String {
     let (queue, lines) = queue();
     let layer = LineLayer { json, queue };
@@ -95,7 +95,7 @@ fn any_text() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn whatever_a_value_holds_an_event_is_one_line_of_harmless_characters(text in any_text()) {
+    fn an_event_with_any_value_is_one_line_of_safe_characters(text in any_text()) {
         for json in [false, true] {
             let line = logged(json, || event_with(&text));
             let body = line.strip_suffix('\n').unwrap();
@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn json_keeps_every_short_value_as_it_was(text in any_text()) {
+    fn json_keeps_every_short_value_unchanged(text in any_text()) {
         prop_assume!(text.len() < 2_000);
         let line = logged(true, || event_with(&text));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -148,7 +148,7 @@ fn a_text_line_reads_left_to_right() {
 }
 
 #[test]
-fn a_long_value_is_cut_and_the_line_stays_whole() {
+fn a_long_value_is_truncated_and_the_line_stays_valid() {
     let long = "ü".repeat(1 << 20);
     for json in [false, true] {
         let line = logged(json, || tracing::info!(value = %long, "{long}"));
@@ -162,7 +162,7 @@ fn a_long_value_is_cut_and_the_line_stays_whole() {
 }
 
 #[test]
-fn a_field_cannot_take_the_name_of_a_part_of_the_line() {
+fn a_field_cannot_use_a_reserved_name() {
     let line = logged(true, || {
         tracing::info!(level = "ERROR", target = "x", "hello");
     });
@@ -173,7 +173,7 @@ fn a_field_cannot_take_the_name_of_a_part_of_the_line() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_keeps_nobody_waiting_and_says_afterwards_what_was_lost() {
+fn an_unread_log_blocks_no_caller_and_reports_lost_lines_later() {
     struct Stuck(Receiver<()>, Written);
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! How time and the wall clock stand.
+//! How do time and the wall clock differ? As metrics.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// How time and the wall clock stand.
+/// The relation of time and the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockNumbers {
     /// How often the wall clock was set forward.
@@ -19,7 +19,7 @@ pub struct ClockNumbers {
     pub difference: i64,
 }
 
-/// Reads them when the page is asked for.
+/// Reads them when the page is requested.
 pub(super) struct Clocks(pub(super) Box<dyn Fn() -> ClockNumbers + Send + Sync>);
 
 impl fmt::Debug for Clocks {

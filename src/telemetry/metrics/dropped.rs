@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_own_place() {
+    fn every_reason_has_its_own_counter() {
         for (index, reason) in Dropped::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index);
         }

@@ -1,7 +1,7 @@
-//! Numbers by name, in Prometheus text form.
+//! Which metrics are there, and where are they counted? The output has the text format of Prometheus.
 //!
-//! What is counted per request is counted per worker, in atomics that no other worker writes, and
-//! summed when somebody asks: the hot path shares no cache line. Rare events share one table.
+//! Each worker counts its requests in atomics that no other worker writes. They are summed when the page
+//! is requested, so the hot path shares no cache line. Rare events share one table.
 
 mod clocks;
 mod dropped;
@@ -18,7 +18,7 @@ pub use lost::LostLines;
 pub use page::{Kind, Metrics, Reading};
 pub use reloads::Reloads;
 
-/// What kind of route a request was for.
+/// The kind of route of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteClass {
     /// Forwarded to the upstream.
@@ -50,10 +50,10 @@ const BUCKETS: [u64; 12] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 10_000_000,
 ];
 
-/// How many refusal reasons there can be.
+/// The maximum number of refusal reasons.
 const MAX_REASONS: usize = 64;
 
-/// What one worker counts. Only its own thread writes.
+/// The counters of one worker. Only its own thread writes them.
 #[derive(Debug)]
 pub struct WorkerMetrics {
     requests: [[AtomicU64; STATUSES.len()]; RouteClass::ALL.len()],
@@ -151,12 +151,12 @@ impl WorkerMetrics {
         }
     }
 
-    /// How long we held a request, without the upstream's part.
+    /// The time that a request took, without that of the upstream.
     pub fn added(&self, span: Duration) {
         self.added.observe(span);
     }
 
-    /// How long the upstream took to its response head.
+    /// The time until the head of the upstream's response.
     pub fn upstream(&self, span: Duration) {
         self.upstream.observe(span);
     }
@@ -192,7 +192,7 @@ impl WorkerMetrics {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// How the pool stands; told a few times a second.
+    /// The state of the pool, updated a few times per second.
     pub fn pool(&self, number: PoolNumber, value: u64) {
         if let Some(counter) = self.pool.get(number as usize) {
             counter.store(value, Ordering::Relaxed);

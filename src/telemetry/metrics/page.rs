@@ -1,4 +1,4 @@
-//! The page: what the workers counted, summed when somebody asks, and what others keep.
+//! What does the metrics page contain? The sums of the workers' counters, and numbers that other modules keep.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::telemetry::metrics::{
     STATUSES, WorkerMetrics,
 };
 
-/// A number somebody else keeps, read when the page is asked for.
+/// A number that another module keeps. It is read when the page is requested.
 pub struct Reading {
     /// The metric's name, without the prefix `sidegate_`.
     pub name: &'static str,
-    /// What it is, for the page.
+    /// The help text on the page.
     pub help: &'static str,
     /// Whether it only ever grows.
     pub kind: Kind,
@@ -37,12 +37,12 @@ impl fmt::Debug for Reading {
     }
 }
 
-/// What kind of number it is.
+/// The type of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Only ever grows.
     Counter,
-    /// Goes up and down.
+    /// Can also become smaller.
     Gauge,
 }
 

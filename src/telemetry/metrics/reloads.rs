@@ -1,4 +1,4 @@
-//! How often the configuration was read again, and which one is in force.
+//! How often was the configuration read again, and which one is in force?
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +15,7 @@ impl Reloads {
         self.applied.fetch_add(1, Ordering::Relaxed) + 2
     }
 
-    /// One was refused, and what was in force stays.
+    /// One was refused, and the old one stays in force.
     pub fn rejected(&self) {
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The same tokens judged by an independent library.
+//! Does an independent library accept and refuse the same tokens?
 
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::jwk::JwkSet;
@@ -27,7 +27,7 @@ fn decoding_key(desk: &Desk, algorithm: Algorithm, kid: &str) -> DecodingKey {
 }
 
 #[test]
-fn an_independent_library_accepts_our_tokens_by_our_published_keys() {
+fn an_independent_library_accepts_issued_tokens_with_the_published_keys() {
     for algorithm in ALGORITHMS {
         let desk = Desk::new(algorithm);
         let token = desk.token();
@@ -45,7 +45,7 @@ fn an_independent_library_accepts_our_tokens_by_our_published_keys() {
 }
 
 #[test]
-fn tokens_an_independent_library_signs_with_our_keys_are_accepted() {
+fn tokens_signed_by_an_independent_library_with_the_same_keys_are_accepted() {
     for algorithm in ALGORITHMS {
         let directory = tempfile::tempdir().unwrap();
         let desk = Desk::with(algorithm, |s| s.keys_dir = directory.path().to_owned());
@@ -64,8 +64,8 @@ fn tokens_an_independent_library_signs_with_our_keys_are_accepted() {
         let claims = BASE64URL_NOPAD.decode(ours.split('.').nth(1).unwrap().as_bytes());
         let claims: Value = serde_json::from_slice(&claims.unwrap()).unwrap();
         let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
-        let verdict = desk.verifier.verify(token.as_bytes(), NOW);
-        assert_eq!(verdict.unwrap().claims.username, "ann", "{algorithm:?}");
+        let effect = desk.verifier.verify(token.as_bytes(), NOW);
+        assert_eq!(effect.unwrap().claims.username, "ann", "{algorithm:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the tokens as a whole: one place per kind of proof.
 
+mod claims;
 mod cross;
 mod rotation;
 mod verify;
@@ -42,7 +43,7 @@ pub(super) fn settings(algorithm: Algorithm, keys_dir: &Path) -> Settings {
     }
 }
 
-/// Everything needed to issue and to judge, in a directory of its own.
+/// An issuer and a verifier with a directory of their own.
 pub(super) struct Desk {
     pub(super) issuer: Issuer,
     pub(super) verifier: Verifier,

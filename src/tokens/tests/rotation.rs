@@ -1,3 +1,5 @@
+//! Key rotation: no token is lost, and retired keys verify nothing.
+
 use std::time::Duration;
 
 use super::{ALGORITHMS, Desk, NOW, TTL};
@@ -29,7 +31,7 @@ fn s24_rotation_loses_no_token_and_moves_the_epoch() {
 }
 
 #[test]
-fn s24_a_key_that_is_to_sign_later_verifies_and_is_published_at_once() {
+fn s24_the_next_signing_key_verifies_and_is_published_at_once() {
     let desk = Desk::new(Algorithm::EdDSA);
     let minute = Duration::from_secs(60);
     let old = desk.keys.ring().signer(NOW).unwrap().id().to_owned();
@@ -43,7 +45,7 @@ fn s24_a_key_that_is_to_sign_later_verifies_and_is_published_at_once() {
 }
 
 #[test]
-fn s24_a_retired_key_verifies_nothing_and_is_gone_after_a_reload() {
+fn s24_a_retired_key_verifies_nothing_and_is_removed_by_a_reload() {
     let desk = Desk::new(Algorithm::EdDSA);
     let old = desk.token();
     desk.keys
@@ -51,12 +53,12 @@ fn s24_a_retired_key_verifies_nothing_and_is_gone_after_a_reload() {
         .unwrap();
     let retired = NOW.plus(TTL).plus(Duration::from_secs(7));
     // Also without a reload: the ring itself knows the moment.
-    let verdict = desk.verifier.verify(old.as_bytes(), retired);
-    assert_eq!(verdict.err(), Some(Refusal::Key));
+    let effect = desk.verifier.verify(old.as_bytes(), retired);
+    assert_eq!(effect.err(), Some(Refusal::Key));
     desk.keys.reload(retired, &*desk.random).unwrap();
     assert_eq!(desk.keys.ring().iter().count(), 1);
-    let verdict = desk.verifier.verify(old.as_bytes(), NOW);
-    assert_eq!(verdict.err(), Some(Refusal::Key));
+    let effect = desk.verifier.verify(old.as_bytes(), NOW);
+    assert_eq!(effect.err(), Some(Refusal::Key));
 }
 
 #[test]
@@ -73,6 +75,6 @@ fn a_shared_secret_is_changed_in_the_configuration_only() {
 #[test]
 fn a_token_of_another_installation_is_refused() {
     let (ours, theirs) = (Desk::new(Algorithm::EdDSA), Desk::new(Algorithm::ES256));
-    let verdict = ours.verifier.verify(theirs.token().as_bytes(), NOW);
-    assert_eq!(verdict.err(), Some(Refusal::Key));
+    let effect = ours.verifier.verify(theirs.token().as_bytes(), NOW);
+    assert_eq!(effect.err(), Some(Refusal::Key));
 }

@@ -62,7 +62,7 @@ fn import(jwk: &Value) -> Option<(String, VerifyingKey)> {
     Some((alg.to_owned(), key.ok()?))
 }
 
-/// Vectors whose verdict differs from the label, each with our reason.
+/// Vectors whose effect differs from the label, each with our reason.
 const SIGNATURE_EXCEPTIONS: [(u64, &str); 5] = [
     (
         259,
@@ -97,7 +97,7 @@ const KEY_EXCEPTIONS: [(u64, &str); 3] = [
 ];
 
 #[test]
-fn s60_every_signature_vector_gets_the_right_verdict() {
+fn s60_every_signature_vector_has_its_expected_result() {
     let file: Value = serde_json::from_str(SIGNATURES).unwrap();
     let (mut run, mut wrong) = (0, Vec::new());
     for group in file["testGroups"].as_array().unwrap() {
@@ -128,7 +128,7 @@ fn s60_every_signature_vector_gets_the_right_verdict() {
 }
 
 #[test]
-fn s60_every_key_vector_gets_the_right_verdict() {
+fn s60_every_key_vector_has_its_expected_result() {
     let file: Value = serde_json::from_str(KEYS).unwrap();
     let mut wrong = Vec::new();
     for group in file["testGroups"].as_array().unwrap() {

@@ -1,4 +1,4 @@
-//! What can be wrong with a path, in words for the answer.
+//! Why is a path refused? The reasons, with the text of the answer.
 
 /// Why a path is refused. The words go to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -60,7 +60,7 @@ pub enum BadPath {
     /// A UTF-8 sequence longer than its character needs: a lenient decoder reads a dot or a slash.
     #[error("the path has an overlong UTF-8 sequence")]
     Overlong,
-    /// An encoded slash after a `;`: whether it separates depends on who reads.
+    /// An encoded slash after a `;`: parsers differ on whether it is a separator.
     #[error("the path has an encoded slash in a parameter")]
     SlashInParameter,
 }

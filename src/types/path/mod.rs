@@ -1,8 +1,8 @@
-//! The request target in its one reading.
+//! Is a request target unambiguous?
 //!
-//! A path is either clean, and then everybody behind this program reads it alike, or it is refused.
-//! Nothing is ever normalised: what was judged is what is forwarded, byte for byte. Dot segments
-//! are refused in every spelling and under every allowance.
+//! A path is either clean, so that every application parses it in the same way, or it is refused.
+//! Nothing is normalised: the path that was checked is forwarded byte for byte. Dot segments are
+//! refused in every spelling and with every allowance.
 
 mod bad;
 mod scan;
@@ -38,8 +38,8 @@ pub struct Allowances {
 }
 
 impl Allowances {
-    /// What holds for this path: the longest prefix that ends at a segment boundary, compared byte
-    /// for byte, else what holds everywhere.
+    /// The allowance for this path: that of the longest prefix that ends at a segment boundary,
+    /// compared byte for byte, otherwise the general one.
     pub fn at(&self, path: &str) -> Allow {
         self.by_prefix
             .iter()
@@ -49,7 +49,7 @@ impl Allowances {
     }
 }
 
-/// Whether `path` is `prefix` itself or lies below it.
+/// Whether `path` is `prefix` itself or below it.
 fn is_under(path: &str, prefix: &str) -> bool {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     path.strip_prefix(prefix)
@@ -153,7 +153,7 @@ impl<'a> CleanPath<'a> {
             .filter(|piece| !piece.is_empty())
     }
 
-    /// What the first pass cannot see: what is left of a segment after cutting and splitting.
+    /// Checks what the first pass cannot: the remainder of a segment after cutting and splitting.
     fn check_reduced(&self, allow: Allow) -> Result<(), BadPath> {
         for literal in self.segments() {
             let parameters = literal.find(';').and_then(|at| literal.get(at..));

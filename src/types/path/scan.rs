@@ -2,8 +2,8 @@
 
 use crate::types::path::{Allow, BadPath};
 
-/// Checks every byte once. `allow` is asked only when something is found that an operator could
-/// have admitted. Returns whether something was admitted that makes a second reading possible.
+/// Checks every byte once. `allow` is called only for a case that an operator could have admitted.
+/// Returns whether an admitted case makes a second reading possible.
 pub(super) fn scan(path: &str, allow: impl Fn() -> Allow) -> Result<bool, BadPath> {
     let bytes = path.as_bytes();
     let mut is_ambiguous = false;
@@ -30,7 +30,7 @@ pub(super) fn scan(path: &str, allow: impl Fn() -> Allow) -> Result<bool, BadPat
     Ok(is_ambiguous)
 }
 
-/// Judges a segment that a slash ends.
+/// Checks a segment that ends with a slash.
 fn end_segment(segment: &[u8], allow: &impl Fn() -> Allow) -> Result<bool, BadPath> {
     if segment.is_empty() {
         return admit(allow().empty_segment, BadPath::EmptySegment);
@@ -45,7 +45,7 @@ fn is_dot_segment(segment: &[u8]) -> bool {
     matches!(segment, b"." | b"..")
 }
 
-/// Judges what follows a percent sign.
+/// Checks the characters after a percent sign.
 fn escape(rest: &[u8], allow: &impl Fn() -> Allow) -> Result<bool, BadPath> {
     let decoded = decode(rest).ok_or(BadPath::BrokenEscape)?;
     match decoded {
@@ -74,7 +74,7 @@ fn is_overlong(lead: u8, rest: &[u8]) -> bool {
     })
 }
 
-/// The byte that two hexadecimal digits stand for.
+/// The byte of two hexadecimal digits.
 pub(super) fn decode(rest: &[u8]) -> Option<u8> {
     let (high, low) = match rest {
         [high, low, ..] => (hex(*high)?, hex(*low)?),
@@ -108,7 +108,7 @@ pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> + Clone {
     })
 }
 
-/// Where the first separator is and how many bytes it takes.
+/// The position and the length of the first separator.
 fn separator(text: &str) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     bytes.iter().enumerate().find_map(|(at, byte)| match byte {
@@ -132,7 +132,7 @@ pub(super) fn without_parameters(segment: &str) -> &str {
     segment.split_once(';').map_or(segment, |(name, _)| name)
 }
 
-/// What a byte means in a path.
+/// The class of a byte in a path.
 #[derive(Clone, Copy)]
 enum Class {
     Plain,
@@ -144,7 +144,7 @@ enum Class {
 }
 
 fn class(byte: u8) -> Class {
-    // 256 entries for a byte: the look-up cannot miss and the bounds check goes away.
+    // 256 entries for a byte: the look-up cannot fail, and the compiler removes the bounds check.
     CLASSES
         .get(usize::from(byte))
         .copied()

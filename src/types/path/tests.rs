@@ -1,3 +1,5 @@
+//! Parsed paths: which are refused, and what each allowance admits.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -21,7 +23,7 @@ fn refusal(path: &str, allow: Allow) -> Option<BadPath> {
 }
 
 #[test]
-fn s3_every_unclean_path_is_refused_and_says_why() {
+fn s3_every_unclean_path_is_refused_with_a_reason() {
     let long = format!("/{}", "a".repeat(CleanPath::MAX_TARGET));
     let table = [
         ("", BadPath::NotAbsolute),
@@ -100,7 +102,7 @@ fn ordinary_paths_pass() {
 }
 
 #[test]
-fn each_allowance_admits_its_own_thing_and_no_other() {
+fn each_allowance_admits_only_its_exception() {
     let only = |set: fn(&mut Allow)| {
         let mut allow = Allow::default();
         set(&mut allow);
@@ -139,7 +141,7 @@ fn no_allowance_ever_admits_a_dot_segment() {
 }
 
 #[test]
-fn a_lenient_reading_must_not_bring_empty_segments_in() {
+fn a_lenient_reading_must_not_add_empty_segments() {
     let allow = Allow {
         empty_segment: false,
         ..ALL
@@ -170,7 +172,7 @@ fn the_longest_prefix_at_a_segment_boundary_decides() {
 }
 
 #[test]
-fn segments_are_what_stands_between_slashes() {
+fn segments_are_the_parts_between_slashes() {
     let segments = |path: &str| -> Vec<String> {
         let allowances = everywhere(ALL);
         let path = CleanPath::parse(path, &allowances).unwrap();
@@ -299,7 +301,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_judged_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn any_bytes_are_checked_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         let _ = CleanPath::parse_bytes(&bytes, &everywhere(ALL));
         let _ = CleanPath::parse_bytes(&bytes, &Allowances::default());
     }

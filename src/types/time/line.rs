@@ -1,5 +1,5 @@
-//! The time line of a process: a pure state machine over two readings, the monotonic clock and the
-//! wall clock.
+//! How does the time of the process follow the wall clock? A pure state machine with two inputs, the
+//! monotonic clock and the wall clock.
 //!
 //! Time is the monotonic clock plus an offset, and only this file decides how the offset changes:
 //!
@@ -7,10 +7,10 @@
 //! |---|---|
 //! | at most [`JUMP`] | the offset is slewed, one part in [`SLEW`] |
 //! | more, and it is ahead | nothing, until the difference was stable for [`STABLE`]; then it is adopted |
-//! | more, and it is behind | time goes on and is slewed, so that the two meet again |
+//! | more, and it is behind | time continues and is slewed, until the two meet |
 //!
-//! So an excursion of the wall clock that is shorter than [`STABLE`] leaves no trace, and time never
-//! runs backwards and never stops.
+//! So a jump of the wall clock that is shorter than [`STABLE`] has no effect, and time never runs
+//! backwards and never stops.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ pub const JUMP: i64 = 2_000;
 /// milliseconds.
 pub const STABLE: i64 = 30_000;
 
-/// Time is slewed by at most one part in so many: half a per cent.
+/// Time is corrected by at most one part in this number: half a per cent.
 pub const SLEW: i64 = 200;
 
-/// Where the wall clock at the start is this far after the store's mark or less, it is believed.
+/// If the wall clock at the start is at most this far after the store's mark, it is trusted.
 const RECENT: i64 = 60_000;
 
-/// What one comparison can account for: who looks late has not seen what happened meanwhile.
+/// The longest span that one comparison covers. After a longer one, the changes in between are unknown.
 const MOST_SEEN: i64 = 2_000;
 
 /// Differences that come from rounding to milliseconds.
@@ -38,7 +38,7 @@ const ROUNDING: i64 = 2;
 pub struct Reading {
     /// Since some fixed point in the past.
     pub monotonic: i64,
-    /// Since the Unix epoch, as the machine's wall clock says.
+    /// The machine's wall clock, since the Unix epoch.
     pub wall: i64,
 }
 
@@ -48,24 +48,24 @@ impl Reading {
     }
 }
 
-/// What a comparison of the clocks found. Spans are in milliseconds.
+/// The result of a comparison of the clocks. Spans are in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The wall clock was set, forward where `by` is positive.
     Jumped {
-        /// How far it went.
+        /// The span by which it was set.
         by: i64,
     },
-    /// The wall clock was ahead for long enough: time has gone forward to meet it.
+    /// The wall clock was ahead for long enough, and time has adopted it.
     Adopted {
-        /// How far time went.
+        /// The span by which time was set.
         by: i64,
     },
     /// The wall clock and time agree again.
     Met,
 }
 
-/// What the store's high-water mark did to time at the start.
+/// The effect of the store's high-water mark on time at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resumed {
     /// The wall clock is at the mark or not far after it.
@@ -95,7 +95,7 @@ pub struct Line {
 struct Doubt {
     /// The wall clock minus the monotonic clock, when the doubt arose.
     wall: i64,
-    /// How long it has been like that.
+    /// The time since then.
     held: i64,
     /// Whether time began with this wall clock, and is wrong if the wall clock was.
     is_time_too: bool,
@@ -163,7 +163,7 @@ impl Line {
         [jumped, met.then_some(Change::Met)]
     }
 
-    /// Whether what the wall clock says has lasted; forgets the doubt about it then.
+    /// Whether the wall clock's value has lasted. If so, the doubt about it ends.
     fn is_stable(&mut self, elapsed: i64) -> bool {
         let is_ahead = self.difference() > JUMP;
         let Some(doubt) = &mut self.doubt else {
@@ -220,7 +220,7 @@ impl Line {
         self.is_apart
     }
 
-    /// Whether nothing speaks against forgetting what has expired.
+    /// Whether expired data may be removed.
     pub const fn is_settled(&self) -> bool {
         self.doubt.is_none()
     }

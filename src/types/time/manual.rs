@@ -72,7 +72,7 @@ impl ManualReadings {
         clocks.monotonic.fetch_add(millis(span), Ordering::SeqCst);
     }
 
-    /// Somebody sets the wall clock by so many milliseconds, back where negative.
+    /// Moves the wall clock by this number of milliseconds, back if negative.
     pub fn set_wall(&self, by: i64) {
         self.clocks.wall.fetch_add(by, Ordering::SeqCst);
     }

@@ -1,11 +1,11 @@
-//! Time as an argument: a point in time, and the clock that is asked for one.
+//! Time as an argument: a point in time, and the clock that returns it.
 //!
-//! No other place reads the machine's clock (`clippy.toml` refuses it), which is why expiry,
-//! lock-out and rotation can be tested without sleeping.
+//! No other module reads the machine's clock (`clippy.toml` refuses it). So expiry, lock-out and
+//! rotation can be tested without sleeping.
 //!
-//! A process has one time, which never decreases and runs on the monotonic clock ([`mod@line`]): every
-//! expiry, lock, grace and lifetime is judged by [`Clock::now`]. What only measures a span within
-//! the process uses [`Clock::monotonic`]; the validity of certificates is judged by
+//! A process has one time, which never decreases and follows the monotonic clock ([`mod@line`]). Every
+//! expiry, lock, grace period and lifetime is compared with [`Clock::now`]. Spans within the process
+//! are measured with [`Clock::monotonic`]. The validity of certificates is compared with
 //! [`Clock::wall`], because other machines issued them.
 
 pub mod line;
@@ -15,7 +15,7 @@ mod system;
 mod tests;
 
 use std::fmt;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,18 @@ impl Timestamp {
         self.0
     }
 
+    /// The date in the form of HTTP headers (RFC 9110, 5.6.7): `Sun, 22 Nov 2026 16:07:00 GMT`. A moment past the
+    /// year 9999 shows as the last one before it.
+    pub fn http_date(self) -> String {
+        httpdate::fmt_http_date(self.printable())
+    }
+
+    /// The moment, or the last one that the usual formats can express: formatting a later one panics.
+    fn printable(self) -> SystemTime {
+        let last = 253_402_300_799_999;
+        UNIX_EPOCH + Duration::from_millis(self.0.min(last))
+    }
+
     /// Whole seconds since the Unix epoch, rounded down.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1000
@@ -71,8 +83,8 @@ impl Timestamp {
     }
 }
 
-/// Without the detour over 128 bits that [`Duration::as_millis`] takes: [`Clock::now`] is asked
-/// several times a request.
+/// Without the detour over 128 bits that [`Duration::as_millis`] takes: [`Clock::now`] is called
+/// several times per request.
 fn millis(span: Duration) -> u64 {
     span.as_secs()
         .saturating_mul(1000)
@@ -83,13 +95,11 @@ impl fmt::Display for Timestamp {
     /// ISO 8601 in UTC with milliseconds: `2026-11-22T16:07:00.000Z`. A moment past the year 9999
     /// shows as the last one before it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let last = 253_402_300_799_999;
-        let moment = UNIX_EPOCH + Duration::from_millis(self.0.min(last));
-        humantime::format_rfc3339_millis(moment).fmt(f)
+        humantime::format_rfc3339_millis(self.printable()).fmt(f)
     }
 }
 
-/// Where "now" comes from.
+/// A source of the current time.
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
     /// The current time. Never earlier than an answer given before by the same clock.
     fn now(&self) -> Timestamp;
@@ -99,7 +109,7 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
         self.now().since(Timestamp::default())
     }
 
-    /// What the wall clock says, right or wrong.
+    /// The wall clock, which may be wrong.
     fn wall(&self) -> Timestamp {
         self.now()
     }
@@ -112,7 +122,7 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
         [None, None]
     }
 
-    /// How time and the wall clock stand.
+    /// The relation of time and the wall clock.
     fn state(&self) -> State {
         State::default()
     }
@@ -123,15 +133,15 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
     }
 }
 
-/// How time and the wall clock stand, when they were last compared.
+/// The relation of time and the wall clock at their last comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// The wall clock minus time, in milliseconds.
     pub difference: i64,
     /// Whether they differ by more than a small drift.
     pub is_apart: bool,
-    /// Whether nothing speaks against forgetting what has expired. While the wall clock is ahead and
-    /// has not been stable for long enough, nothing is swept.
+    /// Whether expired data may be removed. Nothing is swept while the wall clock is ahead and has
+    /// not been stable for long enough.
     pub is_settled: bool,
     /// How often the wall clock was set forward.
     pub jumps_forward: u64,

@@ -2,18 +2,18 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::time::ClockId;
 
 use crate::types::time::line::{Change, Line, Reading, Resumed};
 use crate::types::time::{Clock, State, Timestamp, millis};
 
-/// The latest wall clock that is believed: the last millisecond of the year 9999.
+/// The latest accepted wall clock: the last millisecond of the year 9999.
 const LAST: u64 = 253_402_300_799_999;
 
-/// How often it is said again that the clocks differ.
+/// The interval between two warnings that the clocks differ.
 const REMIND_EVERY: Duration = Duration::from_secs(60);
 
 /// The readings that time is made from.
@@ -21,7 +21,7 @@ pub trait Readings: Send + Sync + fmt::Debug + 'static {
     /// The time since some fixed point in the past. Nothing sets it, and it counts suspend.
     fn monotonic(&self) -> Duration;
 
-    /// The wall clock, which somebody may set at any moment.
+    /// The wall clock, which can be set at any moment.
     fn wall(&self) -> Timestamp;
 }
 
@@ -103,7 +103,7 @@ impl<R: Readings> TimeLine<R> {
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.lock()
     }
 
     fn publish(&self, line: &Line) {
@@ -190,7 +190,8 @@ fn read(readings: &impl Readings) -> Reading {
     }
 }
 
-/// Both clocks stay far below what fits: the wall clock is bounded, and no machine runs that long.
+/// Both clocks stay far below the limit of the type: the wall clock is bounded, and no machine runs
+/// that long.
 fn signed(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
 }

@@ -1,3 +1,5 @@
+//! Timestamps and the time line: jumps and drift of the wall clock.
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
@@ -58,7 +60,7 @@ impl Process {
         Self { readings, clock }
     }
 
-    /// Lets seconds pass; says what was found, and how time ran.
+    /// Advances the clocks. Returns the changes that were found, and by how much time advanced.
     fn run(&self, seconds: u64) -> (Vec<Change>, Duration) {
         let begin = self.clock.now();
         let mut found = Vec::new();
@@ -103,7 +105,7 @@ fn a_forward_jump_is_adopted_once_it_has_been_stable_for_thirty_seconds() {
 }
 
 #[test]
-fn a_jump_that_moves_on_has_to_prove_itself_again() {
+fn a_jump_that_changes_again_must_be_stable_again() {
     let process = Process::new();
     for _ in 0..10 {
         process.readings.set_wall(HOUR);
@@ -115,19 +117,19 @@ fn a_jump_that_moves_on_has_to_prove_itself_again() {
 }
 
 #[test]
-fn a_process_that_stood_still_counts_no_stable_seconds() {
+fn a_suspended_process_counts_no_stable_seconds() {
     let process = Process::new();
     process.readings.set_wall(HOUR);
     process.run(1);
     process.readings.advance(Duration::from_secs(600));
     assert_eq!(process.clock.look(), [None, None]);
     assert!(process.clock.state().is_apart);
-    // It has not been asked meanwhile, and runs on nevertheless.
+    // It was not read in between, and continued.
     assert_eq!(process.clock.now(), BEGIN.plus(Duration::from_secs(601)));
 }
 
 #[test]
-fn time_goes_on_when_the_wall_clock_is_set_back() {
+fn time_continues_when_the_wall_clock_is_set_back() {
     let process = Process::new();
     process.readings.set_wall(-HOUR);
     let (found, ran) = process.run(600);
@@ -185,7 +187,7 @@ fn a_start_with_the_clock_set_back_begins_at_the_mark() {
 }
 
 #[test]
-fn a_start_long_after_the_mark_forgets_nothing_for_thirty_seconds() {
+fn a_start_long_after_the_mark_deletes_nothing_for_thirty_seconds() {
     let process = Process::new();
     let mark = BEGIN.minus(Duration::from_secs(86_400));
     let resumed = process.clock.resume(mark);
@@ -198,7 +200,7 @@ fn a_start_long_after_the_mark_forgets_nothing_for_thirty_seconds() {
 }
 
 #[test]
-fn a_start_with_a_wrong_clock_forgets_nothing_until_the_next_start() {
+fn a_start_with_a_wrong_clock_deletes_nothing_until_the_next_start() {
     let process = Process::new();
     process
         .clock
@@ -212,7 +214,7 @@ fn a_start_with_a_wrong_clock_forgets_nothing_until_the_next_start() {
     assert!(next.clock.state().is_settled);
 }
 
-/// What can happen between two comparisons.
+/// An event between two comparisons.
 #[derive(Debug, Clone)]
 enum Happening {
     /// Time passes.
@@ -237,6 +239,14 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+#[test]
+fn every_moment_has_a_date_for_http_headers() {
+    let date = |millis| Timestamp::from_millis(millis).http_date();
+    assert_eq!(date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+    assert_eq!(date(784_111_777_999), "Sun, 06 Nov 1994 08:49:37 GMT");
+    assert_eq!(Timestamp::MAX.http_date(), "Fri, 31 Dec 9999 23:59:59 GMT");
+}
+
 proptest! {
     #[test]
     fn time_never_runs_backwards_and_keeps_its_rate(
@@ -250,7 +260,7 @@ proptest! {
             line.resume(now, begin + mark);
             prop_assert!(now.monotonic + line.offset() >= begin + mark);
         }
-        // How far the wall clock was ahead, for the last seconds that were looked at.
+        // How far the wall clock was ahead in each of the last seconds.
         let mut ahead = VecDeque::new();
         for happening in happenings {
             let before = now;
@@ -288,7 +298,7 @@ proptest! {
     }
 
     #[test]
-    fn excursions_that_are_short_leave_no_trace(
+    fn short_clock_jumps_leave_no_trace(
         excursions in prop::collection::vec((JUMP..2 * YEAR, 1..29_u64, 1..100_u64), 1..20),
     ) {
         let process = Process::new();

@@ -1,16 +1,16 @@
-//! Somebody sets the wall clock: for a moment, for good, or while the process is down. Time goes on
-//! as if nothing were, except where a jump ahead lasted.
+//! Steps that set the wall clock: for a moment, permanently, or while the process is stopped. Time
+//! continues unaffected, except after a lasting jump ahead.
 
 use sidegate::service::upkeep::Upkeep;
 use sidegate::types::time::Clock as _;
 
-use super::Life;
+use super::life::Life;
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// How many refused tokens are shown again at each step.
+/// The number of refused tokens that are sent again at each step.
 const SHOWN_AGAIN: usize = 4;
 
 impl Life {
@@ -23,7 +23,7 @@ impl Life {
         }
     }
 
-    /// Ahead and back within half a minute, with a sweep meanwhile: no trace is left.
+    /// Ahead and back within half a minute, with a sweep in between: it leaves no trace.
     async fn jump_ahead_for_a_moment(&mut self) {
         self.story.push("ahead for a moment");
         let by = self.some_span();
@@ -54,7 +54,7 @@ impl Life {
         self.world.service.sweep(&Upkeep::default()).await;
     }
 
-    /// What the process had reached is where the next one begins, at the earliest.
+    /// The next process begins at or after the time that the previous one had reached.
     async fn restart_with_another_clock(&mut self) {
         self.story.push("restart with another clock");
         let before = self.world.now();
@@ -76,12 +76,12 @@ impl Life {
             2 * DAY,
             365 * DAY,
         ];
-        // Most of a life is over after the longest; they come seldom.
+        // After the longest span most sessions have expired, so it is rare.
         let at = self.roll(spans.len() + 8) % 10;
         *spans.get(at).unwrap_or(&HOUR)
     }
 
-    /// Whatever happens to the clock: what was refused once never passes again.
+    /// A token that was refused once never passes again, for any change of the clock.
     pub(super) async fn what_was_refused_is_refused(&mut self) {
         self.refused.sort_unstable();
         self.refused.dedup();

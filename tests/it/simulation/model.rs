@@ -1,5 +1,5 @@
-//! What must be true of sessions and locks, said once more as simply as possible and without any
-//! store: plain lists, one caller at a time, every time limit looked at when it is asked.
+//! The rules of sessions and locks as simply as possible, without a store: plain lists, one caller at a
+//! time, time limits checked at use.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use sidegate::model::session::SessionKey;
 use sidegate::service::Grant;
 use sidegate::types::time::Timestamp;
 
-/// The limits, the same as the service's.
+/// The limits, the same as those of the service.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 pub(super) const LEEWAY: Duration = Duration::from_secs(5);
 pub(super) const LIFETIME: Duration = Duration::from_secs(7 * 86_400);
@@ -18,7 +18,7 @@ pub(super) const LOCK: Duration = Duration::from_secs(3_600);
 pub(super) const MAX_FAILURES: u32 = 3;
 pub(super) const CAP: usize = 4;
 
-/// One session, living or not; nothing is ever forgotten here.
+/// One session, live or ended; the model deletes nothing.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     pub(super) key: SessionKey,
@@ -28,27 +28,27 @@ pub(super) struct Session {
     expires_at: Timestamp,
     idle_until: Option<Timestamp>,
     pub(super) ended: bool,
-    /// So many of the access tokens, the first ones, carry old roles.
+    /// The number of access tokens, from the first, with old roles.
     stale: usize,
-    /// Every refresh token that was ever handed out, by generation.
+    /// Every refresh token that was issued, by generation.
     pub(super) refresh: BTreeMap<u32, String>,
     /// Every access token, with its generation and its expiry.
     pub(super) access: Vec<(String, u32, Timestamp)>,
 }
 
-/// What presenting a refresh token must lead to.
+/// The expected outcome of a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refreshed {
     /// Tokens of this generation.
     To(u32),
-    /// No, and nothing changes.
+    /// Refused without a change.
     No,
-    /// No, and the session is over.
+    /// Refused, and the session ends.
     Ends,
 }
 
 impl Session {
-    /// A session that begins with a log-in's answer.
+    /// A session that begins with the answer to a log-in.
     pub(super) fn begin(grant: &Grant, now: Timestamp, remember: bool) -> Self {
         let life = if remember { REMEMBERED } else { LIFETIME };
         let mut session = Self {
@@ -67,7 +67,7 @@ impl Session {
         session
     }
 
-    /// Takes in an answer. One generation has one refresh token, however often it is handed out.
+    /// Adds an answer. One generation has one refresh token, for any number of repeats.
     pub(super) fn receive(&mut self, grant: &Grant, generation: u32) {
         assert_eq!(grant.session.key, self.key, "tokens of another session");
         let token = grant.refresh.expose().to_owned();
@@ -85,7 +85,7 @@ impl Session {
         !self.ended && now < self.expires_at && self.idle_until.is_none_or(|until| now < until)
     }
 
-    /// What presenting generation `presented` leads to, without doing it.
+    /// The outcome of presenting generation `presented`, without applying it.
     pub(super) fn would_refresh(&self, presented: u32, now: Timestamp) -> Refreshed {
         if !self.lives(now) {
             Refreshed::No
@@ -98,7 +98,7 @@ impl Session {
         }
     }
 
-    /// Does what [`Session::would_refresh`] says.
+    /// Applies [`Session::would_refresh`].
     pub(super) fn refresh(&mut self, presented: u32, now: Timestamp) -> Refreshed {
         let outcome = self.would_refresh(presented, now);
         match outcome {
@@ -113,15 +113,15 @@ impl Session {
         outcome
     }
 
-    /// Whether the access token of this number must pass; `None` where both are right: within the
-    /// leeway of a token whose session has run out, one that was seen before passes.
+    /// Whether the access token of this number must pass. `None` where both are correct: within the
+    /// leeway of a token whose session has expired, a cached one passes.
     pub(super) fn admits(&self, number: usize, now: Timestamp) -> Option<bool> {
         let expires_at = self.access[number].2;
         let good = !self.ended && number >= self.stale && now < expires_at.plus(LEEWAY);
         (!good || self.lives(now)).then_some(good)
     }
 
-    /// The account's roles changed.
+    /// The roles of the account changed.
     pub(super) fn make_stale(&mut self, now: Timestamp) {
         if self.lives(now) {
             self.stale = self.access.len();
@@ -167,7 +167,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Makes room for one more session: the oldest go.
+    /// Ends the oldest sessions until there is space for one more.
     pub(super) fn make_room(&mut self, now: Timestamp) {
         let mut live: Vec<_> = self.sessions.iter_mut().filter(|s| s.lives(now)).collect();
         live.sort_by_key(|session| (session.created_at, session.key.id));
@@ -177,7 +177,7 @@ impl Account {
         }
     }
 
-    /// Ends the living sessions but one; says how many.
+    /// Ends the live sessions but one; returns their number.
     pub(super) fn end_others(&mut self, kept: Option<usize>, now: Timestamp) -> usize {
         let mut count = 0;
         for (at, session) in self.sessions.iter_mut().enumerate() {

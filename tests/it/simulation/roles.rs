@@ -1,9 +1,10 @@
-//! An operator changes somebody's roles while a browser is in use: the change holds on the next
-//! request, and the browser goes on with its session.
+//! Changed roles while a browser is active: they apply to the next request, and the session continues.
 
 use sidegate::types::role::{Role, Roles};
 
-use super::{Life, Reply, named};
+use super::accounts::named;
+use super::life::Life;
+use super::refresh::Reply;
 
 impl Life {
     pub(super) async fn change_roles_of_a_browser(&mut self) {
@@ -32,7 +33,7 @@ impl Life {
         self.refresh(at, of, newest, Reply::Arrives).await;
         if is_good {
             let session = &self.accounts[at].sessions[of];
-            assert!(session.lives(now), "a good browser lost its session");
+            assert!(session.lives(now), "a valid browser lost its session");
             let (token, ..) = session.access.last().unwrap();
             let caller = self.world.caller(token).await.expect("the renewed token");
             let has: Vec<_> = caller.roles.iter().collect();

@@ -1,5 +1,4 @@
-//! The real thing under a clock and a dice of our own: the service, the guard, a store on disk
-//! that is closed and opened again.
+//! The real service, guard and store on disk, with a clock and random numbers of the test.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +24,8 @@ use sidegate::store::backup::{
     self, Descent, Header, KeyNames, Sessions, Target, Trailer, Writer, split_page,
 };
 use sidegate::store::settings::{Engine, Settings as StoreSettings};
-use sidegate::store::{Cap, Embedded, Lifecycle as _, LockPolicy, RotatePolicy, WhenFull};
+use sidegate::store::testing;
+use sidegate::store::{Cap, Lifecycle as _, LockPolicy, RotatePolicy, WhenFull};
 use sidegate::telemetry::metrics::Events;
 use sidegate::tokens::Verifier;
 use sidegate::tokens::issue::Issuer;
@@ -38,14 +38,14 @@ use sidegate::types::time::{Change, Clock, ManualReadings, TimeLine, Timestamp};
 
 use super::model;
 
-use crate::harness::released;
+use crate::support::wait::released;
 
 const ACCESS_TTL: Duration = Duration::from_secs(900);
 
-/// When every life begins.
+/// The start time of every history.
 const BIRTH: Timestamp = Timestamp::from_secs(1_700_000_000);
 
-/// Keys are made once for all lives; making them is slow and they decide nothing here.
+/// Keys are made once for all histories: making them is slow, and they do not affect the result.
 pub(super) fn keys(directory: &Path) -> Arc<Keys> {
     let settings = tokens(directory);
     let (keys, _) = Keys::open(&settings, BIRTH, &SeededRandom::new(0)).unwrap();
@@ -59,9 +59,9 @@ pub(super) struct Backup {
     descent: Descent,
 }
 
-/// One world.
+/// The system under test.
 pub(super) struct World {
-    /// The machine's clocks.
+    /// The clocks of the machine.
     pub(super) readings: ManualReadings,
     /// The time of the process.
     pub(super) clock: Arc<TimeLine<ManualReadings>>,
@@ -90,9 +90,9 @@ impl World {
         }
     }
 
-    /// The process ends and another one begins on the same directory.
+    /// The process exits and another one starts on the same directory.
     pub(super) async fn restart(&mut self) {
-        // A process that serves checks its store every two seconds.
+        // A serving process checks its store every two seconds.
         self.service.store().check().await.unwrap();
         self.service.store().close().await.unwrap();
         released(&self.directory.path().join("store")).await;
@@ -101,7 +101,7 @@ impl World {
         (self.service, self.guard) = parts;
     }
 
-    /// A backup of the store as it is.
+    /// A backup of the current store.
     pub(super) async fn save(&self) -> Backup {
         let begun = self.service.backup_begin().await.unwrap();
         let header = Header {
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// The process ends, and another one begins on a store that was restored.
+    /// The process exits, and another one starts on a restored store.
     pub(super) async fn restore(&mut self, backup: &Backup, sessions: Sessions) {
         let place = self.directory.path().join("store");
         self.service.store().close().await.unwrap();
@@ -166,11 +166,11 @@ impl World {
         self.clock.now()
     }
 
-    /// Seconds pass on both clocks, which the process compares. Says whether time went forward to meet
-    /// the wall clock; else it has run as fast as the monotonic clock, whatever the wall clock does.
+    /// Advances both clocks, which the process compares. Returns whether time caught up with the wall
+    /// clock; otherwise it advanced with the monotonic clock.
     pub(super) fn pass(&self, seconds: u64) -> bool {
         let before = self.now();
-        // A process compares them each second; of a long time the last minute is enough.
+        // The process compares them each second; of a long time the last minute is enough.
         let last = seconds.min(60);
         self.readings.advance(Duration::from_secs(seconds - last));
         let mut changes = self.clock.look().to_vec();
@@ -194,7 +194,7 @@ impl World {
         self.caller(token).await.is_some()
     }
 
-    /// As whom a request with this access token passes the guard.
+    /// The identity with which a request with this access token passes the guard.
     pub(super) async fn caller(&self, token: &str) -> Option<Arc<Identity>> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
@@ -215,13 +215,9 @@ async fn build(
     let clock: Arc<dyn Clock> = Arc::<TimeLine<ManualReadings>>::clone(clock);
     let random: Arc<dyn Random> = Arc::<SeededRandom>::clone(random);
     let tokens = tokens(directory);
-    // Durability has a test of its own that cuts the power; here it would only cost time.
-    let store = Embedded::open_without_fsync(&store(directory), Arc::clone(&clock)).unwrap();
+    // Durability has its own test, with power cuts; here it would only take time.
+    let store = testing::open_without_fsync(&store(directory), Arc::clone(&clock)).unwrap();
     let liveness = Arc::new(Liveness::new());
-    let told = Arc::clone(&liveness);
-    store.on_revocation(move |revocation| told.apply(&[revocation]));
-    let told = Arc::clone(&liveness);
-    store.on_end_all(move |moment| told.end_through(moment));
     let audit = Audit::new(AuditLog::in_memory(), false);
     let cheap = sidegate::crypto::settings::Settings {
         memory_kib: 8,
@@ -257,7 +253,7 @@ async fn build(
         clock,
         random: Arc::clone(&random),
     });
-    service.load_revocations().await.unwrap();
+    service.follow_revocations().await.unwrap();
     let rules = PolicySettings {
         rules: Vec::new(),
         default: Access::User,
@@ -331,7 +327,7 @@ fn settings() -> Settings {
     }
 }
 
-/// So much that it never decides anything.
+/// So large that it never limits anything.
 fn limits() -> limits::Settings {
     let much = Quota {
         count: 1_000_000.try_into().unwrap(),

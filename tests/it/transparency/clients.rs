@@ -1,4 +1,4 @@
-//! The same request by every kind of client.
+//! How does every kind of client send the same request?
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,12 +16,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::message::{Content, Told, chunked, line, pieces, read_lines, to_lines, to_map};
+use super::message::{
+    Content, ReceivedAnswer, chunked, line, pieces, read_lines, to_lines, to_map,
+};
 use super::table::Exchange;
-use crate::client::{DEADLINE, find};
-use crate::served::Fed;
+use crate::support::client::{DEADLINE, find};
+use crate::support::hyper_app::ChannelBody;
 
-/// The name that every client asks for.
+/// The host name of every request.
 const HOST: &str = "app.example.org";
 
 /// A kind of client.
@@ -35,10 +37,10 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) const ALL: [Self; 3] = [Self::Http10, Self::Http11, Self::Http2];
 
-    /// Whether it can ask this.
+    /// Whether it can send this exchange.
     pub(super) fn speaks(self, exchange: &Exchange) -> bool {
         let needs_chunks = matches!(exchange.sent, Content::Streamed(_));
-        let waits = exchange.ask.iter().any(|(name, _)| name == "expect");
+        let waits = exchange.request.iter().any(|(name, _)| name == "expect");
         match self {
             Self::Http10 => !needs_chunks && !waits && !exchange.is_grpc,
             Self::Http11 => !exchange.is_grpc,
@@ -47,7 +49,7 @@ impl Kind {
     }
 }
 
-/// A client and where it goes.
+/// A client and its server.
 pub(super) struct Client<'a> {
     pub(super) kind: Kind,
     pub(super) to: SocketAddr,
@@ -56,8 +58,8 @@ pub(super) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Asks, and hears the whole answer.
-    pub(super) async fn ask(&self, exchange: &Exchange) -> Told {
+    /// Sends the request and reads the whole answer.
+    pub(super) async fn request(&self, exchange: &Exchange) -> ReceivedAnswer {
         let asking = async {
             let stream = TcpStream::connect(self.to).await.expect("a connection");
             stream.set_nodelay(true).expect("a socket");
@@ -77,7 +79,7 @@ impl Client<'_> {
         timeout(DEADLINE, asking).await.expect("an answer in time")
     }
 
-    async fn over<S>(&self, stream: S, exchange: &Exchange) -> Told
+    async fn over<S>(&self, stream: S, exchange: &Exchange) -> ReceivedAnswer
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -87,25 +89,25 @@ impl Client<'_> {
         }
     }
 
-    async fn over_http1<S>(&self, stream: S, exchange: &Exchange) -> Told
+    async fn over_http1<S>(&self, stream: S, exchange: &Exchange) -> ReceivedAnswer
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (mut from, mut to) = tokio::io::split(stream);
         let bytes = self.bytes(exchange);
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let writing = async {
             for piece in pieces(&bytes, self.dice) {
-                // An early answer may end the connection before all is said.
+                // An early answer may close the connection before everything is sent.
                 if to.write_all(&piece).await.is_err() || to.flush().await.is_err() {
                     return;
                 }
             }
         };
-        // A connection that is closed over what nobody has read may end in a reset.
-        let ((), read) = tokio::join!(writing, from.read_to_end(&mut heard));
+        // A connection that is closed with unread bytes may be reset.
+        let ((), read) = tokio::join!(writing, from.read_to_end(&mut received));
         drop(read);
-        Told::parse(&heard, exchange)
+        ReceivedAnswer::parse(&received, exchange)
     }
 
     fn bytes(&self, exchange: &Exchange) -> Vec<u8> {
@@ -114,13 +116,13 @@ impl Client<'_> {
         let start = format!("{} {} HTTP/{version}\r\n", exchange.method, exchange.target);
         let mut bytes = start.into_bytes();
         line(&mut bytes, "Host", HOST.as_bytes());
-        for (name, value) in &exchange.ask {
+        for (name, value) in &exchange.request {
             line(&mut bytes, name, value);
         }
         if !is_old {
-            let has_te = exchange.ask.iter().any(|(name, _)| name == "te");
-            let said: &[u8] = if has_te { b"TE, close" } else { b"close" };
-            line(&mut bytes, "Connection", said);
+            let has_te = exchange.request.iter().any(|(name, _)| name == "te");
+            let connection: &[u8] = if has_te { b"TE, close" } else { b"close" };
+            line(&mut bytes, "Connection", connection);
         }
         match &exchange.sent {
             Content::Nothing => bytes.extend_from_slice(b"\r\n"),
@@ -142,7 +144,7 @@ impl Client<'_> {
         bytes
     }
 
-    async fn over_http2<S>(&self, stream: S, exchange: &Exchange) -> Told
+    async fn over_http2<S>(&self, stream: S, exchange: &Exchange) -> ReceivedAnswer
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -151,7 +153,7 @@ impl Client<'_> {
         let (mut sender, connection) = standing.expect("a connection of HTTP/2");
         let mut life = JoinSet::new();
         life.spawn(async move { drop(connection.await) });
-        let (feeder, body) = Fed::later();
+        let (feeder, body) = ChannelBody::later();
         for piece in pieces(exchange.sent.bytes(), self.dice) {
             feeder.send(Frame::data(piece)).expect("a body");
         }
@@ -161,7 +163,7 @@ impl Client<'_> {
             .uri(format!("{scheme}://{HOST}{}", exchange.target))
             .body(body)
             .expect("a request");
-        request.headers_mut().extend(to_map(&exchange.ask));
+        request.headers_mut().extend(to_map(&exchange.request));
         if let Content::Sized(body) = &exchange.sent {
             request
                 .headers_mut()
@@ -171,7 +173,7 @@ impl Client<'_> {
         let (head, body) = answer.into_parts();
         let body = body.collect().await.expect("a body");
         let trailers = body.trailers().map(to_lines).unwrap_or_default();
-        Told {
+        ReceivedAnswer {
             interim: Vec::new(),
             status: head.status.as_u16(),
             headers: to_lines(&head.headers),
@@ -181,11 +183,11 @@ impl Client<'_> {
     }
 }
 
-impl Told {
-    /// The last of the answers in these bytes, after which the connection ended.
+impl ReceivedAnswer {
+    /// The last answer in these bytes, after which the connection ended.
     fn parse(mut bytes: &[u8], exchange: &Exchange) -> Self {
         let mut interim = Vec::new();
-        let (mut told, lines) = loop {
+        let (mut received, lines) = loop {
             let end = find(bytes, b"\r\n\r\n").unwrap_or_else(|| {
                 panic!("no whole head: {:?}", String::from_utf8_lossy(bytes));
             });
@@ -194,19 +196,19 @@ impl Told {
             let status = status.and_then(|code| code.parse().ok()).expect("a status");
             bytes = rest;
             if status >= 200 {
-                let told = Self {
+                let received = Self {
                     interim,
                     status,
                     ..Self::default()
                 };
-                break (told, head);
+                break (received, head);
             }
             interim.push(status);
         };
         let first = find(lines, b"\r\n").unwrap_or(lines.len());
-        told.headers = read_lines(&lines[first..]);
+        received.headers = read_lines(&lines[first..]);
         let value = |name: &str| {
-            let found = told.headers.iter().find(|(n, _)| n == name);
+            let found = received.headers.iter().find(|(n, _)| n == name);
             found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
         };
         if exchange.is_bodiless() {
@@ -218,17 +220,17 @@ impl Told {
                 let size = usize::from_str_radix(size.trim(), 16).expect("a size");
                 bytes = &bytes[at + 2..];
                 if size == 0 {
-                    told.trailers = read_lines(bytes);
+                    received.trailers = read_lines(bytes);
                     break;
                 }
-                told.body.extend_from_slice(&bytes[..size]);
+                received.body.extend_from_slice(&bytes[..size]);
                 bytes = &bytes[size + 2..];
             }
         } else {
             let length = value("content-length").map(|length| length.parse().expect("a length"));
             assert_eq!(length.unwrap_or(bytes.len()), bytes.len(), "another length");
-            told.body = bytes.to_vec();
+            received.body = bytes.to_vec();
         }
-        told
+        received
     }
 }

@@ -1,6 +1,6 @@
-//! What may differ, as the manual says it.
+//! Which headers may differ, according to the manual?
 
-/// Written into requests.
+/// Added to requests.
 pub(super) const INTO_REQUESTS: &[&str] = &[
     "x-forwarded-for",
     "x-forwarded-host",
@@ -9,7 +9,7 @@ pub(super) const INTO_REQUESTS: &[&str] = &[
     "x-request-id",
 ];
 
-/// Taken from requests: they belong to one connection, or are answered by Sidegate.
+/// Removed from requests: they belong to one connection, or are answered by Sidegate.
 pub(super) const FROM_REQUESTS: &[&str] = &[
     "connection",
     "expect",
@@ -21,10 +21,10 @@ pub(super) const FROM_REQUESTS: &[&str] = &[
     "upgrade",
 ];
 
-/// Written into answers without one.
+/// Added to answers that lack them.
 pub(super) const INTO_ANSWERS: &[&str] = &["date"];
 
-/// Taken from answers.
+/// Removed from answers.
 pub(super) const FROM_ANSWERS: &[&str] = &[
     "connection",
     "keep-alive",
@@ -33,16 +33,16 @@ pub(super) const FROM_ANSWERS: &[&str] = &[
     "upgrade",
 ];
 
-/// Made anew for a body without a length.
+/// Rewritten for a body without a length.
 pub(super) const ANEW: &[&str] = &["content-length", "transfer-encoding"];
 
-/// Answers before the answer that nobody is told of.
+/// Interim answers that are not forwarded.
 pub(super) const INTERIM: &[&str] = &["100", "102", "103"];
 
-/// Written anew in answers to a known caller; `caching` has the tests.
+/// Rewritten in answers with a session; tested in `headers/caching.rs`.
 const ANEW_FOR_A_CALLER: &[&str] = &["cache-control"];
 
-/// Taken from answers to a known caller.
+/// Removed from answers with a session.
 const FROM_A_CALLERS: &[&str] = &[
     "cdn-cache-control",
     "surrogate-control",
@@ -51,11 +51,11 @@ const FROM_A_CALLERS: &[&str] = &[
     "x-reverse-proxy-ttl",
 ];
 
-/// Written into what strangers get on an optional route.
+/// Added to anonymous answers on an optional route.
 const FOR_STRANGERS: &[&str] = &["vary"];
 
 #[test]
-fn the_manual_names_all_that_differs() {
+fn the_manual_names_every_difference() {
     let manual = include_str!("../../../docs/headers.md");
     let (_, part) = manual
         .split_once("## What differs")
@@ -66,7 +66,7 @@ fn the_manual_names_all_that_differs() {
         .filter(|line| line.starts_with("| ") && line.contains('`'))
         .map(|line| line.split('`').skip(1).step_by(2).collect())
         .collect();
-    let ours = [
+    let expected = [
         INTO_REQUESTS,
         FROM_REQUESTS,
         INTO_ANSWERS,
@@ -77,5 +77,5 @@ fn the_manual_names_all_that_differs() {
         FROM_A_CALLERS,
         FOR_STRANGERS,
     ];
-    assert_eq!(rows, ours);
+    assert_eq!(rows, expected);
 }

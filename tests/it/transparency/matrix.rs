@@ -1,5 +1,6 @@
-//! Every exchange by every client to every kind of application. A seed says how bytes are cut:
-//! `SIDEGATE_TRANSPARENCY_SEED=n cargo test --test it transparency` cuts them the same way again.
+//! Every exchange, from every client to every kind of application, is the same with and without
+//! Sidegate. A seed decides how bytes are split: `SIDEGATE_TRANSPARENCY_SEED=n cargo test --test it
+//! transparency` repeats it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,12 +10,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use sidegate::types::random::{Random as _, SeededRandom, SystemRandom};
 
+use super::applications::{Application, Kind, Playback};
 use super::clients::{Client, Kind as Speaks};
 use super::manual::INTERIM;
-use super::message::{Asked, Told};
-use super::stages::{Application, Kind, Stage};
+use super::message::{ReceivedAnswer, ReceivedRequest};
 use super::table::{Exchange, exchanges};
-use crate::harness::TestApp;
+use crate::support::harness::TestApp;
 
 #[expect(
     clippy::disallowed_methods,
@@ -32,8 +33,12 @@ fn seed() -> u64 {
     seed
 }
 
-/// What an exchange looks like when nobody stands between.
-async fn directly(exchange: &Exchange, dice: &SeededRandom, stages: &Stages) -> (Asked, Told) {
+/// Plays an exchange without Sidegate.
+async fn directly(
+    exchange: &Exchange,
+    dice: &SeededRandom,
+    stages: &Stages,
+) -> (ReceivedRequest, ReceivedAnswer) {
     let (kind, application) = if exchange.is_grpc {
         (Speaks::Http2, &stages.h2c)
     } else {
@@ -47,19 +52,19 @@ async fn directly(exchange: &Exchange, dice: &SeededRandom, stages: &Stages) -> 
         dice,
     };
     stages.stage.play(exchange);
-    let told = client.ask(exchange).await;
+    let answer = client.request(exchange).await;
     let interim: Vec<_> = exchange.interim.iter().map(|(status, _)| *status).collect();
-    assert_eq!(told.interim, interim, "{exchange:?}");
-    let asked = stages.stage.heard().expect("a request");
+    assert_eq!(answer.interim, interim, "{exchange:?}");
+    let request = stages.stage.received().expect("a request");
     (
-        asked.essence(),
-        told.essence(&exchange.answer, &exchange.content),
+        request.essence(),
+        answer.essence(&exchange.answer, &exchange.content),
     )
 }
 
-/// Applications to ask without anybody between.
+/// Applications that are reached directly.
 struct Stages {
-    stage: Arc<Stage>,
+    stage: Arc<Playback>,
     http: Application,
     h2c: Application,
 }
@@ -67,7 +72,7 @@ struct Stages {
 async fn compare(kinds: &[Kind]) {
     let seed = seed();
     let dice = SeededRandom::new(seed);
-    let stage = Stage::new(seed.wrapping_add(1));
+    let stage = Playback::new(seed.wrapping_add(1));
     let stages = Stages {
         http: Application::start(Kind::Http, &stage).await,
         h2c: Application::start(Kind::H2c, &stage).await,
@@ -108,49 +113,54 @@ async fn compare(kinds: &[Kind]) {
     assert!(compared > 200 * kinds.len(), "only {compared} exchanges");
 }
 
-/// Plays an exchange with Sidegate between.
-async fn through(client: &Client<'_>, exchange: &Exchange, stage: &Stage) -> (Option<Asked>, Told) {
+/// Plays an exchange with Sidegate in between.
+async fn through(
+    client: &Client<'_>,
+    exchange: &Exchange,
+    stage: &Playback,
+) -> (Option<ReceivedRequest>, ReceivedAnswer) {
     stage.play(exchange);
-    let told = client.ask(exchange).await;
-    let told = told.essence(&exchange.answer, &exchange.content);
-    (stage.heard().map(Asked::essence), told)
+    let answer = client.request(exchange).await;
+    let answer = answer.essence(&exchange.answer, &exchange.content);
+    (stage.received().map(ReceivedRequest::essence), answer)
 }
 
 fn same(
     exchange: &Exchange,
-    (asked, told): &(Asked, Told),
-    (heard, mut seen): (Option<Asked>, Told),
+    (request, answer): &(ReceivedRequest, ReceivedAnswer),
+    (received, mut seen): (Option<ReceivedRequest>, ReceivedAnswer),
     speaks: Speaks,
     words: &str,
 ) {
-    // After an early answer nobody has to read the rest of a body, and over HTTP/1.0 nothing
-    // follows a body.
-    match heard {
-        None => assert!(exchange.is_early, "{words}: nothing was heard"),
-        Some(heard) => assert_eq!(heard, *asked, "{words}: the request"),
+    // After an early answer the rest of the body need not be read, and over HTTP/1.0 nothing follows a
+    // body.
+    match received {
+        None => assert!(exchange.is_early, "{words}: nothing was received"),
+        Some(received) => assert_eq!(received, *request, "{words}: the request"),
     }
-    let mut told = told.clone();
-    told.interim
+    let mut answer = answer.clone();
+    answer
+        .interim
         .retain(|status| !INTERIM.contains(&status.to_string().as_str()));
-    // Sidegate's own, for who waits for it.
-    if exchange.ask.iter().any(|(name, _)| name == "expect") {
+    // The 100 of Sidegate, for a client that waits for it.
+    if exchange.request.iter().any(|(name, _)| name == "expect") {
         seen.interim.retain(|status| *status != 100);
     }
     if speaks == Speaks::Http10 {
-        told.trailers.clear();
+        answer.trailers.clear();
     }
-    if seen.body != told.body {
+    if seen.body != answer.body {
         assert_eq!(
             seen.body.len(),
-            told.body.len(),
+            answer.body.len(),
             "{words}: the answer's length"
         );
         panic!("{words}: the answer's bytes");
     }
-    assert_eq!(seen, told, "{words}: the answer");
+    assert_eq!(seen, answer, "{words}: the answer");
 }
 
-/// A Sidegate in front of an application, with TLS or without.
+/// Sidegate in front of an application, with TLS or without.
 struct Place {
     app: TestApp,
     tls: Option<Arc<ClientConfig>>,
@@ -197,16 +207,16 @@ impl Place {
 }
 
 #[tokio::test]
-async fn applications_in_the_clear_and_their_callers_cannot_tell() {
+async fn applications_over_plain_http_and_their_clients_see_no_difference() {
     compare(&[Kind::Http, Kind::Unix]).await;
 }
 
 #[tokio::test]
-async fn applications_behind_tls_and_their_callers_cannot_tell() {
+async fn applications_behind_tls_and_their_clients_see_no_difference() {
     compare(&[Kind::Https1]).await;
 }
 
 #[tokio::test]
-async fn applications_in_http2_and_their_callers_cannot_tell() {
+async fn applications_in_http2_and_their_clients_see_no_difference() {
     compare(&[Kind::H2c, Kind::Https2]).await;
 }

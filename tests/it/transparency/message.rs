@@ -1,5 +1,4 @@
-//! Requests and answers as their receiver understands them, whatever version they came in; and the
-//! dice by which they are cut.
+//! How are requests and answers of different protocols compared, and how are bytes split at random?
 
 use std::collections::BTreeSet;
 
@@ -9,19 +8,19 @@ use sidegate::types::random::{Random as _, SeededRandom};
 
 use super::manual::{ANEW, FROM_ANSWERS, FROM_REQUESTS, INTO_ANSWERS, INTO_REQUESTS};
 
-/// Lines of a header, in their order.
+/// Header lines, in order.
 pub(super) type Lines = Vec<(String, Vec<u8>)>;
 
-/// A body and how it goes.
+/// A body and its framing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
-    /// There is none.
+    /// No body.
     Nothing,
-    /// Its length is told first.
+    /// A body with a length.
     Sized(Vec<u8>),
-    /// It ends when it ends.
+    /// A body that ends by its framing.
     Streamed(Vec<u8>),
-    /// The same, and over HTTP/1.1 the end of the connection is its end.
+    /// The same; over HTTP/1.1 it ends with the connection.
     UntilTheEnd(Vec<u8>),
 }
 
@@ -34,19 +33,19 @@ impl Content {
     }
 }
 
-/// What an application heard.
+/// A request as the application received it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Asked {
+pub(super) struct ReceivedRequest {
     pub(super) method: String,
     pub(super) target: String,
     pub(super) headers: Lines,
     pub(super) body: Vec<u8>,
 }
 
-/// What a client heard.
+/// An answer as the client received it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Told {
-    /// The statuses of the answers before the answer, over HTTP/1.
+pub(super) struct ReceivedAnswer {
+    /// The statuses of interim answers, over HTTP/1.
     pub(super) interim: Vec<u16>,
     pub(super) status: u16,
     pub(super) headers: Lines,
@@ -54,35 +53,35 @@ pub(super) struct Told {
     pub(super) trailers: Lines,
 }
 
-impl Asked {
-    /// Without what the manual says is ours, or belongs to one connection.
+impl ReceivedRequest {
+    /// Without headers of one connection and those documented as Sidegate's.
     pub(super) fn essence(mut self) -> Self {
-        let ours: BTreeSet<_> = [FROM_REQUESTS, INTO_REQUESTS, ANEW]
+        let managed: BTreeSet<_> = [FROM_REQUESTS, INTO_REQUESTS, ANEW]
             .concat()
             .into_iter()
             .collect();
         self.headers
-            .retain(|(name, _)| !ours.contains(&name.as_str()));
+            .retain(|(name, _)| !managed.contains(&name.as_str()));
         self.headers.sort_by(|a, b| a.0.cmp(&b.0));
         self
     }
 }
 
-impl Told {
-    /// The same. A length that was told stays; one of a body in chunks is nobody's word, and a date
-    /// that the application gave stays its own.
-    pub(super) fn essence(mut self, said: &Lines, content: &Content) -> Self {
-        let mut ours: BTreeSet<_> = FROM_ANSWERS.iter().copied().collect();
-        ours.extend(
+impl ReceivedAnswer {
+    /// The same for an answer. A length that was sent stays; the length of a chunked body does not, and
+    /// a date of the application stays.
+    pub(super) fn essence(mut self, sent: &Lines, content: &Content) -> Self {
+        let mut managed: BTreeSet<_> = FROM_ANSWERS.iter().copied().collect();
+        managed.extend(
             INTO_ANSWERS
                 .iter()
-                .filter(|name| said.iter().all(|(n, _)| n != *name)),
+                .filter(|name| sent.iter().all(|(n, _)| n != *name)),
         );
         if !matches!(content, Content::Sized(_)) {
-            ours.extend(ANEW);
+            managed.extend(ANEW);
         }
         self.headers
-            .retain(|(name, _)| !ours.contains(name.as_str()));
+            .retain(|(name, _)| !managed.contains(name.as_str()));
         self.headers.sort_by(|a, b| a.0.cmp(&b.0));
         self.trailers.sort();
         self
@@ -106,7 +105,7 @@ pub(super) fn to_lines(map: &HeaderMap) -> Lines {
         .collect()
 }
 
-/// Cuts bytes into pieces of any size, at most some forty.
+/// Splits bytes into pieces of any size, at most about forty.
 pub(super) fn pieces(bytes: &[u8], dice: &SeededRandom) -> Vec<Bytes> {
     let mut rest = bytes;
     let mut pieces = Vec::new();
@@ -119,7 +118,7 @@ pub(super) fn pieces(bytes: &[u8], dice: &SeededRandom) -> Vec<Bytes> {
     pieces
 }
 
-/// The same as chunks of HTTP/1.1, with their end.
+/// The same as chunks of HTTP/1.1, with the last chunk.
 pub(super) fn chunked(
     bytes: &[u8],
     trailers: &[(String, Vec<u8>)],
@@ -147,7 +146,7 @@ pub(super) fn line(into: &mut Vec<u8>, name: &str, value: &[u8]) {
     into.extend_from_slice(b"\r\n");
 }
 
-/// Header lines as they are on the wire, names in lower case.
+/// Header lines as on the wire, with lower-case names.
 pub(super) fn read_lines(bytes: &[u8]) -> Lines {
     let text = bytes.split(|b| *b == b'\n');
     text.filter_map(|line| {
@@ -163,7 +162,7 @@ pub(super) fn below(dice: &SeededRandom, limit: usize) -> usize {
     usize::try_from(dice.next() % u64::try_from(limit).expect("a number")).expect("a number")
 }
 
-/// So many bytes.
+/// This many bytes.
 pub(super) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; length];
     SeededRandom::new(seed).fill(&mut bytes);

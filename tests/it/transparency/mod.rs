@@ -1,14 +1,17 @@
-//! The application cannot tell that somebody stands in front of it, and neither can its callers.
+//! The application and its callers cannot tell that Sidegate is between them: every exchange is the same
+//! with and without it, except for the headers that the manual names.
 //!
-//! `wire` compares bytes of HTTP/1.1 with bytes. `matrix` plays one table of exchanges (`table`) by
-//! every client (`clients`) to every kind of application (`stages`, `by_hand`), and compares with the same
-//! exchange without Sidegate (`message` says how). What may differ is what the manual says (`manual`).
+//! - [`wire`]: bytes of HTTP/1.1; [`compare`] compares them.
+//! - [`matrix`]: every exchange of the [`table`], from every client ([`clients`]) to every kind of
+//!   application ([`applications`], [`http1_application`]); [`message`] compares the results.
+//! - [`manual`]: the differences that the manual names.
 
-mod by_hand;
+mod applications;
 mod clients;
+mod compare;
+mod http1_application;
 mod manual;
 mod matrix;
 mod message;
-mod stages;
 mod table;
 mod wire;

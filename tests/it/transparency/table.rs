@@ -1,15 +1,15 @@
-//! The exchanges.
+//! Which exchanges are compared?
 
 use super::message::{Content, Lines, noise};
 
-/// One request and the answer to it.
+/// One request and its answer.
 #[derive(Debug, Clone)]
 pub(super) struct Exchange {
     pub(super) method: &'static str,
     pub(super) target: &'static str,
-    pub(super) ask: Lines,
+    pub(super) request: Lines,
     pub(super) sent: Content,
-    /// Answers before the answer. The applications here have none over HTTP/2.
+    /// Interim answers. The applications here send none over HTTP/2.
     pub(super) interim: Vec<(u16, Lines)>,
     pub(super) status: u16,
     pub(super) answer: Lines,
@@ -17,19 +17,19 @@ pub(super) struct Exchange {
     pub(super) trailers: Lines,
     /// The application answers before it has read the body.
     pub(super) is_early: bool,
-    /// Only HTTP/2 has this.
+    /// Only over HTTP/2.
     pub(super) is_grpc: bool,
 }
 
 fn get(target: &'static str) -> Exchange {
-    ask("GET", target, Content::Nothing)
+    request("GET", target, Content::Nothing)
 }
 
-fn ask(method: &'static str, target: &'static str, sent: Content) -> Exchange {
+fn request(method: &'static str, target: &'static str, sent: Content) -> Exchange {
     Exchange {
         method,
         target,
-        ask: Vec::new(),
+        request: Vec::new(),
         sent,
         interim: Vec::new(),
         status: 200,
@@ -43,7 +43,7 @@ fn ask(method: &'static str, target: &'static str, sent: Content) -> Exchange {
 
 impl Exchange {
     fn asks(mut self, lines: &[(&str, &[u8])]) -> Self {
-        self.ask.extend(own(lines));
+        self.request.extend(own(lines));
         self
     }
 
@@ -67,7 +67,7 @@ impl Exchange {
         self
     }
 
-    /// Whether the answer has no body, whatever it says.
+    /// Whether the answer has no body, independent of its headers.
     pub(super) fn is_bodiless(&self) -> bool {
         self.method == "HEAD" || self.status == 204 || self.status == 304
     }
@@ -93,7 +93,7 @@ fn answers() -> Vec<Exchange> {
     vec![
         get("/"),
         get("/empty").answers(200, &[], nothing()),
-        ask("POST", "/new", text("x")).answers(201, &[("location", b"/a/b?c=%20")], nothing()),
+        request("POST", "/new", text("x")).answers(201, &[("location", b"/a/b?c=%20")], nothing()),
         get("/gone").answers(204, &[("x-a", b"b")], Content::Nothing),
         get("/part")
             .asks(&[("range", b"bytes=0-4"), ("if-range", b"\"x\"")])
@@ -114,15 +114,15 @@ fn answers() -> Vec<Exchange> {
             .hints(102, &[])
             .hints(103, &[("link", b"</style.css>; rel=preload")])
             .answers(200, &[("link", b"</other.css>; rel=preload")], text("ok")),
-        ask("POST", "/hints", text("x"))
+        request("POST", "/hints", text("x"))
             .hints(100, &[])
             .answers(404, &[], text("nope")),
         get("/none").answers(404, &[], text("nope")),
         get("/broken").answers(500, &[("server", b"app/1")], text("oops")),
         get("/later").answers(503, &[("retry-after", b"7")], nothing()),
-        ask("HEAD", "/x", Content::Nothing).answers(200, &[], Content::Sized(vec![b'x'; 500])),
-        ask("HEAD", "/x", Content::Nothing).answers(404, &[("x-a", b"b")], text("nope")),
-        ask("HEAD", "/x", Content::Nothing).answers(200, &[], Content::Streamed(Vec::new())),
+        request("HEAD", "/x", Content::Nothing).answers(200, &[], Content::Sized(vec![b'x'; 500])),
+        request("HEAD", "/x", Content::Nothing).answers(404, &[("x-a", b"b")], text("nope")),
+        request("HEAD", "/x", Content::Nothing).answers(200, &[], Content::Streamed(Vec::new())),
         get("/cookies").answers(
             200,
             &[
@@ -168,22 +168,22 @@ fn bodies() -> Vec<Exchange> {
         get("/closed").answers(200, &[], Content::UntilTheEnd(large.clone())),
         get("/nothing").answers(200, &[], Content::Streamed(Vec::new())),
         get("/nothing").answers(200, &[], Content::UntilTheEnd(Vec::new())),
-        ask("PUT", "/sized", Content::Sized(large.clone())),
-        ask("POST", "/chunked", Content::Streamed(large.clone())),
-        ask("POST", "/both", Content::Streamed(large.clone())).answers(
+        request("PUT", "/sized", Content::Sized(large.clone())),
+        request("POST", "/chunked", Content::Streamed(large.clone())),
+        request("POST", "/both", Content::Streamed(large.clone())).answers(
             200,
             &[],
             Content::Streamed(large),
         ),
         Exchange {
             is_early: true,
-            ..ask("POST", "/early", Content::Sized(noise(20_000, 2))).answers(
+            ..request("POST", "/early", Content::Sized(noise(20_000, 2))).answers(
                 413,
                 &[],
                 text("too much"),
             )
         },
-        ask("POST", "/wait", text("hello")).asks(&[("expect", b"100-continue")]),
+        request("POST", "/wait", text("hello")).asks(&[("expect", b"100-continue")]),
     ]
 }
 
@@ -192,9 +192,9 @@ fn requests() -> Vec<Exchange> {
         .into_iter()
         .flat_map(|method| {
             [
-                ask(method, "/x", text("hello")).asks(&[("content-type", b"text/x")]),
-                ask(method, "/x", Content::Streamed(b"hello".to_vec())),
-                ask(method, "/x", Content::Sized(Vec::new())),
+                request(method, "/x", text("hello")).asks(&[("content-type", b"text/x")]),
+                request(method, "/x", Content::Streamed(b"hello".to_vec())),
+                request(method, "/x", Content::Sized(Vec::new())),
             ]
         })
         .collect();
@@ -235,7 +235,7 @@ fn streams() -> Vec<Exchange> {
     let message = b"\0\0\0\0\x05hello";
     let trailers = [("grpc-status", &b"0"[..]), ("grpc-message", b"fine%20x")];
     let call = |sent, content| {
-        let mut call = ask("POST", "/svc.Of/Method", sent)
+        let mut call = request("POST", "/svc.Of/Method", sent)
             .asks(&[
                 ("content-type", b"application/grpc+proto"),
                 ("te", b"trailers"),

@@ -1,10 +1,10 @@
-//! One request and its answer on one stream: sends and receives at the same time, so that either side
-//! may stream, and the answer may come before the request is through.
+//! One request and its answer on one HTTP/2 stream. Both are sent at the same time, so either side may stream,
+//! and the answer may come before the request is complete.
 //!
-//! Every wait has an end, unless the settings give streams all the time there is. Dropping an
-//! exchange that is not over resets its stream.
+//! Every wait has a limit (see `timeouts`), unless the settings give streams none. Dropping an exchange that
+//! is not complete resets its stream.
 
-mod first;
+mod prefetch;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,46 +18,46 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Frame;
 use tokio::time::Instant;
 
-use crate::proxy::error::{ClientFault, Fault, UpstreamError};
+use crate::proxy::error::{Fault, UpstreamError};
 use crate::proxy::grpc;
-use crate::proxy::http2::Sending;
-use crate::proxy::http2::head::{Announced, clean};
-use crate::proxy::http2::sender::Sender;
-use crate::proxy::http2::ticket::Ticket;
-use crate::proxy::places::Place;
-use crate::proxy::reply::MAX_INTERIM;
-use crate::proxy::sender::Waiting;
-use crate::proxy::settle::Begun;
-use crate::proxy::timer::Alarm;
+use crate::proxy::http2::head::{BodyLength, clean};
+use crate::proxy::http2::sender::{Pending, Sender};
+use crate::proxy::http2::stream::ReservedStream;
+use crate::proxy::prefetch::Prefetched;
+use crate::proxy::response_head::MAX_INTERIM;
+use crate::proxy::semaphore::SemaphorePermit;
+use crate::proxy::timeouts::{Waiting, expired};
+use crate::proxy::timer::DeadlineTimer;
 
-/// See the module. (The fields drop in this order: the stream is reset before its place is free.)
+/// See the module. (The fields drop in this order: the stream is reset before its permit is
+/// released.)
 #[derive(Debug)]
 pub(in crate::proxy) struct Exchange<B> {
     response: Option<ResponseFuture>,
     incoming: Option<RecvStream>,
-    /// None once the answer is over.
+    /// `None` once the answer is complete.
     outgoing: Option<SendStream<Bytes>>,
-    ticket: Option<Ticket>,
-    /// None once the answer is over.
-    place: Option<Place>,
+    stream: Option<ReservedStream>,
+    /// `None` once the answer is complete.
+    permit: Option<SemaphorePermit>,
     sender: Sender<B>,
     method: Method,
     call: Call,
-    announced: Announced,
+    length: BodyLength,
     interim: u8,
-    alarm: Alarm,
-    /// When the silence began; none until somebody has to wait.
+    timer: DeadlineTimer,
+    /// When the silence began; `None` until the exchange waits for the first time.
     silent_since: Option<Instant>,
-    /// What was taken off the body before its head was handed out.
-    begun: Begun,
+    /// The start of the body, received before its head was returned.
+    prefetched: Prefetched,
 }
 
-/// What gRPC says about a request.
+/// Whether a request is a gRPC call.
 #[derive(Debug, Clone, Copy)]
 enum Call {
-    /// It is none.
+    /// It is not.
     Plain,
-    /// It is a call whose head must be there by then, if its caller said so.
+    /// A call; the head of its answer must come by then, if the caller set a time.
     Grpc(Option<Instant>),
 }
 
@@ -67,9 +67,9 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     pub(super) fn new(
-        ticket: Ticket,
+        stream: ReservedStream,
         (response, outgoing): (ResponseFuture, SendStream<Bytes>),
-        sending: Sending<B>,
+        pending: Pending<B>,
         parts: &Parts,
     ) -> Self {
         let call = if grpc::is_call(&parts.headers) {
@@ -82,16 +82,16 @@ where
             response: Some(response),
             incoming: None,
             outgoing: Some(outgoing),
-            ticket: Some(ticket),
-            place: Some(sending.place),
-            sender: sending.sender,
+            stream: Some(stream),
+            permit: Some(pending.permit),
+            sender: pending.sender,
             method: parts.method.clone(),
             call,
-            announced: Announced::Stream,
+            length: BodyLength::Unknown,
             interim: 0,
-            alarm: Alarm::default(),
+            timer: DeadlineTimer::default(),
             silent_since: None,
-            begun: Begun::default(),
+            prefetched: Prefetched::default(),
         }
     }
 
@@ -123,12 +123,12 @@ where
         }
     }
 
-    /// The next piece of the answer's body; none when it is over.
+    /// The next piece of the answer's body; `None` at its end.
     pub(in crate::proxy) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        if let Some(frame) = self.begun.next() {
+        if let Some(frame) = self.prefetched.next() {
             return Poll::Ready(Some(Ok(frame)));
         }
         let polled = self.poll_step(cx);
@@ -138,7 +138,7 @@ where
         polled
     }
 
-    /// Returns the window that a piece of the body took, and ends the exchange with the last piece.
+    /// Releases the window of a received piece, and ends the exchange after the last piece.
     fn received(&mut self, data: &Bytes) -> Result<(), UpstreamError> {
         let Some(incoming) = &mut self.incoming else {
             return Ok(());
@@ -146,7 +146,7 @@ where
         let released = incoming.flow_control().release_capacity(data.len());
         released.map_err(broken)?;
         let over = incoming.is_end_stream();
-        self.hear();
+        self.received_frame();
         if over {
             self.finish();
         }
@@ -167,8 +167,8 @@ where
             };
             match incoming.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => {
-                    // The client's own window is what slows the upstream down from here on: this
-                    // is asked for data only when there is room.
+                    // A slow client slows the upstream down: this is polled only while the client's
+                    // window has room.
                     self.received(&data)?;
                     if data.is_empty() {
                         continue;
@@ -194,29 +194,29 @@ where
         }
     }
 
-    /// Whether the whole answer was given.
+    /// Whether the caller has taken the whole answer.
     pub(in crate::proxy) fn is_over(&self) -> bool {
-        self.is_whole() && self.begun.is_empty()
+        self.is_whole() && self.prefetched.is_empty()
     }
 
-    /// Whether the whole answer has come.
+    /// Whether the whole answer was received.
     pub(in crate::proxy) const fn is_whole(&self) -> bool {
-        self.ticket.is_none()
+        self.stream.is_none()
     }
 
-    /// How many bytes the whole body has, as long as none of it was given.
+    /// The length of the body, if it is known. It is asked for before the first piece is taken.
     pub(in crate::proxy) fn exact(&self) -> Option<u64> {
-        match self.announced {
+        match self.length {
             _ if self.is_over() => Some(0),
-            Announced::Nothing => Some(0),
-            Announced::Length(length) => Some(length),
-            Announced::Stream => None,
+            BodyLength::Empty => Some(0),
+            BodyLength::Known(length) => Some(length),
+            BodyLength::Unknown => None,
         }
     }
 
-    /// How often the request may be sent again after this: as often as connections go away before
-    /// they look at it, within reason; once when the upstream refused its stream, or when the
-    /// connection was there before, died before it answered, and the upstream cannot act twice.
+    /// How often the request may be sent again after this error: eight times if the upstream closed the
+    /// connection before it processed the request; once if it refused the stream, or if a reused connection died
+    /// before an answer began and the upstream cannot act twice.
     pub(super) fn retries(&self, error: &UpstreamError) -> u32 {
         match error {
             UpstreamError::Http2(error) => match unseen(error.cause()) {
@@ -224,7 +224,7 @@ where
                 Some(_) | None => 0,
             },
             UpstreamError::Unreachable(_) => {
-                let stale = self.ticket.as_ref().is_some_and(|ticket| ticket.reused)
+                let stale = self.stream.as_ref().is_some_and(|stream| stream.reused)
                     && self.interim == 0
                     && self.sender.may_start_again(&self.method);
                 u32::from(stale)
@@ -236,20 +236,19 @@ where
         }
     }
 
-    /// Gives the request back, to be sent once more. The connection it was on takes no further one.
-    pub(super) fn into_sending(mut self) -> Option<Sending<B>> {
-        if let Some(ticket) = &self.ticket {
-            ticket.life.close();
+    /// Returns the request, to be sent once more. Its connection takes no further request.
+    pub(super) fn into_pending(mut self) -> Option<Pending<B>> {
+        if let Some(stream) = &self.stream {
+            stream.status.close();
         }
         self.sender.start_again();
-        let place = self.place?;
-        Some(Sending {
+        Some(Pending {
             sender: self.sender,
-            place,
+            permit: self.permit?,
         })
     }
 
-    /// How many bytes of the request this exchange holds right now.
+    /// The number of bytes of the request that are buffered.
     #[cfg(test)]
     pub(in crate::proxy) fn held(&self) -> usize {
         self.sender.held()
@@ -260,11 +259,11 @@ where
         response: Response<RecvStream>,
     ) -> Result<(StatusCode, HeaderMap), UpstreamError> {
         let (mut parts, incoming) = response.into_parts();
-        self.hear();
+        self.received_frame();
         self.sender.forget();
         self.response = None;
-        self.announced = clean(&self.method, parts.status, &mut parts.headers)?;
-        let over = incoming.is_end_stream() || self.announced == Announced::Nothing;
+        self.length = clean(&self.method, parts.status, &mut parts.headers)?;
+        let over = incoming.is_end_stream() || self.length == BodyLength::Empty;
         self.incoming = Some(incoming);
         if over {
             self.finish();
@@ -283,38 +282,29 @@ where
         Ok(waiting)
     }
 
-    /// How long the upstream may be silent before its head. A deadline that the caller of gRPC gave
-    /// counts from the start, whatever moves, and cannot be longer than streams may be silent.
+    /// How long the upstream may be silent before its head. The `grpc-timeout` of a call counts from the
+    /// start, whatever is received.
     fn head_limit(&mut self, waiting: Waiting) -> Option<Duration> {
-        let limits = self.ticket.as_ref()?.core.limits;
-        match (self.call, waiting) {
-            (Call::Grpc(Some(by)), _) => {
+        let timeouts = self.stream.as_ref()?.upstream().timeouts;
+        match self.call {
+            Call::Grpc(by) => {
                 let since = *self.silent_since.get_or_insert_with(Instant::now);
-                let left = by.saturating_duration_since(since);
-                // The operator's limit holds whatever a caller asks for.
-                Some(limits.stream.map_or(left, |limit| limit.min(left)))
+                timeouts.call_head(by.map(|by| by.saturating_duration_since(since)))
             }
-            (Call::Grpc(None), _) => limits.stream,
-            (Call::Plain, Waiting::Done) => limits.response,
-            (Call::Plain, Waiting::Client | Waiting::Upstream) => Some(limits.idle),
+            Call::Plain => timeouts.head(waiting),
         }
     }
 
-    /// How long nothing may move while the answer's body is on its way.
+    /// How long nothing may be received while the answer's body is on its way.
     fn body_limit(&self, waiting: Waiting) -> Option<Duration> {
-        let limits = self.ticket.as_ref()?.core.limits;
-        let is_stream = match self.call {
-            Call::Grpc(_) => true,
-            Call::Plain => waiting != Waiting::Client && self.announced == Announced::Stream,
-        };
-        if is_stream {
-            limits.stream
-        } else {
-            Some(limits.idle)
+        let timeouts = &self.stream.as_ref()?.upstream().timeouts;
+        match self.call {
+            Call::Grpc(_) => timeouts.stream(),
+            Call::Plain => timeouts.body(waiting, self.length != BodyLength::Unknown),
         }
     }
 
-    /// Ready with an error when nothing has moved for `limit`.
+    /// Ready with an error if nothing was sent or received for `limit`.
     fn poll_silence(
         &mut self,
         cx: &mut Context<'_>,
@@ -325,43 +315,39 @@ where
         let Some(until) = limit.and_then(|limit| since.checked_add(limit)) else {
             return Poll::Pending;
         };
-        match self.alarm.poll(cx, until) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) if waiting == Waiting::Client && matches!(self.call, Call::Plain) => {
-                Poll::Ready(ClientFault::Stalled.into())
-            }
-            Poll::Ready(()) => Poll::Ready(UpstreamError::Timeout),
-        }
+        self.timer.poll(cx, until).map(|()| match self.call {
+            Call::Plain => expired(waiting),
+            Call::Grpc(_) => UpstreamError::Timeout,
+        })
     }
 
-    /// The upstream said something.
-    fn hear(&mut self) {
+    /// Ends a silence.
+    fn received_frame(&mut self) {
         self.silent_since = None;
-        if let Some(ticket) = &self.ticket {
-            ticket.life.hear();
+        if let Some(stream) = &self.stream {
+            stream.status.count_frame();
         }
     }
 
     /// Trailers that may reach the client.
     fn cleaned(&self, trailers: HeaderMap) -> Option<HeaderMap> {
-        let ticket = self.ticket.as_ref()?;
-        Some(ticket.core.outbound.strip.clean(trailers))
+        let upstream = self.stream.as_ref()?.upstream();
+        Some(upstream.head.strip.clean(trailers))
     }
 
-    /// The answer is over, or nothing can follow: the stream is let go of. One that is not over on
-    /// both sides is reset by that.
+    /// Drops the stream after the end or an error. A stream that is not complete in both directions is reset.
     fn finish(&mut self) {
         self.response = None;
         self.incoming = None;
         self.outgoing = None;
-        self.ticket = None;
-        self.place = None;
+        self.stream = None;
+        self.permit = None;
     }
 }
 
-/// How often a request may be sent again of which the upstream says that it has not looked at it (RFC
-/// 9113, 8.7): it goes away and the stream is beyond the last it will see to, or it refused the
-/// stream, which may be its way to say that it has enough.
+/// How often a request may be repeated that the upstream did not process (RFC 9113, 8.7): it sent GOAWAY
+/// and the stream is after the last one that it processes, or it refused the stream, which may mean
+/// overload.
 fn unseen(error: &h2::Error) -> Option<u32> {
     if !error.is_remote() {
         None
@@ -372,10 +358,10 @@ fn unseen(error: &h2::Error) -> Option<u32> {
     }
 }
 
-/// How many connections may go away under one request.
+/// How many connections may end under one request.
 pub(super) const MAX_MOVES: u32 = 8;
 
-/// Why an answer stopped in its middle.
+/// Why an answer is incomplete.
 fn broken(error: h2::Error) -> UpstreamError {
     if error.is_io() {
         return Fault::CutShort.into();
@@ -383,6 +369,6 @@ fn broken(error: h2::Error) -> UpstreamError {
     UpstreamError::Http2(error.into())
 }
 
-/// What a call gets beyond the time that its caller gave it: the upstream's own word that the time
-/// is over is better than ours.
+/// Added to the timeout of a call: the upstream's own answer that the time is over is more precise than an
+/// error of the proxy.
 const GRACE: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! gRPC in its four shapes, and how calls end early.
+//! The four kinds of gRPC calls, and calls that end early.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn ok() -> HeaderMap {
 }
 
 #[tokio::test]
-async fn a_unary_call_is_answered_with_trailers_that_are_not_ours() {
+async fn a_unary_call_is_answered_with_the_trailers_of_the_application() {
     let port = serving(100, |mut asked: Asked| async move {
         assert_eq!(asked.request.headers()["te"], "trailers");
         let (body, trailers) = asked.body().await;
@@ -82,7 +82,7 @@ async fn both_sides_stream_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_caller_who_goes_away_resets_the_stream_and_no_other() {
+async fn a_caller_that_disconnects_resets_only_its_stream() {
     let (tell, told) = oneshot::channel();
     let tell = Arc::new(std::sync::Mutex::new(Some(tell)));
     let port = serving(100, move |mut asked: Asked| {
@@ -111,7 +111,7 @@ async fn a_caller_who_goes_away_resets_the_stream_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_caller_who_does_not_wait_for_the_head_resets_the_stream_too() {
+async fn a_caller_that_disconnects_before_the_head_resets_the_stream_too() {
     let came = Arc::new(Notify::new());
     let (tell, told) = oneshot::channel();
     let tell = Arc::new(std::sync::Mutex::new(Some(tell)));
@@ -137,7 +137,7 @@ async fn a_caller_who_does_not_wait_for_the_head_resets_the_stream_too() {
 }
 
 #[tokio::test]
-async fn the_reason_of_a_reset_is_handed_on() {
+async fn the_reason_of_a_reset_is_forwarded() {
     let heard = Arc::new(Notify::new());
     let awaited = Arc::clone(&heard);
     let port = serving(100, move |mut asked: Asked| {
@@ -185,7 +185,7 @@ async fn trailers_of_a_request_are_dropped() {
 }
 
 #[tokio::test]
-async fn a_client_whose_body_is_not_what_it_said_is_at_fault() {
+async fn a_body_that_differs_from_its_length_is_a_client_error() {
     let port = serving(100, |mut asked: Asked| async move {
         std::future::poll_fn(|cx| asked.respond.poll_reset(cx))
             .await

@@ -1,4 +1,4 @@
-//! Which connections there are, how they are shared, and what becomes of requests when they end.
+//! How many connections are made, how are they shared, and what happens to requests when they end?
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const GO_AWAY: u8 = 7;
 
-/// Sends so many requests at once, and gives the bodies of their answers.
+/// Sends so many requests at once, and returns the bodies of their answers.
 async fn at_once(proxy: &Arc<Proxy>, count: usize) -> Vec<Result<String, UpstreamError>> {
     let mut all = JoinSet::new();
     for _ in 0..count {
@@ -31,7 +31,7 @@ async fn at_once(proxy: &Arc<Proxy>, count: usize) -> Vec<Result<String, Upstrea
     all.join_all().await
 }
 
-/// A server that answers with the number of the connection once so many requests wait.
+/// A server that answers with the number of the connection, once so many requests have come.
 async fn waiting_for(all: usize, streams: u32) -> u16 {
     let barrier = Arc::new(Barrier::new(all));
     serving(streams, move |mut asked: Asked| {
@@ -87,7 +87,7 @@ async fn when_all_are_full_a_request_waits_and_is_then_refused() {
         queue_timeout: Duration::from_millis(20),
         ..multiplexed(port)
     };
-    let proxy = Arc::new(Proxy::new(settings).unwrap());
+    let proxy = Arc::new(Proxy::new(&settings).unwrap());
     let first = send(&proxy, get("/"));
     let second = async {
         came.notified().await;
@@ -105,7 +105,7 @@ async fn when_all_are_full_a_request_waits_and_is_then_refused() {
         max_connections: 1,
         ..multiplexed(port)
     };
-    let proxy = Arc::new(Proxy::new(settings).unwrap());
+    let proxy = Arc::new(Proxy::new(&settings).unwrap());
     let releasing = async {
         for _ in 0..5 {
             came.notified().await;
@@ -149,8 +149,8 @@ async fn a_refused_stream_is_begun_once_more_with_its_body() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_soon_goes_away_from_every_connection_answers_all_the_same() {
-    // Each connection sees to two requests, whatever was sent on it, and names the second the last.
+async fn an_upstream_that_sends_goaway_early_still_answers_every_request() {
+    // Each connection processes two requests and then sends GOAWAY with the second as the last.
     let port = listening(|_, mut stream| async move {
         stream
             .write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
@@ -203,7 +203,7 @@ async fn a_refused_stream_whose_body_is_too_large_to_keep_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_told_to_go_away_finishes_what_it_has() {
+async fn a_connection_with_goaway_finishes_its_open_streams() {
     let port = listening(|number, stream| async move {
         let mut server = Builder::new().handshake::<_, Bytes>(stream).await.unwrap();
         let (_, mut respond) = server.accept().await.unwrap().unwrap();
@@ -222,7 +222,7 @@ async fn a_connection_that_is_told_to_go_away_finishes_what_it_has() {
     let proxy = proxy(port);
     let mut first = send(&proxy, get("/")).await.unwrap();
     first.frame().await.unwrap().unwrap();
-    // Whether the peer's word has come by then or comes too late for this request: it is answered.
+    // The request is answered, whether GOAWAY comes before or after it.
     let mut second = send(&proxy, get("/")).await.unwrap();
     let frame = second.frame().await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), "1 first, ");
@@ -231,7 +231,7 @@ async fn a_connection_that_is_told_to_go_away_finishes_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_dead_connection_is_noticed_and_a_request_is_sent_once_more() {
+async fn a_dead_connection_is_detected_and_the_request_is_sent_again_once() {
     let served = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&served);
     let port = listening(move |number, stream| {
@@ -240,7 +240,7 @@ async fn a_dead_connection_is_noticed_and_a_request_is_sent_once_more() {
             let mut server = Builder::new().handshake::<_, Bytes>(stream).await.unwrap();
             while let Some(Ok((_, mut respond))) = server.accept().await {
                 if next(&served) == 1 && number == 0 {
-                    // The second request meets a server that falls over.
+                    // The server fails at the second request.
                     return;
                 }
                 let mut stream = respond.send_response(Response::new(()), false).unwrap();
@@ -259,7 +259,7 @@ async fn a_dead_connection_is_noticed_and_a_request_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_post_that_met_a_dying_connection_is_not_sent_again() {
+async fn a_post_on_a_closing_connection_is_not_sent_again() {
     let served = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&served);
     let port = listening(move |_, stream| {
@@ -285,7 +285,7 @@ async fn a_post_that_met_a_dying_connection_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn idle_and_old_connections_go() {
+async fn idle_and_old_connections_are_closed() {
     let port = serving(100, |asked: Asked| async move {
         asked.answer(Response::new(()), "hello");
     })
@@ -293,11 +293,11 @@ async fn idle_and_old_connections_go() {
     for (idle_timeout, max_age) in [(0, 3600), (60, 0)] {
         let settings = Settings {
             idle_timeout: Duration::from_secs(idle_timeout),
-            // Zero would be no limit.
+            // Zero would mean no limit.
             max_age: Duration::from_secs(max_age).max(Duration::from_nanos(1)),
             ..multiplexed(port)
         };
-        let proxy = Proxy::new(settings).unwrap();
+        let proxy = Proxy::new(&settings).unwrap();
         for _ in 0..2 {
             let response = send(&proxy, get("/")).await.unwrap();
             assert_eq!(text(response).await.unwrap(), "hello");
@@ -315,8 +315,8 @@ async fn idle_and_old_connections_go() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_dial_shares_its_failure() {
-    // It takes connections and says nothing.
+async fn requests_that_wait_for_one_connect_share_its_failure() {
+    // It accepts connections and sends nothing.
     let dialled = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&dialled);
     let port = listening(move |_, mut stream| {
@@ -331,7 +331,7 @@ async fn whoever_waits_for_a_dial_shares_its_failure() {
         connect_timeout: Duration::from_millis(100),
         ..multiplexed(port)
     };
-    let proxy = Arc::new(Proxy::new(settings).unwrap());
+    let proxy = Arc::new(Proxy::new(&settings).unwrap());
     for answer in at_once(&proxy, 10).await {
         let error = answer.unwrap_err();
         assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
@@ -340,7 +340,7 @@ async fn whoever_waits_for_a_dial_shares_its_failure() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_speak_http_2_is_told_apart() {
+async fn a_server_that_does_not_speak_http_2_is_detected() {
     let port = crate::proxy::tests::answering(
         crate::proxy::tests::HELLO,
         crate::proxy::tests::Then::Close,

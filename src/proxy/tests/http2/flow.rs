@@ -1,4 +1,4 @@
-//! Who is slow slows the other side down, and nothing piles up here.
+//! A slow side slows the other one down, and little is buffered in between.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::proxy::tests::{get, send, text};
 const PIECE: usize = 16 * 1024;
 const LARGE: usize = 48 * 1024 * 1024;
 
-/// What may be on its way besides: the windows and buffers of both sides.
+/// The windows and buffers of both sides, which may be full in addition.
 const AHEAD: usize = 512 * 1024;
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_slow_client_slows_the_upstream_down() {
     let mut read = 0;
     while let Some(frame) = response.frame().await {
         read += frame.unwrap().into_data().unwrap().len();
-        // Time for everybody else, so that who could run ahead does.
+        // Lets all other tasks run as far as they can.
         for _ in 0..4 {
             tokio::task::yield_now().await;
         }

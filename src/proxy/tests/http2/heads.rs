@@ -1,12 +1,13 @@
-//! What the heads of both directions say over HTTP/2.
+//! Which heads are sent in both directions over HTTP/2?
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::{Asked, call, multiplexed, proxy, serving};
@@ -16,7 +17,7 @@ use crate::proxy::{Fault, Proxy, UpstreamError};
 
 type Heads = Arc<Mutex<Vec<Parts>>>;
 
-/// A server that keeps the heads of its requests.
+/// A server that records the heads of its requests.
 async fn keeping() -> (u16, Heads) {
     let heads = Heads::default();
     let kept = Arc::clone(&heads);
@@ -26,7 +27,7 @@ async fn keeping() -> (u16, Heads) {
             let (mut parts, ()) = Request::new(()).into_parts();
             parts.uri = asked.request.uri().clone();
             parts.headers = asked.request.headers().clone();
-            heads.lock().unwrap().push(parts);
+            heads.lock().push(parts);
             asked.answer(Response::new(()), "hello");
         }
     })
@@ -40,7 +41,7 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn the_order_that_protects_our_headers_is_that_of_http_1_1() {
+async fn identity_headers_are_protected_in_the_same_order_as_in_http_1_1() {
     let (port, heads) = keeping().await;
     let request = Request::get("/a%2Fb?q=1;2")
         .header("connection", "x-user-id, x-hop, te")
@@ -60,7 +61,7 @@ async fn the_order_that_protects_our_headers_is_that_of_http_1_1() {
     let permit = Permit::for_tests(Some(ann()));
     let response = proxy(port).forward(permit, request, &via()).await.unwrap();
     assert_eq!(text(response).await.unwrap(), "hello");
-    let parts = heads.lock().unwrap().pop().unwrap();
+    let parts = heads.lock().pop().unwrap();
     assert_eq!(parts.uri.to_string(), "http://app.example.org/a%2Fb?q=1;2");
     let mut told: Vec<_> = parts.headers.iter().collect();
     told.sort_by_key(|(name, _)| name.as_str());
@@ -82,26 +83,26 @@ async fn the_order_that_protects_our_headers_is_that_of_http_1_1() {
 }
 
 #[tokio::test]
-async fn the_authority_is_the_callers_or_the_upstreams() {
+async fn the_authority_is_that_of_the_client_or_of_the_upstream() {
     let (port, heads) = keeping().await;
     let mut settings = multiplexed(port);
     settings.preserve_host = false;
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     send(&proxy, get("/")).await.unwrap();
-    let parts = heads.lock().unwrap().pop().unwrap();
+    let parts = heads.lock().pop().unwrap();
     let authority = parts.uri.authority().unwrap();
     assert_eq!(authority.as_str(), format!("127.0.0.1:{port}"));
 }
 
 #[tokio::test]
-async fn te_and_lengths_say_what_the_client_meant() {
+async fn te_and_content_length_are_translated_from_http_1_1() {
     let (port, heads) = keeping().await;
     let proxy = proxy(port);
     send(&proxy, call(Full::from("abc"))).await.unwrap();
     let empty = Request::post("/").body(Empty::<Bytes>::new()).unwrap();
     send(&proxy, empty).await.unwrap();
     send(&proxy, get("/")).await.unwrap();
-    let heads = heads.lock().unwrap();
+    let heads = heads.lock();
     let told = |name: &str| -> Vec<Vec<String>> {
         heads
             .iter()
@@ -118,7 +119,7 @@ async fn te_and_lengths_say_what_the_client_meant() {
 }
 
 #[tokio::test]
-async fn an_answers_head_is_cleaned_and_says_how_long_the_body_is() {
+async fn the_head_of_an_answer_is_cleaned_and_has_the_body_length() {
     let port = serving(100, |asked: Asked| async move {
         let answer = Response::builder()
             .header("content-length", "5")
@@ -136,7 +137,7 @@ async fn an_answers_head_is_cleaned_and_says_how_long_the_body_is() {
 }
 
 #[tokio::test]
-async fn answers_without_a_body_are_over_with_their_head() {
+async fn answers_without_a_body_end_with_their_head() {
     let port = serving(100, |asked: Asked| async move {
         let status = asked.request.uri().path()[1..].parse::<u16>().unwrap();
         let mut answer = Response::builder().status(status);
@@ -159,7 +160,7 @@ async fn answers_without_a_body_are_over_with_their_head() {
 }
 
 #[tokio::test]
-async fn interim_answers_are_skipped_and_not_without_end() {
+async fn interim_answers_are_skipped_up_to_a_limit() {
     let port = serving(100, |mut asked: Asked| async move {
         let count: usize = asked.request.uri().path()[1..].parse().unwrap();
         for _ in 0..count {
@@ -222,7 +223,7 @@ async fn two_lengths_are_refused() {
 }
 
 #[tokio::test]
-async fn an_early_answer_is_heard_and_the_rest_of_the_request_is_not_read() {
+async fn an_early_answer_is_forwarded_and_the_rest_of_the_request_is_not_read() {
     let port = serving(100, |asked: Asked| async move {
         let answer = Response::builder().status(413);
         asked.answer(answer.body(()).unwrap(), "too large");
@@ -258,7 +259,7 @@ proptest! {
             }
             let permit = Permit::for_tests(Some(ann()));
             proxy(port).forward(permit, request, &via()).await.unwrap();
-            let parts = heads.lock().unwrap().pop().unwrap();
+            let parts = heads.lock().pop().unwrap();
             let ours = |name: &str| {
                 let folded = name.replace(['_', '.'], "-").to_ascii_lowercase();
                 folded.starts_with("x-user-")

@@ -1,4 +1,4 @@
-//! HTTP/2 against a server made of the library's frames, so that a test says what each stream does.
+//! HTTP/2 against a server built on `h2`, so that a test controls each stream.
 
 mod calls;
 mod connections;
@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use super::settings;
 use crate::proxy::{Address, Proxy, Settings};
 
-/// One request as a server sees it.
+/// One request, as a server receives it.
 struct Asked {
     /// The number of its connection.
     connection: usize,
@@ -33,7 +33,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// An answer whose body is this and nothing else.
+    /// Sends an answer with this body.
     fn answer(mut self, response: Response<()>, body: &'static str) {
         let mut stream = self.respond.send_response(response, body.is_empty());
         if !body.is_empty() {
@@ -42,7 +42,7 @@ impl Asked {
         }
     }
 
-    /// The head of an answer, with its body to follow.
+    /// Sends the head of an answer. The body follows.
     fn begin(&mut self) -> SendStream<Bytes> {
         let head = Response::new(());
         self.respond.send_response(head, false).unwrap()
@@ -62,12 +62,12 @@ impl Asked {
     }
 }
 
-/// Why the other side reset a stream.
+/// The reason with which the other side resets a stream.
 async fn reset(stream: &mut SendStream<Bytes>) -> h2::Reason {
     poll_fn(|cx| stream.poll_reset(cx)).await.unwrap()
 }
 
-/// Listens, and does this with each connection, by its number.
+/// Listens, and serves each connection with this function, which gets the number of the connection.
 async fn listening<F>(serve: impl Fn(usize, TcpStream) -> F + Send + 'static) -> u16
 where
     F: Future<Output = ()> + Send + 'static,
@@ -83,7 +83,7 @@ where
     port
 }
 
-/// A server that takes so many streams a connection and plays this with each.
+/// A server that permits so many streams for each connection, and handles each request with this function.
 async fn serving<F>(streams: u32, play: impl Fn(Asked) -> F + Send + Sync + 'static) -> u16
 where
     F: Future<Output = ()> + Send + 'static,
@@ -107,7 +107,7 @@ where
     .await
 }
 
-/// Runs beside the test, until its end.
+/// Runs concurrently until the end of the test.
 fn beside(task: impl Future<Output = ()> + Send + 'static) {
     drop(Handle::current().spawn(task));
 }
@@ -123,10 +123,10 @@ fn multiplexed(port: u16) -> Settings {
 }
 
 fn proxy(port: u16) -> Proxy {
-    Proxy::new(multiplexed(port)).unwrap()
+    Proxy::new(&multiplexed(port)).unwrap()
 }
 
-/// A gRPC call of this body.
+/// A gRPC call with this body.
 fn call<B>(body: B) -> Request<B> {
     Request::post("/orders.Orders/Watch")
         .header("content-type", "application/grpc")
@@ -157,7 +157,7 @@ impl http_body::Body for Fed {
     }
 }
 
-/// Counts to the next number.
+/// Increments the counter. Returns its earlier value.
 fn next(count: &AtomicUsize) -> usize {
     count.fetch_add(1, Ordering::SeqCst)
 }

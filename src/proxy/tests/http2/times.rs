@@ -1,5 +1,5 @@
-//! Silence ends an exchange, and streams have silence of their own. The upstreams here never speak,
-//! so the short limits cannot race.
+//! Which limit ends a silent exchange over HTTP/2? The upstreams here never send anything more, so short limits
+//! cannot race.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::proxy::{ClientFault, Proxy, Settings, UpstreamError};
 
 const SHORT: Duration = Duration::from_millis(20);
 
-/// An upstream that says this much of an answer, and nothing after.
+/// An upstream that sends this part of an answer, and nothing after it.
 async fn silent_after(start: Option<Response<()>>) -> u16 {
     serving(100, move |mut asked: Asked| {
         let start = start.clone();
@@ -50,34 +50,34 @@ async fn an_upstream_that_does_not_answer_is_a_timeout() {
         response_timeout: SHORT,
         ..patient(silent_after(None).await)
     };
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     let error = send(&proxy, get("/")).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
     assert_eq!(proxy.stats().idle, 1, "only the stream is given up");
 }
 
 #[tokio::test]
-async fn a_call_has_the_time_of_streams_and_not_that_of_responses() {
+async fn a_call_has_the_stream_timeout_and_not_the_response_timeout() {
     let port = silent_after(None).await;
     let settings = Settings {
         response_timeout: SHORT,
         ..patient(port)
     };
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     let waiting = timeout(SHORT * 4, send(&proxy, call(Full::from("x"))));
     assert!(waiting.await.is_err(), "the proxy gave up by itself");
     let settings = Settings {
         stream_idle_timeout: SHORT,
         ..patient(port)
     };
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     let error = send(&proxy, call(Full::from("x"))).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_call_that_brings_its_deadline_has_a_second_more() {
-    let proxy = Proxy::new(patient(silent_after(None).await)).unwrap();
+async fn a_call_with_a_deadline_gets_one_more_second() {
+    let proxy = Proxy::new(&patient(silent_after(None).await)).unwrap();
     let (_pieces, body) = fed();
     let mut request = call(body);
     let limit = http::HeaderValue::from_static("10m");
@@ -89,12 +89,12 @@ async fn a_call_that_brings_its_deadline_has_a_second_more() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_a_caller_brings_does_not_outdo_the_operators_limit() {
+async fn the_deadline_of_a_call_cannot_exceed_the_configured_timeout() {
     let settings = Settings {
         stream_idle_timeout: SHORT,
         ..patient(silent_after(None).await)
     };
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     let mut request = call(Full::from("x"));
     let hours = http::HeaderValue::from_static("99999999H");
     request.headers_mut().insert("grpc-timeout", hours);
@@ -104,8 +104,8 @@ async fn a_deadline_that_a_caller_brings_does_not_outdo_the_operators_limit() {
 }
 
 #[tokio::test]
-async fn a_known_body_may_not_be_silent_and_a_stream_may() {
-    let idle = |settings| Proxy::with_idle_limit(settings, SHORT).unwrap();
+async fn a_sized_body_times_out_when_silent_and_a_stream_does_not() {
+    let idle = |settings| Proxy::with_idle_limit(&settings, SHORT).unwrap();
     let proxy = idle(patient(silent_after(Some(known())).await));
     let response = send(&proxy, get("/")).await.unwrap();
     let error = response.into_body().collect().await.unwrap_err();
@@ -120,16 +120,16 @@ async fn a_known_body_may_not_be_silent_and_a_stream_may() {
         stream_idle_timeout: SHORT,
         ..patient(port)
     };
-    let proxy = Proxy::new(settings).unwrap();
+    let proxy = Proxy::new(&settings).unwrap();
     let response = send(&proxy, get("/")).await.unwrap();
     let error = response.into_body().collect().await.unwrap_err();
     assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_request_body_that_stalls_is_the_clients_fault_unless_it_is_a_call() {
+async fn a_stalled_request_body_is_a_client_error_unless_it_is_a_call() {
     let port = silent_after(None).await;
-    let proxy = Proxy::with_idle_limit(patient(port), SHORT).unwrap();
+    let proxy = Proxy::with_idle_limit(&patient(port), SHORT).unwrap();
     let (_pieces, body) = fed();
     let request = Request::post("/").body(body).unwrap();
     let error = send(&proxy, request).await.unwrap_err();

@@ -1,0 +1,82 @@
+//! Why does the process not start? Each message contains the remedy.
+
+use std::io;
+use std::path::PathBuf;
+
+use http::HeaderName;
+
+use crate::audit::AuditError;
+use crate::control::listener::BindError;
+use crate::guard::headers::BadPreset;
+use crate::net::inherited::BadInheritance;
+use crate::policy::PolicyError;
+use crate::service::AuthError;
+use crate::service::password;
+use crate::store::StoreError;
+use crate::tls::BadSetup;
+use crate::tls::client::BadClient;
+use crate::tokens::keys::KeysError;
+
+/// A start that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The rules.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Password hashing.
+    #[error(transparent)]
+    Passwords(#[from] password::StartError),
+    /// TLS towards the upstream.
+    #[error(transparent)]
+    Upstream(#[from] BadClient),
+    /// The identity headers.
+    #[error("headers: {0}")]
+    Headers(#[from] BadPreset),
+    /// What is remembered about ended sessions could not be read; without it nothing is judged.
+    #[error("the ended sessions cannot be read from the store: {0}")]
+    Revocations(#[source] AuthError),
+    /// Certificates of the public listener.
+    #[error("server.tls: {0}")]
+    Tls(#[from] BadSetup),
+    /// A header for the client's certificate that tells something else already.
+    #[error("server.tls.client_subject_header: {0} is an identity header; choose another name")]
+    SubjectHeader(HeaderName),
+    /// A socket.
+    #[error("cannot listen on {address}: {error}; choose another {key}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// The key that says so.
+        key: &'static str,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
+    /// The sockets that were handed over.
+    #[error(transparent)]
+    Inherited(#[from] BadInheritance),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] BindError),
+    /// The access log's file.
+    #[error("cannot write the access log to {}: {error}", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
+    /// The system gives no thread or runtime.
+    #[error("the system gives no thread or runtime: {0}")]
+    System(#[source] io::Error),
+}
