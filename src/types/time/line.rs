@@ -170,6 +170,10 @@ impl Line {
             self.doubt = is_ahead.then(|| self.doubt_of(false));
             return false;
         };
+        if !is_ahead && !doubt.is_time_too {
+            self.doubt = None;
+            return false;
+        }
         if self.wall.saturating_sub(doubt.wall).abs() <= JUMP {
             doubt.held += elapsed;
             let is_stable = doubt.held >= STABLE;
@@ -183,7 +187,7 @@ impl Line {
         doubt.held = 0;
         if is_ahead {
             self.doubt = Some(self.doubt_of(false));
-        } else if !(doubt.is_time_too && self.difference() < -JUMP) {
+        } else if self.difference() >= -JUMP {
             self.doubt = None;
         }
         false
