@@ -29,12 +29,12 @@ pub enum Body {
 pub struct LoggedBody {
     body: Body,
     /// None for the response to an upgrade, whose log line is written when the tunnel ends.
-    log: Option<RequestLog>,
+    log: Option<Box<RequestLog>>,
 }
 
 impl LoggedBody {
     /// The response to a request. The log line is written when its body ends.
-    pub(crate) fn respond(mut log: RequestLog, response: Response<Body>) -> Response<Self> {
+    pub(crate) fn respond(mut log: Box<RequestLog>, response: Response<Body>) -> Response<Self> {
         log.answered(response.status());
         response.map(|body| Self {
             body,

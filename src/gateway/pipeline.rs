@@ -113,7 +113,7 @@ impl Pipeline {
         &self,
         extras: ResponseExtras,
         mut response: Response<Body>,
-        log: RequestLog,
+        log: Box<RequestLog>,
     ) -> Response<LoggedBody> {
         if let Some(cors) = extras.cors {
             cors.write(response.headers_mut());

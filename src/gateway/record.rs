@@ -50,14 +50,15 @@ enum Sending {
 }
 
 impl RequestLog {
-    /// Begins when the head of the request is complete.
+    /// Begins when the head of the request is complete. Boxed, because the response carries it through every
+    /// layer, and it is large.
     pub fn begin<B>(
         context: Context,
         request: &Request<B>,
         metrics: &Arc<WorkerMetrics>,
         log: &Arc<AccessLog>,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             context,
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -70,7 +71,7 @@ impl RequestLog {
             status: 0,
             bytes: 0,
             sending: Sending::Underway,
-        }
+        })
     }
 
     /// The facts about the request.

@@ -56,7 +56,7 @@ impl Tunnel {
     /// Returns the response to the handshake and starts the tunnel; the log line is written when it ends.
     pub(crate) fn begin(
         self: Box<Self>,
-        mut log: RequestLog,
+        mut log: Box<RequestLog>,
         answer: Response<Body>,
     ) -> Response<LoggedBody> {
         let answer = LoggedBody::respond_to_upgrade(&mut log, answer);
@@ -64,7 +64,7 @@ impl Tunnel {
         answer
     }
 
-    async fn live(mut self: Box<Self>, mut log: RequestLog) {
+    async fn live(mut self: Box<Self>, mut log: Box<RequestLog>) {
         // Nothing is transferred before: a session that ends meanwhile is found in the loop below.
         let Ok(Some(client)) = timeout(HAND_OVER, self.client.wait()).await else {
             return;
