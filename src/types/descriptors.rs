@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 
 use rustix::process::{Resource, getrlimit};
 
-/// The most that is reserved, and its part of all where there are few.
+/// The largest number of reserved descriptors, and their share where there are few.
 const RESERVE: u64 = 128;
 const PART: u64 = 8;
 

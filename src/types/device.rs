@@ -22,7 +22,7 @@ pub enum DeviceKind {
 }
 
 impl DeviceKind {
-    /// The word the API shows.
+    /// The word in responses of the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Desktop => "desktop",

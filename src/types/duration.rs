@@ -1,4 +1,4 @@
-//! Spans and sizes as people write them in a configuration file: `30s`, `15m`, `7d`, `32MiB`.
+//! Durations and sizes as they are written in a configuration file: `30s`, `15m`, `7d`, `32MiB`.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub fn show_duration(span: Duration) -> String {
     }
 }
 
-/// Reads `64KiB`, `32MiB`, `1GiB`, or a plain number of bytes.
+/// Parses `64KiB`, `32MiB`, `1GiB`, or a plain number of bytes.
 pub fn parse_size(text: &str) -> Result<u64, BadSpan> {
     let text = text.trim();
     let split = text
@@ -51,7 +51,7 @@ pub fn parse_size(text: &str) -> Result<u64, BadSpan> {
     number.checked_mul(factor).ok_or(BadSpan::Size)
 }
 
-/// Writes a number of bytes the way it can be read back, in the largest unit that fits it whole.
+/// Formats a number of bytes so that it can be parsed again, in the largest unit that divides it.
 pub fn show_size(bytes: u64) -> String {
     for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
         if bytes > 0 && bytes.trailing_zeros() >= shift {

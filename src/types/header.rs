@@ -9,8 +9,8 @@
 //! a digit becomes `_`, and case is ignored. For them `X-User-Id` and `x_user.id` are one header.
 //! [`fold`] and [`is_same`] compare names in that form.
 //!
-//! This is the only file below `guard` that may name the crate `http`: the rules are about its
-//! `HeaderMap`, and all modules that read headers are above `types`. The architecture test holds that.
+//! This is the only file below `guard` that may name the crate `http`: the rules are about its `HeaderMap`, and
+//! all modules that read headers are above `types`. The architecture test checks this.
 
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderName, HeaderValue};

@@ -23,7 +23,7 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// How many bytes an id is as text.
+            /// The length of an id as text, in bytes.
             pub const TEXT: usize = 36;
 
             /// Makes a fresh id from the given moment and randomness.
@@ -91,16 +91,16 @@ uuid_id!(
     TokenId
 );
 uuid_id!(
-    /// A device, as remembered by its cookie.
+    /// A device, identified by its cookie.
     DeviceId
 );
 
 uuid_id!(
-    /// One store, from its founding on. The key directory names the store that it belongs to.
+    /// One store, from its creation on. The key directory names the store that it belongs to.
     StoreId
 );
 
-/// The tenant every stored key begins with. 1 to 64 of `a-z 0-9 . _ -`.
+/// A tenant, with which every stored key begins. 1 to 64 of `a-z 0-9 . _ -`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TenantId(Arc<str>);

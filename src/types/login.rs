@@ -1,6 +1,6 @@
-//! The names a person can log in with. One account, one canonical spelling: Unicode NFKC, lower
-//! case, no surrounding space. Failure counters, uniqueness and look-ups all use this form, so a
-//! change of spelling is never a second try.
+//! The names a person can log in with. Each has one canonical spelling: Unicode NFKC, lower case, no
+//! surrounding space. Failure counters, uniqueness and look-ups all use this form, so another spelling does not
+//! give further attempts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -56,7 +56,7 @@ impl FromStr for LoginKind {
     }
 }
 
-/// Text that is no login name, and why.
+/// Why a text is not a login name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadLogin {
     /// Not a username.
@@ -172,8 +172,7 @@ impl fmt::Display for LoginName {
     }
 }
 
-/// How many bytes the name takes in an identity header, where all but visible ASCII is
-/// percent-encoded.
+/// The length of the name in an identity header, in bytes. All but visible ASCII is percent-encoded there.
 fn encoded_len(name: &str) -> usize {
     header::encoded(name).map(str::len).sum()
 }

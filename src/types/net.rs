@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One form per address: an IPv4 address mapped into IPv6 becomes IPv4 again, so that a list of
-/// networks cannot be passed by writing an address the other way.
+/// One form per address: an IPv4 address mapped into IPv6 becomes IPv4 again, so that the other form of an
+/// address cannot bypass a list of networks.
 pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
@@ -34,13 +34,13 @@ pub fn limit_key(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The networks around an address that shares are counted by, the widest first: IPv6 by /48, /56 and
-/// /64, IPv4 by /24 and the address.
+/// The networks around an address for which shares are counted, the widest first: for IPv6 the /48, /56 and
+/// /64, for IPv4 the /24 and the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Networks([IpAddr; Networks::LEVELS]);
 
 impl Networks {
-    /// How many there are of one address.
+    /// The number of networks of one address.
     pub const LEVELS: usize = 3;
 
     /// The networks around this address.
@@ -87,7 +87,7 @@ impl Scheme {
         }
     }
 
-    /// The port a URL of this scheme means when it names none.
+    /// The port of a URL of this scheme that names no port.
     pub const fn default_port(self) -> &'static str {
         match self {
             Self::Http => "80",

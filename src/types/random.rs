@@ -1,4 +1,4 @@
-//! Randomness as an argument.
+//! Where does randomness come from? From an argument, so that tests can repeat it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -18,7 +18,7 @@ impl Role {
     }
 }
 
-/// Text that is no role name.
+/// Text that is not a role name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a role is 1 to 64 of A-Z a-z 0-9 . _ : -, at most 16 of them and 256 bytes in all")]
 pub struct BadRole;

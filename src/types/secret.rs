@@ -17,7 +17,7 @@ impl SecretText {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The secret itself. Every call site must be one that may see it.
+    /// The secret itself. Each call must have a reason to read it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -54,7 +54,7 @@ impl SecretBytes {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// The secret itself. Every call site must be one that may see it.
+    /// The secret itself. Each call must have a reason to read it.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -75,8 +75,8 @@ impl PartialEq for SecretBytes {
 
 impl Eq for SecretBytes {}
 
-/// A password as its owner typed it, within the length limits. Unicode is brought to NFKC so that
-/// the same password typed on two keyboards compares equal; nothing is cut.
+/// A password as its owner typed it, within the length limits. It is normalized to Unicode NFKC, so that the
+/// same password from two keyboards compares equal. It is never truncated.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
@@ -84,8 +84,8 @@ impl Password {
     /// The longest password accepted, in bytes. Longer ones are refused, never truncated.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Accepts any text up to [`Password::MAX_BYTES`]; whether it is long enough for a *new*
-    /// password is the business of `rules::password`.
+    /// Accepts any text up to [`Password::MAX_BYTES`]. `rules::password` checks whether it is long enough for a
+    /// *new* password.
     pub fn new(mut text: String) -> Result<Self, BadPassword> {
         use unicode_normalization::UnicodeNormalization;
         let normal: String = text.nfkc().collect();
@@ -96,7 +96,7 @@ impl Password {
         Ok(Self(Zeroizing::new(normal)))
     }
 
-    /// The password itself. Every call site must be one that may see it.
+    /// The password itself. Each call must have a reason to read it.
     pub fn expose(&self) -> &str {
         &self.0
     }

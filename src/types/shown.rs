@@ -1,6 +1,6 @@
-//! Text that is shown to people beside other text: the name of a person or of a device.
+//! Which text can be displayed next to other text, such as the name of a person or of a device?
 
-/// Text without anything that changes how it, or the text around it, is read.
+/// Returns the text, unless a character in it changes how it, or the text around it, is displayed.
 ///
 /// Trimmed; empty counts as missing.
 pub fn shown(text: &str) -> Result<Option<String>, Deceptive> {

@@ -11,8 +11,8 @@ use crate::types::net::canonical;
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// From networks in CIDR form. A network that contains every address is refused, and so are
-    /// several networks that do so together: then any client could claim any address.
+    /// From networks in CIDR form. A network that contains every address is refused, and so are several
+    /// networks that do so together: any client could then claim any address.
     pub fn try_new(networks: Vec<IpNet>) -> Result<Self, BadNetwork> {
         let networks: Result<Vec<_>, _> = networks.into_iter().map(plain_network).collect();
         let networks = networks?;
@@ -55,7 +55,7 @@ fn plain_network(network: IpNet) -> Result<IpNet, BadNetwork> {
             let bits = network.prefix_len() - MAPPED;
             IpNet::new(IpAddr::V4(v4), bits).map_err(|_| BadNetwork::Malformed)?
         }
-        // It holds every IPv4 address, in a form in which no peer is ever compared with it.
+        // It contains every IPv4 address, in a form that no peer is compared in.
         (IpNet::V6(wide), _) if wide.contains(&Ipv4Addr::UNSPECIFIED.to_ipv6_mapped()) => {
             return Err(BadNetwork::Everybody);
         }
@@ -70,7 +70,7 @@ fn plain_network(network: IpNet) -> Result<IpNet, BadNetwork> {
 /// The bits of `::ffff:0:0/96`, where IPv4 addresses are mapped into IPv6.
 const MAPPED: u8 = 96;
 
-/// A network that cannot be trusted, or is none.
+/// A network that cannot be trusted, or text that is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadNetwork {
     /// Neither a network nor an address.
@@ -80,7 +80,7 @@ pub enum BadNetwork {
     /// host.
     #[error("has a zone id, which no peer is compared with")]
     Zone,
-    /// Every address there is, or every IPv4 address.
+    /// Every address, or every IPv4 address.
     #[error("is the whole world: anybody could claim any address")]
     Everybody,
 }
@@ -318,7 +318,7 @@ mod tests {
         ] {
             assert_eq!(client("10.0.0.1", &[bad]), "10.0.0.1", "{bad:?}");
         }
-        // An untrusted entry right of the bad one has been reached before it.
+        // The list is read from the right, so the untrusted entry is found before the malformed one.
         assert_eq!(client("10.0.0.1", &["unknown, 6.6.6.6"]), "6.6.6.6");
     }
 

@@ -1,6 +1,6 @@
-//! Why is a path refused? The reasons, with the text of the answer.
+//! Why is a path refused? Each reason has the text of the response.
 
-/// Why a path is refused. The words go to the caller.
+/// Why a path is refused. The text is sent to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum BadPath {
     /// The target is longer than the limit.
@@ -48,7 +48,7 @@ pub enum BadPath {
     /// `%3B`.
     #[error("the path has an encoded semicolon")]
     EncodedSemicolon,
-    /// `%25`: a second decoding would read something else.
+    /// `%25`: a second decoding would give another path.
     #[error("the path has an encoded percent sign")]
     EncodedPercent,
     /// `%3F` or `%23`.
@@ -57,7 +57,7 @@ pub enum BadPath {
     /// `%00` to `%1F` and `%7F`.
     #[error("the path has an encoded control character")]
     EncodedControl,
-    /// A UTF-8 sequence longer than its character needs: a lenient decoder reads a dot or a slash.
+    /// A UTF-8 sequence longer than its character needs: a lenient decoder could read a dot or a slash.
     #[error("the path has an overlong UTF-8 sequence")]
     Overlong,
     /// An encoded slash after a `;`: parsers differ on whether it is a separator.

@@ -11,7 +11,7 @@ mod tests;
 
 pub use bad::BadPath;
 
-/// Which otherwise refused things a path may hold, for an application that needs them.
+/// The cases, refused by default, that an operator has allowed for an application that needs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -24,7 +24,7 @@ pub struct Allow {
     pub encoded_slash: bool,
     /// `;`.
     pub semicolon: bool,
-    /// `%80` to `%FF` are always fine; this admits raw bytes from 0x80.
+    /// Raw bytes from 0x80. `%80` to `%FF` are always accepted.
     pub non_ascii: bool,
 }
 
@@ -58,9 +58,9 @@ fn is_under(path: &str, prefix: &str) -> bool {
 
 /// A path with exactly one reading, borrowed from the request target.
 ///
-/// A path that holds something an operator re-admitted has two: the *literal* one
-/// ([`CleanPath::segments`]) and that of an application which splits at encoded slashes, cuts
-/// parameters off at `;` and merges slashes ([`CleanPath::reduced`]). Neither holds a dot segment.
+/// A path with a case that an operator has allowed has two readings: the *literal* one
+/// ([`CleanPath::segments`]), and that of an application which splits at encoded slashes, removes parameters
+/// after `;` and merges slashes ([`CleanPath::reduced`]). Neither contains a dot segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CleanPath<'a> {
     text: &'a str,
@@ -71,7 +71,7 @@ impl<'a> CleanPath<'a> {
     /// The longest request target, query included, in bytes.
     pub const MAX_TARGET: usize = 8 * 1024;
 
-    /// Reads the path of a request target, without its query.
+    /// Checks the path of a request target, without its query.
     pub fn parse(path: &'a str, allowances: &Allowances) -> Result<Self, BadPath> {
         if path.len() > Self::MAX_TARGET {
             return Err(BadPath::TooLong);
@@ -90,14 +90,14 @@ impl<'a> CleanPath<'a> {
         Ok(clean)
     }
 
-    /// As [`CleanPath::parse`], from bytes that may be no text.
+    /// As [`CleanPath::parse`], from bytes that need not be text.
     pub fn parse_bytes(path: &'a [u8], allowances: &Allowances) -> Result<Self, BadPath> {
         let text = std::str::from_utf8(path).map_err(|_| BadPath::NonAscii)?;
         Self::parse(text, allowances)
     }
 
-    /// Reads a whole target in origin form: the path, and the query after the first `?`. The query
-    /// is opaque; only bytes that would end the request line or start a fragment are refused.
+    /// Checks a whole target in origin form: the path, and the query after the first `?`. The query is opaque;
+    /// only bytes that would end the request line or start a fragment are refused.
     pub fn parse_target(
         target: &'a str,
         allowances: &Allowances,
@@ -124,8 +124,8 @@ impl<'a> CleanPath<'a> {
         self.text
     }
 
-    /// Whether the path holds something that an operator re-admitted, so that applications may
-    /// read it in more than one way.
+    /// Whether the path contains a case that an operator has allowed, so that applications may read it in more
+    /// than one way.
     pub const fn is_ambiguous(&self) -> bool {
         self.is_ambiguous
     }
@@ -140,7 +140,7 @@ impl<'a> CleanPath<'a> {
     pub fn segments(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let inner = self.text.strip_prefix('/').unwrap_or(self.text);
         let inner = inner.strip_suffix('/').unwrap_or(inner);
-        // One empty piece of an empty text would not be a segment.
+        // Splitting an empty text gives one empty piece, which is not a segment.
         let skip = usize::from(inner.is_empty() && self.text.len() <= 1);
         inner.split('/').skip(skip)
     }
@@ -153,7 +153,7 @@ impl<'a> CleanPath<'a> {
             .filter(|piece| !piece.is_empty())
     }
 
-    /// Checks what the first pass cannot: the remainder of a segment after cutting and splitting.
+    /// Checks the segments of the reduced reading, which the first pass does not see.
     fn check_reduced(&self, allow: Allow) -> Result<(), BadPath> {
         for literal in self.segments() {
             let parameters = literal.find(';').and_then(|at| literal.get(at..));

@@ -1,9 +1,9 @@
-//! The one pass over a path's bytes, and the pieces of a path that is read leniently.
+//! How are the bytes of a path checked in one pass, and how does a lenient application split it?
 
 use crate::types::path::{Allow, BadPath};
 
-/// Checks every byte once. `allow` is called only for a case that an operator could have admitted.
-/// Returns whether an admitted case makes a second reading possible.
+/// Checks every byte once. `allow` is called only for a case that an operator can allow. Returns whether an
+/// allowed case makes a second reading possible.
 pub(super) fn scan(path: &str, allow: impl Fn() -> Allow) -> Result<bool, BadPath> {
     let bytes = path.as_bytes();
     let mut is_ambiguous = false;
@@ -60,8 +60,8 @@ fn escape(rest: &[u8], allow: &impl Fn() -> Allow) -> Result<bool, BadPath> {
     }
 }
 
-/// Whether the escape after this lead byte makes an overlong sequence. A lone lead byte is a letter
-/// in a one-byte encoding and stays.
+/// Whether the escape after this lead byte makes an overlong sequence. A lead byte alone is a letter in a
+/// one-byte encoding and is accepted.
 fn is_overlong(lead: u8, rest: &[u8]) -> bool {
     let next = match rest.get(2..) {
         Some([b'%', after @ ..]) => decode(after),

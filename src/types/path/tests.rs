@@ -205,7 +205,7 @@ fn a_target_splits_at_its_first_question_mark_and_has_no_fragment() {
     );
 }
 
-/// The rule once more, slowly and in other words: decode first, look afterwards.
+/// The same rule in a simple and slow form: decodes first, checks afterwards.
 fn model(path: &str, allow: Allow) -> bool {
     let Some(inner) = path.strip_prefix('/') else {
         return false;

@@ -27,7 +27,8 @@ pub const SLEW: i64 = 200;
 /// If the wall clock at the start is at most this far after the store's mark, it is trusted.
 const RECENT: i64 = 60_000;
 
-/// The longest span that one comparison covers. After a longer one, the changes in between are unknown.
+/// The longest time that one comparison counts, in milliseconds. After a longer pause, it is unknown what
+/// happened in between.
 const MOST_SEEN: i64 = 2_000;
 
 /// Differences that come from rounding to milliseconds.
@@ -95,14 +96,14 @@ pub struct Line {
 struct Doubt {
     /// The wall clock minus the monotonic clock, when the doubt arose.
     wall: i64,
-    /// The time since then.
+    /// How long the wall clock has kept that value, in milliseconds.
     held: i64,
     /// Whether time began with this wall clock, and is wrong if the wall clock was.
     is_time_too: bool,
 }
 
 impl Line {
-    /// Time begins as the wall clock's.
+    /// Time begins as the time of the wall clock.
     pub const fn start(now: Reading) -> Self {
         Self {
             offset: now.offset(),
@@ -163,7 +164,7 @@ impl Line {
         [jumped, met.then_some(Change::Met)]
     }
 
-    /// Whether the wall clock's value has lasted. If so, the doubt about it ends.
+    /// Whether a wall clock that was ahead has now been stable for [`STABLE`]. If so, the doubt about it ends.
     fn is_stable(&mut self, elapsed: i64) -> bool {
         let is_ahead = self.difference() > JUMP;
         let Some(doubt) = &mut self.doubt else {
@@ -182,8 +183,8 @@ impl Line {
             }
             return is_stable;
         }
-        // It was set again. Had time begun with the wall clock as it was before, nothing that looks
-        // expired can be trusted to be: the doubt stays until the process starts anew.
+        // The wall clock was set again. If time began with its earlier value and it is now behind, that value
+        // was wrong: data that looks expired may not be, so the doubt stays until the two meet.
         doubt.held = 0;
         if is_ahead {
             self.doubt = Some(self.doubt_of(false));

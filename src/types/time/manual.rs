@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::types::time::{Clock, Readings, Resumed, Timestamp, millis};
 
-/// Time that is set by hand; there is no wall clock beside it.
+/// Time that a test sets. The wall clock shows the same time.
 #[derive(Debug)]
 pub struct ManualClock {
     now: AtomicU64,
 }
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// A clock whose time is `now`.
     pub const fn new(now: Timestamp) -> Self {
         Self {
             now: AtomicU64::new(now.0),
@@ -41,8 +41,8 @@ impl Clock for ManualClock {
     }
 }
 
-/// Two clocks that are set by hand, for a [`TimeLine`](crate::types::time::TimeLine). Clones move
-/// together, so that one process after another can read the same machine's clocks.
+/// Two clocks that a test sets, for a [`TimeLine`](crate::types::time::TimeLine). Clones share their state, so
+/// that one process after another can read the same machine's clocks.
 #[derive(Debug, Clone)]
 pub struct ManualReadings {
     clocks: Arc<Clocks>,

@@ -23,14 +23,14 @@ pub use line::{Change, Resumed};
 pub use manual::{ManualClock, ManualReadings};
 pub use system::{Machine, Readings, SystemClock, TimeLine};
 
-/// Milliseconds since the Unix epoch, UTC.
+/// A point in time: milliseconds since the Unix epoch, UTC.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The latest moment there is: "never".
+    /// The latest moment, which means "never".
     pub const MAX: Self = Self(u64::MAX);
 
     /// From milliseconds since the Unix epoch.
@@ -48,8 +48,8 @@ impl Timestamp {
         self.0
     }
 
-    /// The date in the form of HTTP headers (RFC 9110, 5.6.7): `Sun, 22 Nov 2026 16:07:00 GMT`. A moment past the
-    /// year 9999 shows as the last one before it.
+    /// The date in the form of HTTP headers (RFC 9110, 5.6.7): `Sun, 22 Nov 2026 16:07:00 GMT`. A moment after
+    /// the year 9999 is shown as the last moment of that year.
     pub fn http_date(self) -> String {
         httpdate::fmt_http_date(self.printable())
     }
@@ -83,8 +83,8 @@ impl Timestamp {
     }
 }
 
-/// Without the detour over 128 bits that [`Duration::as_millis`] takes: [`Clock::now`] is called
-/// several times per request.
+/// Faster than [`Duration::as_millis`], which computes with 128 bits: [`Clock::now`] is called several times
+/// per request.
 fn millis(span: Duration) -> u64 {
     span.as_secs()
         .saturating_mul(1000)
@@ -92,8 +92,8 @@ fn millis(span: Duration) -> u64 {
 }
 
 impl fmt::Display for Timestamp {
-    /// ISO 8601 in UTC with milliseconds: `2026-11-22T16:07:00.000Z`. A moment past the year 9999
-    /// shows as the last one before it.
+    /// ISO 8601 in UTC with milliseconds: `2026-11-22T16:07:00.000Z`. A moment after the year 9999
+    /// is shown as the last moment of that year.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_rfc3339_millis(self.printable()).fmt(f)
     }
@@ -101,10 +101,10 @@ impl fmt::Display for Timestamp {
 
 /// A source of the current time.
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
-    /// The current time. Never earlier than an answer given before by the same clock.
+    /// The current time. Never earlier than a time that this clock has returned before.
     fn now(&self) -> Timestamp;
 
-    /// The time since some fixed point in the past; nothing that is done to the wall clock moves it.
+    /// The time since some fixed point in the past. A change of the wall clock does not affect it.
     fn monotonic(&self) -> Duration {
         self.now().since(Timestamp::default())
     }
@@ -114,10 +114,10 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
         self.now()
     }
 
-    /// Time is at least `mark` from here on: a process before this one has reached it.
+    /// Time is at least `mark` from now on, because an earlier process has reached it.
     fn resume(&self, mark: Timestamp) -> Resumed;
 
-    /// Compares time with the wall clock, which it follows; to be called about once a second.
+    /// Compares time with the wall clock and adjusts time to follow it. Must be called about once a second.
     fn look(&self) -> [Option<Change>; 2] {
         [None, None]
     }
@@ -140,8 +140,8 @@ pub struct State {
     pub difference: i64,
     /// Whether they differ by more than a small drift.
     pub is_apart: bool,
-    /// Whether expired data may be removed. Nothing is swept while the wall clock is ahead and has
-    /// not been stable for long enough.
+    /// Whether expired data may be removed. Nothing is removed while the wall clock is ahead and has not been
+    /// stable for long enough.
     pub is_settled: bool,
     /// How often the wall clock was set forward.
     pub jumps_forward: u64,
@@ -161,7 +161,7 @@ impl Default for State {
     }
 }
 
-/// Measures how long something takes, for logs and numbers only: no decision depends on it.
+/// Measures how long something takes, for logs and metrics only: no decision depends on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(std::time::Instant);
 

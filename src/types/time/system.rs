@@ -1,4 +1,4 @@
-//! The machine's clocks, and time made from them.
+//! How is time derived from the clocks of the machine?
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,16 +16,16 @@ const LAST: u64 = 253_402_300_799_999;
 /// The interval between two warnings that the clocks differ.
 const REMIND_EVERY: Duration = Duration::from_secs(60);
 
-/// The readings that time is made from.
+/// The clocks that time is derived from.
 pub trait Readings: Send + Sync + fmt::Debug + 'static {
-    /// The time since some fixed point in the past. Nothing sets it, and it counts suspend.
+    /// The time since some fixed point in the past. It cannot be set, and it includes the time in suspend.
     fn monotonic(&self) -> Duration;
 
     /// The wall clock, which can be set at any moment.
     fn wall(&self) -> Timestamp;
 }
 
-/// The clock that nothing sets: where the system has one, the one that counts suspend.
+/// The clock that cannot be set: on systems that have one, the clock that includes the time in suspend.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const MONOTONIC: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -57,8 +57,8 @@ impl Readings for Machine {
     }
 }
 
-/// Time as [`Line`] makes it from two clocks. [`Clock::now`] is the monotonic clock plus an offset
-/// and never decreases; it takes no lock.
+/// Time as [`Line`] derives it from two clocks. [`Clock::now`] is the monotonic clock plus an offset and never
+/// decreases; it takes no lock.
 #[derive(Debug)]
 pub struct TimeLine<R> {
     readings: R,
@@ -83,7 +83,7 @@ impl Default for SystemClock {
 }
 
 impl<R: Readings> TimeLine<R> {
-    /// Time begins as the wall clock's.
+    /// Time begins as the time of the wall clock.
     pub fn new(readings: R) -> Self {
         let line = Line::start(read(&readings));
         Self {
@@ -97,7 +97,7 @@ impl<R: Readings> TimeLine<R> {
         }
     }
 
-    /// The clocks that time is made from.
+    /// The clocks that time is derived from.
     pub const fn readings(&self) -> &R {
         &self.readings
     }
@@ -116,7 +116,7 @@ impl<R: Readings> Clock for TimeLine<R> {
     fn now(&self) -> Timestamp {
         let offset = self.offset.load(Ordering::Relaxed);
         let read = millis(self.readings.monotonic()).wrapping_add(offset);
-        // A plain load first: the line stays shared between workers unless the millisecond turned.
+        // A plain load first: the cache line stays shared between workers until the millisecond changes.
         let latest = self.latest.load(Ordering::Relaxed);
         if read <= latest {
             // The offset has just been slewed back by a few milliseconds.

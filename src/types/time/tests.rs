@@ -44,7 +44,7 @@ fn the_system_clock_agrees_with_the_wall_clock_and_never_runs_backwards() {
     }
 }
 
-/// A process on clocks of its own that compares them once a second.
+/// A process that compares its two clocks once a second.
 struct Process {
     readings: ManualReadings,
     clock: TimeLine<ManualReadings>,
@@ -124,7 +124,7 @@ fn a_suspended_process_counts_no_stable_seconds() {
     process.readings.advance(Duration::from_secs(600));
     assert_eq!(process.clock.look(), [None, None]);
     assert!(process.clock.state().is_apart);
-    // It was not read in between, and continued.
+    // Time was not read in between, and it continued.
     assert_eq!(process.clock.now(), BEGIN.plus(Duration::from_secs(601)));
 }
 
@@ -283,7 +283,7 @@ proptest! {
             if let Some(by) = adopted {
                 prop_assert_eq!(moved, by);
                 prop_assert!(by > JUMP);
-                // For so long the wall clock has been where it is.
+                // For how many seconds the wall clock has kept its value.
                 let held: i64 = ahead.iter().rev()
                     .take_while(|(_, wall)| (wall - ahead.back().unwrap().1).abs() <= 2 * JUMP)
                     .map(|(passed, _)| passed)
