@@ -41,7 +41,7 @@ pub struct Writer {
 pub struct Reopen(Arc<AtomicBool>);
 
 impl Reopen {
-    /// Asks for it.
+    /// Requests that the file is opened again.
     pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -51,7 +51,7 @@ impl Reopen {
     }
 }
 
-/// Opens the target; what it returns is written to.
+/// Opens the target that lines are written to.
 type Open = Box<dyn FnMut() -> io::Result<Target> + Send>;
 
 type Target = Box<dyn Write + Send>;
@@ -262,7 +262,7 @@ mod tests {
         assert!(queue.lost.load(Ordering::Relaxed) >= 9);
         drop(queue);
         writer.finish();
-        // A late reader still gets what waited.
+        // A late reader still receives the lines that waited.
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.len() >= QUEUE, "{}", text.len());
     }

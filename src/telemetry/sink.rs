@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// How long to wait before a descriptor that takes nothing at the moment is tried again.
+/// How long to wait before a descriptor that accepts nothing at the moment is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Writes whole lines. Waits for a reader that is slow, and keeps lines apart after a failure.
@@ -37,10 +37,10 @@ impl<W: Write> Sink<W> {
         }
     }
 
-    /// Writes whole lines. Waits as long as the other end takes nothing.
+    /// Writes whole lines. Waits as long as the other end accepts nothing.
     ///
     /// # Errors
-    /// When the other end is gone or has no room. The next lines begin on a line of their own.
+    /// When the other end is closed or has no space. The next lines begin on a new line.
     pub fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.is_torn {
             self.write(b"\n")?;

@@ -53,7 +53,7 @@ struct Fields {
 
 /// A value in the form that JSON keeps.
 enum Value<'a> {
-    /// Quoted in both formats, save the message of a text line.
+    /// Quoted in both formats, except the message of a text line.
     Text(&'a str),
     /// Quoted in text only where it must be.
     Shown(&'a str),
@@ -168,7 +168,7 @@ impl Write for Bounded {
     }
 }
 
-/// Whether a value can stand in a text line as it is, and nothing after it be taken for its end.
+/// Whether a value needs no quotation marks in a text line, because its end is unambiguous without them.
 fn is_word(text: &str) -> bool {
     let is_odd = |c: char| is_unsafe(c) || c.is_whitespace() || matches!(c, '"' | '\\' | '=');
     !text.is_empty() && text.len() <= MAX_VALUE && !text.chars().any(is_odd)

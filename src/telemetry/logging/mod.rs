@@ -48,8 +48,8 @@ pub fn start(settings: &Settings) -> io::Result<Log> {
     Ok(log)
 }
 
-/// Starts the process log on any writer, which a thread of its own may wait for. A second start in one
-/// process changes nothing.
+/// Starts the process log on any writer, which may block, because a separate thread writes to it. A second
+/// start in one process changes nothing.
 ///
 /// # Errors
 /// When the process has no thread left.
@@ -95,8 +95,8 @@ impl Log {
         self.queue.as_ref().map(Queue::dropped).unwrap_or_default()
     }
 
-    /// Writes a sentence as it is, behind the lines that wait, and waits for [`LAST_WAIT`] at most.
-    /// Returns whether this log accepted it.
+    /// Writes a sentence unchanged, after the queued lines, and waits for [`LAST_WAIT`] at most. Returns
+    /// whether this log accepted it.
     pub fn last_words(&self, sentence: &str) -> bool {
         let Some(queue) = &self.queue else {
             return false;
@@ -126,7 +126,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
     }
 }
 
-/// Writes lines until all senders are gone.
+/// Writes lines until all senders are dropped.
 fn write_all<W: io::Write>(lines: &Lines, mut sink: Sink<W>, json: bool) {
     let mut reported = 0;
     while let Some(line) = lines.next() {

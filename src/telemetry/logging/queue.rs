@@ -82,7 +82,7 @@ impl Queue {
 }
 
 impl Lines {
-    /// The next line, or `None` when all senders are gone.
+    /// The next line, or `None` when all senders are dropped.
     pub(super) fn next(&self) -> Option<Vec<u8>> {
         let line = self.lines.recv().ok()?;
         self.state.bytes.fetch_sub(line.len(), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Why clients are turned away or cut before, or beside, any request that could be refused.
+//! For which reasons is a connection or stream cut without a response from the gateway?
 
 /// A reason of [`WorkerMetrics::dropped`](super::WorkerMetrics::dropped).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,9 +15,9 @@ pub enum Dropped {
     Silent,
     /// A request head, or an HTTP/2 frame, that did not end within `server.header_timeout`.
     SlowHead,
-    /// The client took nothing of an answer for a minute; over HTTP/2 one stream is cut for it.
+    /// The client accepted nothing of a response for a minute. Over HTTP/2 only that stream is cut.
     SlowReader,
-    /// More HTTP/2 streams reset than let end.
+    /// The client reset many more HTTP/2 streams than it let end.
     Resets,
 }
 

@@ -23,7 +23,7 @@ pub struct Reading {
     pub name: &'static str,
     /// The help text on the page.
     pub help: &'static str,
-    /// Whether it only ever grows.
+    /// The type of the number.
     pub kind: Kind,
     /// Reads it.
     pub read: Box<dyn Fn() -> u64 + Send + Sync>,
@@ -40,9 +40,9 @@ impl fmt::Debug for Reading {
 /// The type of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Only ever grows.
+    /// Never decreases.
     Counter,
-    /// Can also become smaller.
+    /// Can decrease.
     Gauge,
 }
 
@@ -79,7 +79,7 @@ impl Metrics {
         self
     }
 
-    /// Shows also how time and the wall clock stand.
+    /// Also shows how the process's time differs from the wall clock.
     #[must_use]
     pub fn with_clock(mut self, read: impl Fn() -> ClockNumbers + Send + Sync + 'static) -> Self {
         let clocks = Clocks(Box::new(read));
