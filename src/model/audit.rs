@@ -15,7 +15,7 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// The action.
     pub action: AuditAction,
-    /// How it went; for a refusal, the reason that the caller is not told.
+    /// The outcome; for a refusal, the reason, which the caller does not receive.
     pub outcome: String,
     /// The tenant.
     pub tenant: TenantId,
@@ -25,7 +25,7 @@ pub struct AuditRecord {
     pub session: Option<SessionId>,
     /// The actor.
     pub actor: Actor,
-    /// From which address.
+    /// The client address.
     pub address: Option<IpAddr>,
     /// The request's id, to find its access-log line.
     pub request_id: Option<String>,
@@ -47,7 +47,7 @@ pub enum Actor {
     System,
 }
 
-/// What was done.
+/// The kind of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each name is the whole story")]
@@ -128,7 +128,7 @@ impl FromStr for AuditAction {
     }
 }
 
-/// No record has such an action.
+/// The word is not the name of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no record is of this type; there are {}", AuditAction::ALL.map(AuditAction::as_str).join(", "))]
 pub struct UnknownAction;

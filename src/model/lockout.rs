@@ -1,4 +1,4 @@
-//! Failed log-ins, counted for an account over every way in, or for a name that no account has.
+//! Failed log-ins, counted for an account over all its login names, or for a name that no account has.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,31 +9,31 @@ use crate::types::time::Timestamp;
 pub struct Lockout {
     /// Failures since the last success or unlock.
     pub failures: u32,
-    /// The moment of the last failure; an old one is forgotten.
+    /// The moment of the last failure. After a while it no longer counts.
     pub last_failure: Timestamp,
-    /// Closed until this moment; the epoch when it is open.
+    /// Log-in is locked until this moment; the epoch when it is not locked.
     pub locked_until: Timestamp,
 }
 
 impl Lockout {
-    /// Whether log-in is closed at `now`.
+    /// Whether log-in is locked at `now`.
     pub fn is_locked(&self, now: Timestamp) -> bool {
         now < self.locked_until
     }
 }
 
-/// The reason against another attempt.
+/// The counters that decide whether another attempt is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Standing {
     /// The counter of the account, or of the name.
     pub account: Lockout,
-    /// The counter of the device that was shown, if it is one of the account's.
+    /// The counter of the device that the client presented, if the account knows it.
     pub device: Option<Lockout>,
 }
 
 impl Standing {
-    /// Whether a try is refused whatever the password is. A known device passes a lock, which must
-    /// not be a weapon against the owner, until it has failed as often itself.
+    /// Whether an attempt is refused whatever the password is. A known device passes the lock of the account
+    /// until it has failed as often itself; otherwise anyone could lock the owner out.
     pub fn refuses(&self, now: Timestamp) -> bool {
         self.account.is_locked(now) && self.device.is_none_or(|device| device.is_locked(now))
     }

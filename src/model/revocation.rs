@@ -7,15 +7,15 @@ use crate::model::user::AccountVersion;
 use crate::types::ids::SessionId;
 use crate::types::time::Timestamp;
 
-/// One entry of the revocation log. It is kept until no access token it speaks of can be alive:
-/// `until` is the end of the longest-lived one.
+/// One entry of the revocation log. It is kept until `until`, when the last access token that it concerns has
+/// expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
     /// The session it is about.
     pub session: SessionId,
     /// Its content.
     pub effect: RevocationEffect,
-    /// When the entry may be forgotten.
+    /// When the entry may be removed.
     pub until: Timestamp,
 }
 
@@ -34,8 +34,8 @@ pub enum RevocationEffect {
 }
 
 impl RevocationEffect {
-    /// Whether a token made from this version of the account may still pass; none = the token
-    /// carries no version.
+    /// Whether a token made from this version of the account is still accepted; none = the token carries no
+    /// version.
     pub fn admits(self, version: Option<AccountVersion>) -> bool {
         match self {
             Self::Ended => false,

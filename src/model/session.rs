@@ -8,9 +8,9 @@
 //! active ── expires_at or idle_expires_at → expired
 //! ```
 //!
-//! An ended session is deleted from the store, and its id is written to the revocation log, which lives
-//! longer than every access token of the session. `pending`, `removed` and `abandoned` belong to
-//! dialects that show them; the native one never uses them.
+//! An ended session is deleted from the store, and its id is written to the revocation log, where it is kept
+//! until every access token of the session has expired. `pending`, `removed` and `abandoned` belong to dialects
+//! that show them; the native one never uses them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,17 +22,17 @@ use crate::types::device::Device;
 use crate::types::ids::{DeviceId, SessionId};
 use crate::types::time::Timestamp;
 
-/// Where one session lives.
+/// The key of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SessionKey {
-    /// Whose session it is.
+    /// The owner of the session.
     pub owner: UserKey,
     /// The session.
     pub id: SessionId,
 }
 
-/// How often a session was refreshed: 0 after log-in. The refresh token of generation `g` turns
-/// into the one of `g + 1`, always the same one.
+/// How often a session was refreshed: 0 after log-in. The refresh token of generation `g` is exchanged for that
+/// of `g + 1`, which is always the same.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -46,7 +46,7 @@ impl Generation {
     }
 }
 
-/// One session as remembered. `Debug` leaves the salt out.
+/// One session as stored. `Debug` leaves the salt out.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Owner and id.
@@ -63,7 +63,7 @@ pub struct Session {
     pub last_active_at: Timestamp,
     /// Absolute end.
     pub expires_at: Timestamp,
-    /// End for want of activity; [`Timestamp::MAX`] when there is no idle limit.
+    /// End without further activity; [`Timestamp::MAX`] when there is no idle limit.
     pub idle_expires_at: Timestamp,
     /// The idle limit this session was made with; zero = none.
     pub idle_limit: Duration,
@@ -84,17 +84,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether the session's time has run out.
+    /// Whether the session has expired.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now >= self.expires_at || now >= self.idle_expires_at
     }
 
-    /// The moment the session ends if nothing more happens.
+    /// When the session ends without further activity.
     pub fn ends_at(&self) -> Timestamp {
         self.expires_at.min(self.idle_expires_at)
     }
 
-    /// Counts activity at `now`: both marks only ever move forward.
+    /// Records activity at `now`. Times only move forward.
     pub fn touch(&mut self, now: Timestamp, address: Option<IpAddr>) {
         self.last_active_at = self.last_active_at.max(now);
         if !self.idle_limit.is_zero() {
@@ -132,7 +132,7 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// A password was shown.
+    /// The user was authenticated by a password.
     pub fn password(at: Timestamp) -> Self {
         Self {
             method: "password".to_owned(),
@@ -153,15 +153,15 @@ pub enum EndReason {
     Revoked,
     /// An operator ended it.
     Operator,
-    /// A newer log-in pushed it out at the cap.
+    /// A newer log-in replaced it, because the user had the greatest number of sessions.
     Evicted,
-    /// A refresh token came back that had been used up.
+    /// A refresh token that had been used before was presented again.
     Reused,
     /// The password changed.
     PasswordChanged,
     /// The account was disabled or deleted.
     AccountClosed,
-    /// Its time ran out.
+    /// It expired.
     Expired,
 }
 

@@ -7,7 +7,7 @@ use crate::types::login::LoginName;
 use crate::types::role::Roles;
 use crate::types::time::Timestamp;
 
-/// Where one user lives: the scope of every read and write about them.
+/// The key of a user: the scope of every read and write of the user's records.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UserKey {
     /// The tenant.
@@ -16,8 +16,8 @@ pub struct UserKey {
     pub user: UserId,
 }
 
-/// How often an account had been changed when something was made from it. An access token carries
-/// the version whose claims it states.
+/// A version of an account: the number of its changes. An access token carries the version that its claims were
+/// made from.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -55,7 +55,7 @@ pub struct User {
 }
 
 impl User {
-    /// The version of the account that is stated here.
+    /// The version of this account.
     pub const fn account_version(&self) -> AccountVersion {
         AccountVersion(self.version)
     }
@@ -121,7 +121,7 @@ pub enum UserStatus {
     Disabled,
 }
 
-/// A password hash in PHC form. Not the password, yet still nothing to print.
+/// A password hash in PHC form. It is not the password, but it must not be printed either.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordHash(String);
 
