@@ -1,6 +1,5 @@
-//! The only users of hash and cipher libraries. Everything here is synchronous and pure; waiting
-//! for it is the business of `service`. `digest` is plain hashing, and the one part that `store`
-//! may import.
+//! The only users of hash and cipher libraries. Everything here is synchronous; `service` waits for results.
+//! `digest` is plain hashing, and the only part that `store` may import.
 
 pub mod digest;
 pub mod keydir;

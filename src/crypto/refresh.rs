@@ -41,9 +41,8 @@ impl RefreshKeys {
         Ok(keys)
     }
 
-    /// The token of the session's current generation. The same session always gives the same
-    /// token, until another key becomes the current one. `route` is what the store finds the
-    /// session by.
+    /// The token of the session's current generation. The same session always gives the same token, until
+    /// another key becomes the current one. The store finds the session by `route`.
     pub fn issue(&self, session: &Session, route: [u8; 16]) -> SecretText {
         let presented = Presented {
             kid: self.current,
@@ -60,8 +59,8 @@ impl RefreshKeys {
         ))
     }
 
-    /// Whether the token was issued for this session, at the generation it names. The current
-    /// generation of the session is checked by the store. Takes the same time wherever the MAC differs.
+    /// Whether the token was issued for this session, at the generation it names. The current generation of the
+    /// session is checked by the store. The time does not depend on where the MAC differs.
     pub fn verify(&self, presented: &Presented, session: &Session) -> bool {
         let is_same = presented.session == session.key.id;
         match self.mac(presented, session) {
@@ -75,7 +74,7 @@ impl RefreshKeys {
         found.map(|(_, key)| key)
     }
 
-    /// Every part carries its length, so no two different inputs read alike.
+    /// The length of each part is included, so different inputs are never encoded alike.
     fn mac(&self, presented: &Presented, session: &Session) -> Option<[u8; MAC_BYTES]> {
         let owner = &session.key.owner;
         let mut context = hmac::Context::with_key(self.key(presented.kid)?);
@@ -124,12 +123,12 @@ pub struct Presented {
 }
 
 impl Presented {
-    /// Takes a token apart. There is exactly one spelling of each token.
+    /// Parses a token. There is exactly one spelling of each token.
     pub fn parse(token: &str) -> Result<Self, BadRefresh> {
         Self::read(token).ok_or(BadRefresh)
     }
 
-    /// As [`Presented::parse`], from bytes that may be no text.
+    /// As [`Presented::parse`], from bytes that need not be text.
     pub fn parse_bytes(token: &[u8]) -> Result<Self, BadRefresh> {
         std::str::from_utf8(token)
             .map_err(|_| BadRefresh)
@@ -192,14 +191,14 @@ const BODY_BYTES: usize = 1 + 16 + 16 + 4;
 /// 37 bytes are 50 letters, 32 bytes are 43.
 const TOKEN_CHARS: usize = PREFIX.len() + 50 + 1 + 43;
 
-/// Text that is no refresh token.
+/// Text that is not a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a refresh token")]
 pub struct BadRefresh;
 
-/// Keys that cannot serve: short, double, or without the current one.
+/// Keys that cannot be used: one is too short, two have the same number, or the current one is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the refresh keys are short, double or incomplete")]
+#[error("a refresh key is too short, repeated or missing")]
 pub struct BadRefreshKeys;
 
 #[cfg(test)]
@@ -289,7 +288,7 @@ mod tests {
         for wrong in [session(2), other_tenant, other_user, other_salt] {
             assert!(!accepts(token.expose(), &wrong), "{wrong:?}");
         }
-        // The generation is the token's own: which one is current, the store decides.
+        // The generation is that of the token. The store decides which one is current.
         let mut later = good.clone();
         later.generation = Generation(8);
         assert!(accepts(token.expose(), &later));

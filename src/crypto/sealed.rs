@@ -1,11 +1,11 @@
-//! Bytes sealed with a passphrase: Argon2id (RFC 9106) makes a key of it, AES-256-GCM encrypts.
+//! Bytes sealed with a passphrase: Argon2id (RFC 9106) derives a key from it, and AES-256-GCM encrypts.
 //!
 //! ```text
 //! "SGS1" | memory KiB (4) | passes (4) | lanes (4) | salt (16) | nonce (12) | ciphertext and tag
 //! ```
 //!
-//! All numbers are big-endian. Everything before the ciphertext is authenticated with it. The
-//! memory and the passes that sealed bytes state are limited before they are used.
+//! All numbers are big-endian. Everything before the ciphertext is authenticated with it. The memory and the
+//! passes in the header of sealed bytes are checked against a limit before they are used.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -35,7 +35,7 @@ const HEAD: usize = 4 + 3 * 4 + SALT + NONCE;
 /// Seals bytes with a passphrase.
 ///
 /// # Errors
-/// When the passphrase is too short, or the memory for its hash cannot be had.
+/// When the passphrase is too short, or the memory for its hash cannot be allocated.
 pub fn seal(
     plain: &[u8],
     passphrase: &SecretText,
@@ -67,8 +67,8 @@ pub fn seal(
 /// Opens sealed bytes.
 ///
 /// # Errors
-/// [`SealError::Wrong`] when the passphrase is not the one, or the bytes were changed: the two cannot
-/// be distinguished. [`SealError::Malformed`] when they are no sealed bytes.
+/// [`SealError::Wrong`] when the passphrase is another one, or the bytes were changed: the two cases cannot be
+/// distinguished. [`SealError::Malformed`] when the input does not have the form of sealed bytes.
 pub fn open(sealed: &[u8], passphrase: &SecretText) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let (head, body) = sealed.split_at_checked(HEAD).ok_or(SealError::Malformed)?;
     let rest = head.strip_prefix(MAGIC).ok_or(SealError::Malformed)?;
@@ -122,13 +122,13 @@ pub enum SealError {
     /// Too short to protect anything.
     #[error("the passphrase has fewer than {MIN_PASSPHRASE} characters")]
     TooShort,
-    /// Not the passphrase, or not the bytes that were sealed.
+    /// Another passphrase, or other bytes than those that were sealed.
     #[error("the passphrase is wrong")]
     Wrong,
-    /// Not something that `seal` made.
+    /// The input does not have the form that `seal` writes.
     #[error("the sealed part is malformed")]
     Malformed,
-    /// The library has no memory for it.
+    /// There is not enough memory.
     #[error("there is not enough memory to use the passphrase")]
     Unavailable,
 }
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_changed_byte_anywhere_does_not_open() {
         let sealed = seal(b"keys", &passphrase(), &SeededRandom::new(1)).unwrap();
-        // Each field once; a change of the cost is refused by the tag or by the cap.
+        // One byte of each field. A changed cost is refused by the tag or by the limit.
         for at in [0, 4, 11, 15, 16, 40, HEAD, sealed.len() - 1] {
             let mut changed = sealed.clone();
             changed[at] ^= 1;

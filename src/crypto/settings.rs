@@ -1,4 +1,4 @@
-//! What does a password hash cost?
+//! How expensive is a password hash?
 
 /// Argon2id parameters (RFC 9106) and how many hashes may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! Keys that sign and verify access tokens, prepared once so that a check costs the mathematics
-//! and nothing else. A key has one algorithm; nothing in a token can choose another.
+//! Keys that sign and verify access tokens. They are prepared once, so that a check costs only the signature
+//! arithmetic. A key has one algorithm; nothing in a token can select another.
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::hmac;
@@ -40,8 +40,8 @@ enum Signer {
 }
 
 impl SigningKey {
-    /// Makes a key pair. Returns its PKCS#8 form for the key directory. P-256 and RSA keys come
-    /// from the crypto library's own generator, which tests candidates until one is sound.
+    /// Makes a key pair. Returns its PKCS#8 form for the key directory. P-256 and RSA keys come from the crypto
+    /// library's own generator.
     pub fn generate(
         kind: KeyKind,
         random: &dyn Random,
@@ -87,7 +87,7 @@ impl SigningKey {
         }
     }
 
-    /// A key that signs and verifies by HMAC-SHA-256. `strength::check_secret` judges secrets.
+    /// A key that signs and verifies by HMAC-SHA-256. `strength::check_secret` checks the secret.
     pub fn from_secret(secret: &[u8]) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
         Self(Signer::Hmac(Box::new(key)))
@@ -144,7 +144,7 @@ impl SigningKey {
         }
     }
 
-    /// The key that checks what this one signs.
+    /// The key that verifies signatures of this one.
     pub fn verifying(&self) -> Result<VerifyingKey, BadKey> {
         match (&self.0, self.public()) {
             (Signer::Hmac(key), _) => Ok(VerifyingKey(Checker::Hmac(key.clone()))),
@@ -153,11 +153,11 @@ impl SigningKey {
         }
     }
 
-    /// A short name for the key that follows from the key: sixteen letters.
+    /// A short name of the key, derived from the key: sixteen letters.
     pub fn id(&self) -> String {
         let whole = match (&self.0, self.public()) {
             (_, Some(public)) => public.thumbprint(),
-            // Made with the key itself, so it reveals no more than a signature.
+            // Computed with the key itself, so it reveals no more than a signature.
             (Signer::Hmac(key), None) => {
                 BASE64URL_NOPAD.encode(hmac::sign(key, b"sidegate key id").as_ref())
             }
@@ -226,8 +226,8 @@ enum Checker {
 }
 
 impl VerifyingKey {
-    /// Prepares a public key; refuses a point that is not on its curve, RSA below 2048 bits and an
-    /// even or tiny RSA exponent.
+    /// Prepares a public key. Refuses a point that is not on its curve, RSA below 2048 bits, and an RSA
+    /// exponent that is even or too small.
     pub fn from_public(public: &PublicKey) -> Result<Self, BadKey> {
         let parsed = match public {
             PublicKey::Ed25519(x) => ParsedPublicKey::new(&ED25519, x),
@@ -246,7 +246,7 @@ impl VerifyingKey {
         Ok(Self(Checker::Public(Box::new(parsed.map_err(|_| BadKey)?))))
     }
 
-    /// Whether the signature is this key's over the message.
+    /// Whether the signature of the message was made with this key.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.0 {

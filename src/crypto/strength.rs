@@ -1,11 +1,11 @@
-//! Secrets that people bring along: which ones cannot be secret.
+//! Which configured secrets are too weak?
 
 use std::fmt;
 
-/// The least bytes of a secret: the length of the MAC it keys.
+/// The smallest length of a secret, in bytes: the length of the MAC.
 pub const MIN_SECRET_BYTES: usize = 32;
 
-/// Refuses a secret that is missing, short, published as a sample, or of hardly any variety.
+/// Refuses a secret that is missing, too short, published as a sample, or made of very few distinct bytes.
 pub fn check_secret(secret: &[u8]) -> Result<(), WeakSecret> {
     if secret.is_empty() {
         return Err(WeakSecret::Missing);
@@ -22,14 +22,14 @@ pub fn check_secret(secret: &[u8]) -> Result<(), WeakSecret> {
             *slot = true;
         }
     }
-    // Thirty-two random bytes, also as hexadecimal digits, show far more than eight.
+    // Thirty-two random bytes, also as hexadecimal digits, have far more than eight distinct values.
     if seen.iter().filter(|s| **s).count() < 8 {
         return Err(WeakSecret::Monotonous);
     }
     Ok(())
 }
 
-/// Refuses one secret that serves two purposes. Each comes with the name of its purpose.
+/// Refuses one secret that is used for two purposes. Each secret has the name of its purpose.
 pub fn check_distinct(secrets: &[(&'static str, &[u8])]) -> Result<(), WeakSecret> {
     for (at, (name, secret)) in secrets.iter().enumerate() {
         let twin = secrets.iter().take(at).find(|(_, other)| other == secret);
@@ -66,7 +66,7 @@ const WHOLE: [&str; 12] = [
     "shhhhh",
 ];
 
-/// Phrases that no random text holds, from the documentation of token libraries and from tutorials.
+/// Phrases that random text does not contain, from the documentation of token libraries and from tutorials.
 const PHRASES: [&str; 16] = [
     "changeme",
     "changethis",
@@ -90,7 +90,7 @@ const PHRASES: [&str; 16] = [
 /// Why a secret is refused.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WeakSecret {
-    /// There is none.
+    /// It is empty.
     #[error("a secret is needed; make one with: openssl rand -base64 48")]
     Missing,
     /// It is shorter than [`MIN_SECRET_BYTES`].
@@ -99,7 +99,7 @@ pub enum WeakSecret {
     /// It is published in some documentation.
     #[error("the secret is a published sample; make one with: openssl rand -base64 48")]
     Sample,
-    /// It repeats a few bytes.
+    /// It consists of a few distinct bytes.
     #[error("the secret repeats a few characters; make one with: openssl rand -base64 48")]
     Monotonous,
     /// Two purposes share it.

@@ -1,6 +1,6 @@
-//! Which store the keys belong to: `store-id` in the key directory, one line with a checksum. The
-//! store keeps the same id, so that keys without their store, and a store without its keys, are
-//! noticed.
+//! Which store do the keys belong to? The file `store-id` in the key directory contains its id, as one line
+//! with a checksum. The store contains the same id, so keys without their store, and a store without its keys,
+//! are detected.
 
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub enum Bound {
 }
 
 impl Bond {
-    /// Reads it. A directory that does not exist has no keys and names no store.
+    /// Reads a key directory. One that does not exist has no keys and names no store.
     pub fn read(directory: &Path) -> Result<Self, KeyDirError> {
         let error = |act, path: PathBuf, source| KeyDirError::Io { act, path, source };
         let file = directory.join(FILE);
@@ -53,7 +53,7 @@ impl Bond {
         })
     }
 
-    /// Names the store, durably; makes the directory when it is missing.
+    /// Records durably that the keys belong to this store. Creates the directory if it does not exist.
     pub fn bind(&mut self, store: StoreId) -> Result<(), KeyDirError> {
         Files::open(&self.directory)?.write(FILE, line(store).as_bytes())?;
         self.store = Bound::To(store);

@@ -1,5 +1,5 @@
-//! The key directory as a whole: the names of its keys, its files for a backup, and a directory made
-//! from such files.
+//! How is a key directory saved and restored? As the list of its files; the names of its keys are read from
+//! them.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub struct Names {
 /// A file of a key directory.
 pub type KeyFile = (String, Zeroizing<Vec<u8>>);
 
-/// The names of the keys in a directory; none where it is missing or empty. Changes nothing.
+/// The names of the keys in a directory; none if it does not exist or is empty. Changes nothing.
 pub fn names(directory: &Path) -> Result<Names, KeyDirError> {
     let Some((files, index)) = look(directory)? else {
         return Ok(Names::default());
@@ -75,8 +75,8 @@ pub fn files(directory: &Path) -> Result<Vec<KeyFile>, KeyDirError> {
         .collect()
 }
 
-/// Makes a directory that has no keys hold these, the index last, so that keys are complete or not
-/// there at all.
+/// Writes these files to a directory that has no keys, the index last. An interrupted write therefore leaves no
+/// usable keys, rather than some of them.
 pub fn install(directory: &Path, wanted: &[KeyFile]) -> Result<(), KeyDirError> {
     let files = Files::open(directory)?;
     for (name, bytes) in wanted.iter().filter(|(name, _)| name != INDEX) {

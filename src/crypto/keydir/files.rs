@@ -1,4 +1,5 @@
-//! Reading and replacing files so that a crash or a curious neighbour finds nothing it should not.
+//! How are the files of a key directory read and replaced? A crash leaves the old or the new content, and no
+//! other user can read them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Write};
@@ -34,7 +35,7 @@ impl Files {
         self.directory.join(name)
     }
 
-    /// The index, or `None` at the first start. Keys without an index are an accident.
+    /// The index, or `None` at the first start. Keys without an index are an error.
     pub(super) fn read_index(&self) -> Result<Option<Index>, KeyDirError> {
         let bytes = match self.read(INDEX) {
             Ok(bytes) => bytes,
@@ -72,7 +73,7 @@ impl Files {
         }
     }
 
-    /// Reads a key's file and compares it with the checksum that the index holds of it.
+    /// Reads a key's file and compares it with its checksum in the index.
     pub(super) fn read_checked(
         &self,
         name: &str,
@@ -85,7 +86,8 @@ impl Files {
         Ok(bytes)
     }
 
-    /// Replaces a file as a whole: written aside, synced, renamed, the directory synced.
+    /// Replaces a file atomically: the content is written to another file and synced, that file is renamed, and
+    /// the directory is synced.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), KeyDirError> {
         self.replace(name, bytes)
             .map_err(|source| self.error("write", name, source))
@@ -109,7 +111,7 @@ impl Files {
         File::open(&self.directory)?.sync_all()
     }
 
-    /// Deletes a file; one that is gone already is fine.
+    /// Deletes a file. It is not an error if the file does not exist.
     pub(super) fn remove(&self, name: &str) -> Result<(), KeyDirError> {
         match std::fs::remove_file(self.path(name)) {
             Err(source) if source.kind() != ErrorKind::NotFound => {
@@ -119,7 +121,7 @@ impl Files {
         }
     }
 
-    /// Whether others than the owner can get at a file.
+    /// A warning if other users than the owner can access a file.
     pub(super) fn warnings(&self, name: &str) -> Result<Option<Warning>, KeyDirError> {
         let path = self.path(name);
         let meta = std::fs::metadata(&path)
@@ -156,14 +158,14 @@ pub fn is_ours(name: &str) -> bool {
     name == INDEX || ends("pem") || ends("key") || name.starts_with("store-")
 }
 
-/// Something an operator should put right.
+/// A file mode that an operator should correct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{path} can be read by others than its owner (mode {mode:o}): chmod {wanted:o} {path}",
     wanted = mode & 0o700
 )]
 pub struct Warning {
-    /// Which file.
+    /// The file.
     pub path: PathBuf,
     /// Its permission bits.
     pub mode: u32,

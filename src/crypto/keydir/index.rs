@@ -14,12 +14,12 @@ pub struct Validity {
     pub created_at: Timestamp,
     /// When it begins to sign.
     pub signs_from: Timestamp,
-    /// When it stops verifying; none while nothing has followed it.
+    /// When it stops verifying; none while it has no successor.
     pub retires_at: Option<Timestamp>,
 }
 
 impl Validity {
-    /// Of a key that is not kept in the directory: the configuration decides.
+    /// The validity of a key that is not in the directory: the configuration decides whether it is used.
     pub const ALWAYS: Self = Self::starting(Timestamp::from_millis(0), Timestamp::from_millis(0));
 
     pub(super) const fn starting(created_at: Timestamp, signs_from: Timestamp) -> Self {
@@ -47,7 +47,7 @@ impl Validity {
 pub(super) struct Index {
     pub(super) signing: Vec<SigningEntry>,
     pub(super) refresh: Vec<RefreshEntry>,
-    /// Of the index itself, without this; none in one that an earlier version wrote.
+    /// The checksum of the index without this member; none if an earlier version wrote the index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checksum: Option<String>,
 }
@@ -58,7 +58,7 @@ pub(super) struct SigningEntry {
     pub(super) kind: KeyKind,
     #[serde(flatten)]
     pub(super) validity: Validity,
-    /// Of the key's file; none where an earlier version wrote it.
+    /// The checksum of the key's file; none if an earlier version wrote the entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) checksum: Option<String>,
 }
@@ -68,7 +68,7 @@ pub(super) struct RefreshEntry {
     pub(super) number: u8,
     #[serde(flatten)]
     pub(super) validity: Validity,
-    /// Of the key's file; none where an earlier version wrote it.
+    /// The checksum of the key's file; none if an earlier version wrote the entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) checksum: Option<String>,
 }
@@ -78,7 +78,7 @@ impl SigningEntry {
         format!("{}.pem", self.kid)
     }
 
-    /// A key id becomes a file name, so it is held to the letters ours are made of.
+    /// A key id becomes a file name, so only the characters of generated ids are accepted.
     fn is_sound(&self) -> bool {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         self.kid.len() == 16 && self.kid.bytes().all(plain)
@@ -98,7 +98,7 @@ pub(super) fn checksum(bytes: &[u8]) -> String {
 }
 
 impl Index {
-    /// Reads an index; `None` when it is none, or not the one that was written.
+    /// Parses an index; `None` when it is malformed or its checksum is wrong.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut index: Self = serde_json::from_slice(bytes).ok()?;
         if !index.signing.iter().all(SigningEntry::is_sound) {
@@ -111,7 +111,7 @@ impl Index {
         Some(index)
     }
 
-    /// The index as it is written, with its checksum.
+    /// The index as bytes for the file, with its checksum.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut index = self.clone();
         index.checksum = None;
@@ -125,7 +125,7 @@ impl Index {
             && self.refresh.iter().all(|entry| entry.checksum.is_some())
     }
 
-    /// Takes out what has retired and returns its file names.
+    /// Removes retired keys and returns the names of their files.
     pub(super) fn prune(&mut self, now: Timestamp) -> Vec<String> {
         let mut gone = Vec::new();
         self.signing.retain(|entry| {
@@ -146,27 +146,27 @@ impl Index {
         of_kind.any(|entry| entry.validity.may_sign(now))
     }
 
-    /// Gives an end to every key of this kind that has none.
+    /// Sets the end of every key of this kind that has none.
     pub(super) fn retire_signing(&mut self, kind: KeyKind, at: Timestamp) {
         for entry in self.signing.iter_mut().filter(|entry| entry.kind == kind) {
             entry.validity.retires_at.get_or_insert(at);
         }
     }
 
-    /// Gives an end to every refresh key that has none.
+    /// Sets the end of every refresh key that has none.
     pub(super) fn retire_refresh(&mut self, at: Timestamp) {
         for entry in &mut self.refresh {
             entry.validity.retires_at.get_or_insert(at);
         }
     }
 
-    /// The refresh key that signs: the one nothing has followed.
+    /// The refresh key that signs: the one without a successor.
     pub(super) fn current_refresh(&self) -> Option<u8> {
         let open = |entry: &&RefreshEntry| entry.validity.retires_at.is_none();
         self.refresh.iter().rev().find(open).map(|e| e.number)
     }
 
-    /// The number after the latest that no key has.
+    /// The first number after the latest one that no key has.
     pub(super) fn free_number(&self) -> Option<u8> {
         let latest = self.refresh.last().map_or(0, |entry| entry.number);
         let taken = |n: u8| self.refresh.iter().any(|entry| entry.number == n);

@@ -35,12 +35,12 @@ pub use index::Validity;
 #[derive(Debug)]
 pub struct KeyDirectory {
     files: Files,
-    /// Whether keys stay that seem to have retired, because the clock is in doubt.
+    /// Whether keys that seem to have retired are kept, because the clock is in doubt.
     keeps_retired: AtomicBool,
 }
 
 impl KeyDirectory {
-    /// Opens the directory; makes it when it is missing.
+    /// Opens the directory. Creates it if it does not exist.
     pub fn open(path: &Path) -> Result<Self, KeyDirError> {
         Ok(Self {
             files: Files::open(path)?,
@@ -48,8 +48,8 @@ impl KeyDirectory {
         })
     }
 
-    /// Whether keys that have retired stay from now on. While the clock is in doubt they do: a key
-    /// that is deleted too early cannot be brought back.
+    /// Sets whether retired keys are kept. They are kept while the clock is in doubt: a key that was deleted
+    /// too early cannot be restored.
     pub fn keep_retired(&self, keeps: bool) {
         self.keeps_retired.store(keeps, Ordering::Relaxed);
     }
@@ -86,8 +86,8 @@ impl KeyDirectory {
         Ok(loaded)
     }
 
-    /// Gives a checksum to the files that an earlier version wrote and that could be read. A directory
-    /// that cannot be written stays as it is.
+    /// Adds checksums to the index for the readable files that an earlier version wrote. A directory that
+    /// cannot be written is not changed.
     fn seal(&self, index: &mut Index) -> Result<(), KeyDirError> {
         if index.is_sealed() {
             return Ok(());
@@ -99,7 +99,7 @@ impl KeyDirectory {
             entry.checksum = Some(checksum(&self.files.read(&entry.file_name())?));
         }
         if let Err(error) = self.files.write_index(index) {
-            tracing::warn!("{error}; damage to the keys would not be noticed");
+            tracing::warn!("{error}; damage to the keys would not be detected");
         }
         Ok(())
     }
@@ -198,7 +198,7 @@ impl KeyDirectory {
             let damaged = || KeyDirError::Damaged(self.files.path(&name));
             let key = der.and_then(|der| SigningKey::from_pkcs8(entry.kind, &der).ok());
             let key = key.ok_or_else(damaged)?;
-            // A file put in another's place would otherwise sign under that one's name.
+            // Otherwise a key file under the name of another key would sign with that key's id.
             if key.id() != entry.kid {
                 return Err(damaged());
             }
@@ -271,24 +271,24 @@ const MAX_KEYS: usize = 16;
 /// Why the key directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyDirError {
-    /// The system refused.
+    /// The file system returned an error.
     #[error("cannot {act} {}: {source}", path.display())]
     Io {
         /// The failed operation.
         act: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
         /// The error of the system.
         source: std::io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file has unexpected content.
     #[error(
         "{0} is damaged, or not the key that keys.json names: put it back from a backup, or move the \
          key directory away and start once with `sidegate serve --new-keys`; everybody has to log in \
          again then"
     )]
     Damaged(PathBuf),
-    /// There are keys and no index.
+    /// There are key files, but no index.
     #[error("the key directory has keys and no keys.json; put it back from a backup")]
     NoIndex,
     /// Too many keys are still in use.

@@ -212,7 +212,7 @@ fn e9_keys_of_an_earlier_version_get_checksums_and_a_directory_that_cannot_be_wr
     }
     let old = serde_json::to_vec_pretty(&index).unwrap();
     write(&place, "keys.json", &old);
-    // Where the aside file cannot be made nothing can be written.
+    // If the temporary file cannot be created, nothing can be written.
     std::fs::create_dir(place.path().join(".keys.json.tmp")).unwrap();
     assert_eq!(place.kids(at(2)), before);
     std::fs::remove_dir(place.path().join(".keys.json.tmp")).unwrap();

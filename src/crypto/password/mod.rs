@@ -53,7 +53,7 @@ impl Hasher {
         )))
     }
 
-    /// Compares a password with a stored hash, at the cost the stored hash names.
+    /// Compares a password with a stored hash, at the cost in the stored hash.
     pub fn verify(
         &self,
         password: &Password,
@@ -76,9 +76,8 @@ impl Hasher {
         }
     }
 
-    /// Does the work of a comparison for a user who does not exist, so that the time reveals
-    /// nothing: with the parameter set of some account, or without one with the configured. Always a
-    /// mismatch.
+    /// Does the work of a comparison for a user who does not exist, so that the time reveals nothing: with the
+    /// parameter set of some account, or with the configured one if there is no account. Always a mismatch.
     pub fn verify_nobody(
         &self,
         password: &Password,
@@ -91,12 +90,12 @@ impl Hasher {
         let mut hash = Zeroizing::new([0; HASH_BYTES]);
         let salt = [0; SALT_BYTES];
         derive(params, password, &salt, hash.as_mut_slice(), memory)?;
-        // The comparison keeps the compiler from leaving the work out.
+        // The comparison prevents the compiler from omitting the work.
         let _ = bool::from(hash.ct_eq(&[0; HASH_BYTES]));
         Ok(Verified::Mismatch)
     }
 
-    /// The configured parameter set, as a hash names it.
+    /// The configured parameter set, as it is written in a hash.
     pub fn cost(&self) -> HashCost {
         PasswordHash::new(phc::write(&self.params, &[], &[])).cost()
     }
@@ -140,7 +139,7 @@ pub enum Verified {
 pub struct Memory(Vec<Block>);
 
 impl Memory {
-    /// Gives the memory back to the system.
+    /// Returns the memory to the system.
     pub fn release(&mut self) {
         *self = Self::default();
     }
@@ -221,13 +220,13 @@ pub struct BadCost;
 /// Why a hash could not be made or compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// The stored hash is no Argon2id hash in PHC form.
+    /// The stored hash is not an Argon2id hash in PHC form.
     #[error("the stored password hash is damaged or of an unknown kind")]
     Corrupt,
-    /// The stored hash names a cost beyond the cap.
+    /// The stored hash has a cost above the limit.
     #[error("the stored password hash would cost more than is allowed")]
     TooDear,
-    /// The system has no memory to give.
+    /// There is not enough memory.
     #[error("there is not enough memory to hash a password")]
     NoMemory,
 }

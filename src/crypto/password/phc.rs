@@ -5,7 +5,7 @@ use data_encoding::BASE64_NOPAD;
 
 use crate::crypto::password::{HASH_BYTES, HashError};
 
-/// A stored hash, taken apart.
+/// The parts of a stored hash.
 pub(super) struct Stored {
     pub(super) params: Params,
     pub(super) salt: Vec<u8>,
@@ -13,7 +13,7 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Reads the one form we write. Other spellings of the same numbers are refused.
+    /// Parses the form that this version writes. Other spellings of the same numbers are refused.
     pub(super) fn parse(text: &str) -> Result<Self, HashError> {
         Self::read(text).ok_or(HashError::Corrupt)
     }

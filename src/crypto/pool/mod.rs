@@ -1,11 +1,10 @@
 //! Where are passwords hashed? On a few threads, since a hash takes long and needs much memory.
 //!
-//! Invariant: never more jobs at once than threads, never more waiting than
-//! [`QUEUE_LENGTH`] of each class, and no network keeps another from its turn ([`turns`]). A thread,
-//! and with it the memory, belongs to the job: also when its caller stops waiting, the next job
-//! waits until this one is done. Memory is given back after a few seconds without work. Requests have
-//! the higher priority: a hash takes as long as a thousand of them. The priority of hashing has a
-//! floor: other work on the same cores must not stop log-ins.
+//! Invariant: there are never more jobs at once than threads, and never more waiting jobs than [`QUEUE_LENGTH`]
+//! of each class. No network can keep another one waiting ([`turns`]). A running job keeps its thread and
+//! memory until it is done, also if its caller stops waiting. Memory is released after a few seconds without
+//! work. Requests have the higher priority, because a hash takes as long as a thousand of them. The priority of
+//! hashing is only slightly lower: other work on the same cores must not stop log-ins.
 
 mod turns;
 
@@ -22,12 +21,12 @@ use self::turns::{Pushed, Turns};
 
 pub use self::turns::{Class, Share};
 
-/// The most jobs of one class that wait. As many as can be done while a caller is willing to wait; a
-/// job that waits is small.
+/// The most jobs of one class that wait: about as many as can be done while a caller waits. A waiting job needs
+/// little memory.
 pub const QUEUE_LENGTH: usize = 512;
 
-/// How long a thread keeps its memory without work. Asking the system for it anew costs about a tenth of a
-/// hash, which a few seconds of silence outweigh; keeping it costs 19 MiB a thread.
+/// How long a thread keeps its memory without work. Allocating it again costs about a tenth of a hash; keeping
+/// it costs 19 MiB per thread.
 const IDLE: Duration = Duration::from_secs(3);
 
 /// How much lower the priority is than that of the threads that serve requests (nice(2)). Where both
@@ -35,19 +34,18 @@ const IDLE: Duration = Duration::from_secs(3);
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 5;
 
-/// One piece of work. It is given the thread's memory and reports by whatever it holds. A job whose
-/// caller has stopped waiting should return at once. When the pool ends, jobs that still wait
-/// are dropped without being run.
+/// One job. It receives the thread's memory, and delivers its result itself. A job whose caller has stopped
+/// waiting should return at once. When the pool ends, waiting jobs are dropped without being run.
 pub type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
-/// The threads and their queue. Dropping it ends the threads after the job at hand.
+/// The threads and their queue. When the pool is dropped, each thread ends after its current job.
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
 }
 
 impl Pool {
-    /// Starts so many threads; at least one.
+    /// Starts this number of threads, at least one.
     pub fn start(threads: usize) -> std::io::Result<Self> {
         let pool = Self {
             shared: Arc::new(Shared::default()),
@@ -61,8 +59,8 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Puts a job into the queue, or refuses it when the queue is full of jobs with no lesser right.
-    /// A job that loses its place is dropped, as at the pool's end.
+    /// Adds a job to the queue. If the queue is full, another job is dropped to make room for it, or this one
+    /// is refused.
     pub fn submit(&self, share: Share, job: Job) -> Result<(), Full> {
         let pushed = self.shared.lock().jobs.push(share, job);
         match pushed {
@@ -78,7 +76,7 @@ impl Pool {
         }
     }
 
-    /// Jobs that wait.
+    /// The number of waiting jobs.
     pub fn waiting(&self) -> usize {
         self.shared.lock().jobs.len()
     }
@@ -121,7 +119,7 @@ impl Shared {
         self.state.lock()
     }
 
-    /// The next job, or none after a silence or at the end.
+    /// The next job; none when there was no job for [`IDLE`], or at the end of the pool.
     fn next(&self) -> Next {
         let idle = |state: &mut State| state.jobs.is_empty() && !state.is_closed;
         let mut state = self.lock();
@@ -155,8 +153,8 @@ fn work(shared: &Shared) {
     let mut is_released = true;
     loop {
         match shared.next() {
-            // A panic would take the thread away from everybody who comes later. The asker learns
-            // of it because the job's reply is dropped.
+            // A panic must not end the thread, which later jobs need. The caller is notified because the job's
+            // reply channel is dropped.
             Next::Job(job) => {
                 is_released = false;
                 if catch_unwind(AssertUnwindSafe(|| job(&mut memory))).is_err() {
@@ -182,7 +180,7 @@ impl std::fmt::Debug for Shared {
 
 /// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too much password work is waiting")]
+#[error("too many password hashes are waiting")]
 pub struct Full;
 
 #[cfg(test)]
@@ -259,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_flood_from_one_network_does_not_delay_others() {
-        // Story: 720 log-ins a second from one /48 left others without an answer.
+        // A bug: 720 log-ins a second from one /48 left others without an answer.
         let (pool, go) = occupied();
         let from = |address: String| Share::new(address.parse().ok(), Class::Unproven);
         let (done, is_done) = mpsc::channel();
@@ -277,7 +275,7 @@ mod tests {
             assert_eq!(submit(honest, format!("honest {n}")), Ok(()));
         }
         go.send(()).unwrap();
-        // Each of the eleven networks had a turn before the first had a second one.
+        // Each of the eleven networks has one turn before any of them has a second one.
         let mut first: Vec<String> = (0..11)
             .map(|_| is_done.recv_timeout(LONG).unwrap())
             .collect();

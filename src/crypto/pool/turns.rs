@@ -1,10 +1,10 @@
 //! Which job is next? A bounded queue that no network can fill for the others.
 //!
-//! Jobs wait by the networks that they come from, in three levels, and each level is served in
-//! rotation: networks, the smaller networks in them, the clients in those, and the jobs of one client
-//! in order. When the queue is full, the job that came last from the network with the most jobs makes
-//! room for a job of a network with fewer. Callers who have proved something (a known device, a
-//! session, the password itself) wait apart and get three turns of four.
+//! Jobs wait by the networks that they come from, in three levels, and each level is served in rotation:
+//! networks, the smaller networks in them, the clients in those, and the jobs of one client in order. When the
+//! queue is full, the job that came last from the network with the most jobs makes room for a job of a network
+//! with fewer. Callers who have proved something (a known device, a session, the password itself) have a queue
+//! of their own, which gets three turns of four.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -59,11 +59,11 @@ pub(super) struct Turns<T> {
     limit: usize,
 }
 
-/// How many turns proven callers get for each one of the others.
+/// How many turns proven callers get for each turn of the others.
 const IN_A_ROW: u32 = 3;
 
 impl<T> Turns<T> {
-    /// An empty queue for so many jobs of each class.
+    /// An empty queue for this number of jobs of each class.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             proven: Branch::new(),
@@ -73,7 +73,8 @@ impl<T> Turns<T> {
         }
     }
 
-    /// Puts a job into the queue. Full, it hands back what has no place: another job, or this one.
+    /// Adds a job to the queue. If the queue is full, returns the job for which there is no space: another one,
+    /// or this one.
     pub(super) fn push(&mut self, share: Share, job: T) -> Pushed<T> {
         let limit = self.limit;
         let class = match share.class {
@@ -110,7 +111,7 @@ impl<T> Turns<T> {
         self.proven.count + self.unproven.count
     }
 
-    /// Whether none waits.
+    /// Whether no job waits.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -119,11 +120,11 @@ impl<T> Turns<T> {
 /// The result of a push.
 #[derive(Debug)]
 pub(super) enum Pushed<T> {
-    /// It waits.
+    /// The job waits.
     Whole,
-    /// It waits, and this one was removed.
+    /// The job waits, and this other one was removed.
     Instead(T),
-    /// The queue has no space for it.
+    /// The queue has no space for the job.
     Refused(T),
 }
 
@@ -176,8 +177,9 @@ impl<T> Branch<T> {
         job
     }
 
-    /// Whether a job of this path has a better right to a place than the one that would lose its own:
-    /// at the first level where it is not in the network with the most jobs, that one has more.
+    /// Whether a job of this path may replace the last job of the network with the most jobs: at the first
+    /// level where the two are in different networks, that network has more jobs than the network of this job
+    /// would have.
     fn makes_room_for(&self, path: &[Option<IpAddr>]) -> bool {
         let Some((network, rest)) = path.split_first() else {
             return false;
