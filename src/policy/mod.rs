@@ -39,7 +39,7 @@ struct Compiled {
 }
 
 impl RouteTable {
-    /// Compiles the rules; refuses the first one that is not sound, by its number.
+    /// Compiles the rules. The error contains the number of the first invalid rule.
     pub fn new(settings: Settings) -> Result<Self, PolicyError> {
         let mut rules = Vec::with_capacity(settings.rules.len());
         for (at, rule) in settings.rules.into_iter().enumerate() {
@@ -161,11 +161,11 @@ pub struct RuleMatch<'a> {
     pub roles: &'a [Role],
     /// Which caches may store the answer.
     pub storage: Storage,
-    /// Which rule said so, counted from 0; none = the default.
+    /// The number of the rule, counted from 0; none = the default.
     pub rule: Option<usize>,
 }
 
-/// A rule that is not sound.
+/// An invalid rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("rule {number}: {why}")]
 pub struct PolicyError {
@@ -178,7 +178,7 @@ pub struct PolicyError {
 /// Why a rule is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRule {
-    /// The pattern is no path that could ever be requested.
+    /// The pattern is not a path that could be requested.
     #[error("{0}")]
     Path(#[from] BadPath),
     /// A `*` that is not a whole segment, or `**` that is not the end.

@@ -33,14 +33,14 @@ pub struct Rule {
 /// Which caches may store an answer that depends on the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Storage {
-    /// Only the client's own cache, and less if the application says so.
+    /// Only the client's own cache, unless the application forbids that, too.
     #[default]
     Private,
     /// As the application's headers say.
     Application,
 }
 
-/// Who may pass.
+/// The callers that a rule admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Everybody. Tokens are ignored.

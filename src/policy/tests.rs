@@ -228,7 +228,7 @@ fn an_invalid_rule_is_refused_by_its_number() {
     assert_eq!(error.to_string(), "rule 2: roles need access = \"user\"");
 }
 
-/// The rule once more, naively: lists of decoded texts, compared recursively.
+/// The same rule in a simple form: lists of decoded texts, compared recursively.
 fn model(pattern: &str, path: &str, is_open: bool) -> bool {
     fn decode(text: &str) -> String {
         let mut out = String::new();
