@@ -61,7 +61,7 @@ enum Step {
     /// With the moment at which the bucket will be full again.
     Taken(u64),
     Exceeded(Exceeded),
-    /// Others are on their way.
+    /// Other attempts are in progress.
     Wait(watch::Receiver<()>),
 }
 
@@ -70,7 +70,8 @@ enum Step {
 pub struct Token {
     limiter: Arc<Limiter>,
     key: u64,
-    /// When its bucket would be full again if nothing else were taken: from then on it has grown back by time.
+    /// When its bucket would be full again if no other token were taken. From then on time has refilled this
+    /// token, and it cannot be returned.
     full_at: u64,
     comes_back: bool,
 }
@@ -103,7 +104,7 @@ impl Limiter {
         }
     }
 
-    /// The same limiter where the quota stays, else an empty one.
+    /// The same limiter if the quota is unchanged, otherwise an empty one.
     pub(super) fn next(before: &Arc<Self>, quota: Quota, clock: &Arc<dyn Clock>) -> Arc<Self> {
         if before.quota == quota {
             Arc::clone(before)
@@ -204,7 +205,8 @@ impl Limiter {
         }
     }
 
-    /// The bucket of a key. A full set forgets the key that owes least, but none that has tokens out.
+    /// The bucket of a key. If the set is full, the key with the smallest debt is removed, but no key with a
+    /// pending token.
     fn bucket(sets: &mut HashMap<u64, Vec<Bucket>>, key: u64, now: u64) -> &mut Bucket {
         let set = sets.entry(key % SETS).or_default();
         let at = set.iter().position(|bucket| bucket.key == key);

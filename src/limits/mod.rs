@@ -9,15 +9,14 @@
 //! | [`Limits::refresh`] | session | `limits.refresh` |
 //! | [`Limits::lists`] | user | `limits.lists` |
 //!
-//! An IPv6 client counts by its /64. A verb takes a token before the work is begun; when the attempt
-//! does not count it is returned, and a token that is dropped stays used. While tokens may
-//! still come back, the next caller waits for them instead of being refused, so that parallel callers
-//! never get more than the quota of attempts that count, and none is refused because others are on
-//! their way.
+//! An IPv6 client counts by its /64. A verb takes a token before the work is begun; when the attempt does not
+//! count it is returned, and a token that is dropped stays used. While tokens may still be returned, the next
+//! caller waits for them instead of being refused, so that parallel callers never get more than the quota of
+//! attempts that count, and none is refused because others are in progress.
 //!
-//! The number of keys is bounded. If there is no room, the key with the smallest debt is removed, so
-//! invented keys replace only invented keys. Names without an account have their own table, so
-//! inventing names does not affect the keys of accounts. Both look the same from outside.
+//! The number of keys is bounded. If there is no space, the key with the smallest debt is removed, so invented
+//! keys replace only invented keys. Names without an account have their own table, so invented names do not
+//! affect the keys of accounts. A client cannot distinguish the two tables.
 
 mod bucket;
 #[cfg(test)]
@@ -73,7 +72,7 @@ pub struct Settings {
 pub enum Refused {
     /// The quota is used up.
     Exceeded(Exceeded),
-    /// As many callers as the quota admits are on their way, and none was done in time.
+    /// As many attempts as the quota admits are in progress, and none ended in time.
     Busy,
 }
 
@@ -86,7 +85,7 @@ pub struct Exceeded {
     pub quota: Quota,
 }
 
-/// Whose password is tried, as far as limits are concerned.
+/// The name that a password is tried for.
 #[derive(Debug, Clone, Copy)]
 pub enum Name<'a> {
     /// An account, by the name that was typed.
@@ -101,7 +100,7 @@ pub enum Name<'a> {
 pub struct Attempt(Vec<Token>);
 
 impl Attempt {
-    /// The attempt does not count: it succeeded, or nothing was learnt from it.
+    /// The attempt does not count: it succeeded, or it revealed nothing about the password.
     pub fn give_back(self) {
         for token in self.0 {
             token.give_back();
@@ -203,12 +202,12 @@ impl Limits {
     }
 }
 
-/// One quota for an address and larger ones for the networks around it, the widest first. The wide
-/// ones are asked first: the owner of a /48 can invent as many addresses as its quota admits.
+/// One quota for an address and larger ones for the networks around it, the widest first. The widest is checked
+/// first: the owner of a /48 can use any number of addresses.
 #[derive(Debug)]
 struct Levels([Arc<Limiter>; Networks::LEVELS]);
 
-/// How much more a network may do than one address of it, the widest first.
+/// How many times the quota of one address each network has, the widest first.
 const SHARES: [u32; Networks::LEVELS] = [16, 4, 1];
 
 impl Levels {

@@ -148,7 +148,7 @@ fn a_whole_ipv6_subnet_is_one_client() {
 fn a_returned_token_can_be_taken_by_any_caller() {
     let (limits, _) = limits_of(20);
     block_on(async {
-        // Story: of 260 people behind one address the last sixty were refused.
+        // A bug: of 260 people behind one address the last sixty were refused.
         for n in 0..260 {
             let name = format!("user{n}");
             attempt(&limits, "192.0.2.1", &name)
@@ -252,8 +252,8 @@ fn a_refusal_of_a_narrow_limit_uses_nothing_of_the_wide_one() {
 fn invented_names_affect_neither_accounts_nor_other_clients() {
     let (limits, clock) = limits_of(20);
     block_on(async {
-        // Story: 100,000 made-up names put every name into a few shared buckets, and 26 of 30 honest
-        // log-ins were refused.
+        // A bug: after 100,000 invented names, every name shared a few buckets, and 26 of 30 valid log-ins were
+        // refused.
         for n in 0_u32..150_000 {
             let from = format!("2001:db8:{:x}:{:x}::1", n / 1_000, n % 1_000);
             fail(&limits, &from, &format!("made-up-{n}")).await.unwrap();
@@ -301,7 +301,7 @@ fn accounts_and_unknown_names_behave_the_same() {
         let mut seen = Vec::new();
         for of_account in [true, false] {
             let mut outcomes = Vec::new();
-            // Two names: of one account, or of nobody.
+            // Two names: of one account, or of no account.
             for typed in ["ann", "ann@example.org"] {
                 for _ in 0..5 {
                     let mut attempt = Attempt::default();
@@ -331,8 +331,8 @@ fn a_million_invented_keys_stay_bounded_and_expire() {
     assert_eq!(limits.keys(), 0);
 }
 
-/// Story: an attempt that was held until its token had grown back by time gave it back once more, and one guess
-/// too many passed.
+/// A bug: an attempt that lasted until time had refilled its token returned the token as well, so one guess too
+/// many was permitted.
 #[test]
 fn a_token_refilled_by_time_cannot_be_returned_again() {
     let (limits, clock) = limits();
@@ -347,7 +347,7 @@ fn a_token_refilled_by_time_cannot_be_returned_again() {
     }
     held.give_back();
     assert!(limits.refresh(one).is_err());
-    // In time it does come back.
+    // A token that is returned in time is available again.
     let held = limits.refresh(two).unwrap();
     drop(limits.refresh(two).unwrap());
     held.give_back();
