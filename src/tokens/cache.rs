@@ -93,20 +93,20 @@ impl<V> std::fmt::Debug for TokenCache<V> {
 pub struct CachedToken<V> {
     /// The value made from the token.
     pub value: Arc<V>,
-    /// From when it is good.
+    /// From when the token is valid.
     pub not_before: Timestamp,
-    /// Until when it is good.
+    /// When the token expires.
     pub expires_at: Timestamp,
     /// The state of the keys that verified it.
     pub keys_epoch: u64,
-    /// The epoch of the revocations at which its session was last found alive.
+    /// The epoch of the revocations at which its session was last found live.
     pub alive_at: Cell<u64>,
     /// The bytes that `value` takes.
     pub value_bytes: usize,
 }
 
-/// The whole token. It is hashed by its last bytes only, which are the signature's and differ
-/// between any two tokens; comparison is by all of it.
+/// The whole token. Only its last bytes are hashed: they belong to the signature and differ between any two
+/// tokens. The whole token is compared.
 struct TokenKey(Box<[u8]>);
 
 struct Tail<'a>(&'a [u8]);

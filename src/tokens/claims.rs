@@ -1,4 +1,4 @@
-//! The claims of an access token: as they travel, and as they are trusted after verification.
+//! What are the claims of an access token, in JSON and after verification?
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::types::time::Timestamp;
 /// The claims of a verified access token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessClaims {
-    /// Whose token it is, and of which session.
+    /// The user and the session of the token.
     pub session: SessionKey,
     /// The generation of the session it was issued at.
     pub generation: Generation,
@@ -30,13 +30,13 @@ pub struct AccessClaims {
     pub roles: Roles,
     /// The authentication methods (RFC 8176).
     pub amr: Vec<String>,
-    /// When they did.
+    /// When the user was authenticated.
     pub auth_time: Timestamp,
     /// When the token was issued.
     pub issued_at: Timestamp,
-    /// From when it is good.
+    /// From when the token is valid.
     pub not_before: Timestamp,
-    /// Until when it is good.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
@@ -143,8 +143,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// The claims in domain types; `None` when a value is none of its kind, or when two members
-    /// contradict each other.
+    /// The claims in domain types; `None` when a value is invalid, or when two members contradict each other.
     pub(super) fn trusted(self) -> Option<AccessClaims> {
         let count = self.roles.len();
         let roles = Roles::new(self.roles).ok()?;
@@ -176,5 +175,5 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// The most authentication methods one token names.
+/// The most authentication methods in one token.
 const MAX_AMR: usize = 8;

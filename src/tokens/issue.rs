@@ -1,4 +1,4 @@
-//! Making access tokens.
+//! How is an access token issued?
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::types::random::Random;
 use crate::types::secret::SecretText;
 use crate::types::time::Timestamp;
 
-/// Issues access tokens with the key that signs at the moment.
+/// Issues access tokens with the key that signs at present.
 #[derive(Debug, Clone)]
 pub struct Issuer {
     keys: Arc<Keys>,

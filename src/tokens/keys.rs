@@ -1,7 +1,7 @@
 //! Which key signs, which keys verify, and how do they change while the process runs?
 //!
-//! Invariant: every key in the ring has the one configured algorithm. A change replaces the whole ring
-//! and then moves the epoch, so a result that was verified with a removed key is no longer valid.
+//! Invariant: every key in the ring has the one configured algorithm. A change replaces the whole ring and then
+//! increments the epoch, so a result that was verified with a removed key is no longer valid.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,7 @@ use crate::types::time::Timestamp;
 pub enum Retired {
     /// They are deleted.
     Go,
-    /// They stay, because the clock is in doubt.
+    /// They are kept, because the clock is in doubt.
     Stay,
 }
 
@@ -44,8 +44,8 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Opens the key directory and loads every key; makes them at the first start. The warnings are
-    /// for the operator.
+    /// Opens the key directory and loads every key. The first start creates the keys. The warnings are for the
+    /// operator.
     pub fn open(
         settings: &Settings,
         now: Timestamp,
@@ -85,12 +85,12 @@ impl Keys {
         Ok((keys, warnings))
     }
 
-    /// The keys as they are at this moment.
+    /// The current keys.
     pub fn ring(&self) -> Arc<Ring> {
         self.ring.load_full()
     }
 
-    /// The keys of the refresh MAC as they are at this moment.
+    /// The current keys of the refresh MAC.
     pub fn refresh(&self) -> Arc<RefreshKeys> {
         self.refresh.load_full()
     }
@@ -100,9 +100,9 @@ impl Keys {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Makes a signing key that verifies at once and signs `activate_after` from `now` on: zero for
-    /// a single process; as long as others take to see it where several share the directory.
-    /// Returns its id.
+    /// Creates a signing key that verifies at once and signs from `now + activate_after`. A single process can
+    /// use zero. If several processes share the directory, it must be the time that they take to read the new
+    /// key. Returns its id.
     pub fn rotate(
         &self,
         now: Timestamp,
@@ -118,8 +118,8 @@ impl Keys {
         Ok(kid)
     }
 
-    /// Makes a refresh key that signs at once; the others verify for `keep_for`, the longest life
-    /// of a session. Returns its number.
+    /// Creates a refresh key that signs at once. The others verify for `keep_for`, the longest life of a
+    /// session. Returns its number.
     pub fn rotate_refresh(
         &self,
         now: Timestamp,
@@ -158,7 +158,7 @@ impl Keys {
     }
 }
 
-/// The secret of HS256, if it is one.
+/// The secret of HS256, if it is strong enough.
 fn checked(secret: Option<&SecretBytes>) -> Result<SecretBytes, KeysError> {
     let secret = secret.ok_or(WeakSecret::Missing)?;
     check_secret(secret.expose())?;
@@ -208,7 +208,7 @@ impl Ring {
         Ok(Self { keys, epoch })
     }
 
-    /// The key that signs at `now`: of those that may, the one that began last.
+    /// The key that signs at `now`: of those that may sign, the one that began last.
     pub fn signer(&self, now: Timestamp) -> Option<&RingKey> {
         let may_sign = self.keys.iter().filter(|key| key.validity.may_sign(now));
         may_sign.max_by_key(|key| (key.validity.signs_from, key.validity.created_at))
@@ -229,7 +229,7 @@ impl Ring {
         self.keys.iter()
     }
 
-    /// Which state of the ring this is.
+    /// The epoch of this state of the ring.
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -302,13 +302,13 @@ impl RingKey {
     }
 }
 
-/// The header's `typ` (RFC 9068, 2.1): no other kind of token passes for an access token.
+/// The header's `typ` (RFC 9068, 2.1): no other kind of token is accepted as an access token.
 pub(super) const TYP: &str = "at+jwt";
 
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The shared secret is no secret.
+    /// The shared secret is missing or too weak.
     #[error("tokens.secret: {0}")]
     Secret(#[from] WeakSecret),
     /// The key directory.
@@ -320,7 +320,7 @@ pub enum KeysError {
     /// The refresh keys.
     #[error(transparent)]
     Refresh(#[from] BadRefreshKeys),
-    /// There is nothing to rotate.
+    /// A shared secret signs, which cannot be rotated.
     #[error("HS256 signs with tokens.secret; change it there, and all access tokens are refreshed")]
     SharedSecret,
 }

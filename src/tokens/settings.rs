@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::types::secret::SecretBytes;
 
-/// Issuer, audience, algorithm, lives.
+/// Issuer, audience, algorithm, keys and lifetimes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The claim `iss`.

@@ -103,7 +103,7 @@ impl Verifier {
     }
 }
 
-/// A token that holds, and by which state of the keys.
+/// A valid token, and the state of the keys that verified it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// The claims.
@@ -157,8 +157,8 @@ pub(super) fn decode(part: &[u8]) -> Result<Vec<u8>, Refusal> {
     BASE64URL_NOPAD.decode(part).map_err(|_| Refusal::Malformed)
 }
 
-/// The header, which must hold these three members, plainly written, and nothing else: `crit`, `jku`, `jwk`, `x5u`,
-/// `zip` and whatever else could change the meaning refuse the token.
+/// The header, which must have exactly these three members, without escapes. A token with `crit`, `jku`, `jwk`,
+/// `x5u`, `zip` or any other member is refused, because it could change the meaning.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header<'a> {
@@ -179,7 +179,7 @@ fn find_key<'a>(ring: &'a Ring, header: &[u8], now: Timestamp) -> Result<&'a Rin
     }
 }
 
-/// The key that a header names which holds our members in another order or spacing.
+/// The key that a header names, if the header has our members in another order or with other spacing.
 fn read_header<'a>(ring: &'a Ring, header: &[u8]) -> Result<&'a RingKey, Refusal> {
     let json = decode(header)?;
     let header: Header<'_> = serde_json::from_slice(&json).map_err(|_| Refusal::Header)?;
@@ -202,34 +202,34 @@ pub enum Refusal {
     /// The header is not the one we write.
     #[error("the header is not ours")]
     Header,
-    /// No key of ours has this id.
+    /// None of our keys has this id.
     #[error("the key is not known")]
     Key,
     /// The signature is wrong.
     #[error("the signature is wrong")]
     Signature,
-    /// A claim is missing, double, of the wrong type or contradicts another.
-    #[error("the claims are not sound")]
+    /// A claim is missing, repeated, of the wrong type, or contradicts another one.
+    #[error("a claim is missing or invalid")]
     Claims,
     /// Another issuer.
-    #[error("the issuer is another")]
+    #[error("the token has another issuer")]
     Issuer,
     /// Another audience.
-    #[error("the audience is another")]
+    #[error("the token has another audience")]
     Audience,
-    /// It claims a longer life than is given.
-    #[error("the lifetime is longer than is given")]
+    /// It states a longer life than any issued token has.
+    #[error("the lifetime is longer than that of any issued token")]
     Lifetime,
     /// Not valid yet.
     #[error("the token is not valid yet")]
     NotYet,
-    /// Its time is over; everything else about it holds.
+    /// It has expired, and is otherwise valid.
     #[error("the token has expired")]
     Expired,
 }
 
 impl Refusal {
-    /// The word used in logs and numbers.
+    /// The word used in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TooLong => "too_long",

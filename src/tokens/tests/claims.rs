@@ -10,7 +10,7 @@ use crate::tokens::settings::Algorithm;
 use crate::tokens::{Refusal, Verifier};
 use crate::types::time::Timestamp;
 
-/// The good claims with one of them changed, signed by our own key.
+/// Valid claims with one of them changed, signed with our own key.
 pub(super) fn with(desk: &Desk, name: &str, value: Option<Value>) -> String {
     let mut claims = claims_of(&desk.token());
     let members = claims.as_object_mut().unwrap();
@@ -26,7 +26,7 @@ fn s19_every_claim_is_required_typed_and_unique() {
     let desk = Desk::new(Algorithm::HS256);
     let good = claims_of(&desk.token());
     for name in good.as_object().unwrap().keys() {
-        // What tokens of earlier releases lack.
+        // An account may have no verified address, and tokens of earlier releases have no `ver`.
         if name != "email" && name != "ver" {
             let missing = with(&desk, name, None);
             assert_eq!(refusal(&desk, &missing), Some(Refusal::Claims), "{name}");

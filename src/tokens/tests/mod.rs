@@ -1,4 +1,4 @@
-//! Tests of the tokens as a whole: one place per kind of proof.
+//! Are access tokens issued and verified correctly as a whole? One file for each kind of test.
 
 mod claims;
 mod cross;

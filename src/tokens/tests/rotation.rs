@@ -52,7 +52,7 @@ fn s24_a_retired_key_verifies_nothing_and_is_removed_by_a_reload() {
         .rotate(NOW, Duration::ZERO, &*desk.random)
         .unwrap();
     let retired = NOW.plus(TTL).plus(Duration::from_secs(7));
-    // Also without a reload: the ring itself knows the moment.
+    // Also without a reload: each key in the ring has its end.
     let effect = desk.verifier.verify(old.as_bytes(), retired);
     assert_eq!(effect.err(), Some(Refusal::Key));
     desk.keys.reload(retired, &*desk.random).unwrap();

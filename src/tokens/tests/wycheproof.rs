@@ -1,6 +1,6 @@
-//! Project Wycheproof's vectors, judged by the same parts that judge our tokens: shape, base64url,
-//! one algorithm per key, prepared keys. The vectors carry other headers and claims than ours, so
-//! the header and claim rules of our own tokens have their own tests.
+//! Project Wycheproof's vectors, checked by the same code that checks our tokens: shape, base64url, one
+//! algorithm per key, prepared keys. The vectors have other headers and claims than our tokens, so the rules
+//! for those have their own tests.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
@@ -17,7 +17,7 @@ const KEYS: &str = include_str!(concat!(
     "/tests/wycheproof/json_web_key_test.json"
 ));
 
-/// Whether a token holds by a key, as a JWK states it.
+/// Whether a token is valid under a key that is given as a JWK.
 fn holds(jwk: &Value, token: &str) -> Option<bool> {
     let (alg, key) = import(jwk)?;
     let parts = Parts::split(token.as_bytes()).ok()?;
@@ -28,8 +28,8 @@ fn holds(jwk: &Value, token: &str) -> Option<bool> {
     Some(is_same && key.verify(parts.signed, &signature))
 }
 
-/// Reads a JWK as an operator's tool would have to: for signatures, with its one algorithm. Sidegate
-/// itself never imports a JWK; the point is to reach the prepared keys.
+/// Reads a JWK for signatures with its one algorithm. Sidegate itself never imports a JWK; the tests need it to
+/// create the prepared keys.
 fn import(jwk: &Value) -> Option<(String, VerifyingKey)> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     let bytes = |name: &str| BASE64URL_NOPAD.decode(text(name)?.as_bytes()).ok();
@@ -62,7 +62,7 @@ fn import(jwk: &Value) -> Option<(String, VerifyingKey)> {
     Some((alg.to_owned(), key.ok()?))
 }
 
-/// Vectors whose effect differs from the label, each with our reason.
+/// Vectors whose result differs from the label, each with the reason.
 const SIGNATURE_EXCEPTIONS: [(u64, &str); 5] = [
     (
         259,
@@ -109,7 +109,7 @@ fn s60_every_signature_vector_has_its_expected_result() {
             let accepted = test["jws"].as_str().and_then(|jws| holds(key, jws)) == Some(true);
             let valid = test["result"] == "valid";
             run += usize::from(is_known);
-            // Algorithms we do not know are refused whatever the vector says.
+            // Unsupported algorithms are refused, whatever the label of the vector is.
             let expected = valid && is_known;
             let excepted = SIGNATURE_EXCEPTIONS.iter().any(|(e, _)| *e == id);
             if (accepted != expected) != excepted {
@@ -147,7 +147,7 @@ fn s60_every_key_vector_has_its_expected_result() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// As the ring does it: the key id names exactly one key, all keys are of one algorithm.
+/// As in the ring: the key id names exactly one key, and all keys have one algorithm.
 fn holds_by_set(keys: &[Value], token: &str) -> Option<bool> {
     let header = decode(Parts::split(token.as_bytes()).ok()?.header).ok()?;
     let header: Value = serde_json::from_slice(&header).ok()?;
