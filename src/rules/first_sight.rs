@@ -5,9 +5,9 @@
 //!
 //! | the token | the store | outcome |
 //! |---|---|---|
-//! | names a session | has none of this id, user and tenant, or one whose time has run out | ended |
+//! | names a session | has none of this id, user and tenant, or an expired one | ended |
 //! | names a user | has no such account, or a disabled one | ended |
-//! | is of a generation | stands further behind than a failover explains | ended |
+//! | is of a generation | is further behind than a failover can explain | ended |
 //! | states roles, and a version of the account | has other roles, or an earlier version | stale |
 //!
 //! A token from before a refresh agrees: it stays valid until it expires.
@@ -19,7 +19,7 @@ use crate::types::role::Roles;
 /// The claims of an access token that are compared with the store.
 #[derive(Debug, Clone, Copy)]
 pub struct Stated<'a> {
-    /// Its session, and whose it is.
+    /// Its session, with the owner.
     pub session: &'a SessionKey,
     /// The generation it was issued at.
     pub generation: Generation,
@@ -37,7 +37,7 @@ pub enum FirstSight {
     Alive,
     /// There is no such session.
     Ended,
-    /// The session lives, and the account's claims are others: the token must be refreshed.
+    /// The session is live, but the account has other claims: the token must be refreshed.
     Stale,
 }
 

@@ -1,7 +1,7 @@
-//! When failed attempts close an account or a name, and for how long.
+//! When do failed attempts lock an account or a name, and for how long?
 //!
-//! Failures are forgotten `lock_for` after the last one. The lock is timed: it opens by itself, by
-//! an operator, or with a success that was already on its way before it closed.
+//! Failures no longer count `lock_for` after the last one. A lock ends after that time, by an operator, or with
+//! the success of an attempt that began before the lock.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub fn after_failure(
     now: Timestamp,
 ) -> Lockout {
     if before.is_locked(now) {
-        // A closed door counts nothing: guessing on must not prolong the lock.
+        // Attempts during a lock do not count: further guesses must not prolong it.
         return before;
     }
     let remembered = now < before.last_failure.plus(lock_for);

@@ -18,7 +18,7 @@ use crate::types::login::{LoginKind, LoginName};
 /// Why a new account cannot have a username.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// A path segment with a meaning of its own, a hidden file, or an option of a command.
+    /// A path segment with a special meaning, a hidden file, or an option of a command.
     #[error(
         "a username begins with a letter, a digit or an underscore and does not end with a dot"
     )]

@@ -38,7 +38,7 @@ pub enum Decision {
     },
     /// It is used up: end the session.
     Reuse,
-    /// The session's time has run out.
+    /// The session has expired.
     Expired,
 }
 
@@ -56,7 +56,7 @@ pub fn decide(
     }
     let current = session.generation;
     if presented == current {
-        // The last number there is cannot be followed by another.
+        // The largest number has no successor.
         return if current.0 == u32::MAX {
             Decision::Reuse
         } else {

@@ -56,7 +56,7 @@ pub fn token_expiry(session: &Session, ttl: Duration, now: Timestamp) -> Timesta
     now.plus(ttl).min(session.ends_at())
 }
 
-/// Which sessions leave so that one more fits under `max`: the ones least recently made.
+/// The sessions that must end so that one more fits under `max`: the oldest ones.
 pub fn evicted(live: &[Session], max: usize) -> Vec<SessionId> {
     let excess = (live.len() + 1).saturating_sub(max.max(1));
     let mut by_age: Vec<_> = live.iter().map(|s| (s.created_at, s.key.id)).collect();
