@@ -17,7 +17,7 @@ pub enum StoreError {
     /// operator decides.
     #[error("{0}")]
     Damaged(String),
-    /// The files of the store are gone, or were replaced by others. Only a restart helps.
+    /// The files of the store were removed, or replaced by others. Only a restart helps.
     #[error("{0}")]
     Lost(String),
     /// A record larger than [`MAX_RECORD`](super::MAX_RECORD).

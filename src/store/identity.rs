@@ -23,8 +23,8 @@ pub struct Ties {
     pub new_keys: bool,
     /// The id of a store that is created.
     pub fresh: StoreId,
-    /// The commit number from which a created store continues. Zero, except for a restored store, which
-    /// must not look older than the commit that its keys have recorded.
+    /// The commit number from which a created store continues. Zero, except for a restored store, whose number
+    /// must not be lower than the one that its keys have recorded.
     pub after: u64,
 }
 

@@ -1,7 +1,7 @@
 //! How does a store without files work? As a ledger in memory, which can be made to fail.
 //!
-//! It is gone with the process. Tests use it as the model, and to test everything above a store that
-//! fails or hangs.
+//! Its content is lost when the process ends. Tests use it as the model, and to test everything above a store
+//! that fails or hangs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -154,7 +154,7 @@ impl Faults {
         self.switches().writes = Writes::Panicking;
     }
 
-    /// While on, every read is refused as if the disk were gone.
+    /// While on, every read is refused as if the disk were removed.
     pub fn fail_reads(&self, on: bool) {
         self.switches().fail_reads = on;
     }

@@ -11,8 +11,7 @@
 //!
 //! 1. The time is that of the store. Callers never compare their own clock with a stored moment.
 //! 2. Operations on one user are linearizable. Nothing is promised across users.
-//! 3. An answer means durable: what was acknowledged survives `kill -9` and, on the sled engine, a
-//!    power cut.
+//! 3. An acknowledged write is durable: it survives `kill -9` and, on the sled engine, a power cut.
 //! 4. Absence is an `Option` or a variant, never an error. A record that does not decode is
 //!    [`StoreError::Corrupt`], never "absent".
 //! 5. When a future is dropped, the operation is either applied completely or not at all.

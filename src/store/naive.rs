@@ -1,5 +1,5 @@
-//! Does the contract suite notice a store that is written without thought? This one reads, computes
-//! and writes back, and it publishes revocations beside the log.
+//! Does the contract suite detect an incorrect store? This one reads, computes and writes back, and it
+//! publishes revocations separately from the log.
 //!
 //! It passes every case with one caller at a time, fails every race, and breaks every promise of the
 //! revocation feed.
@@ -44,7 +44,7 @@ pub(crate) enum Delivery {
     Late,
 }
 
-/// Remembers the last subscriber only.
+/// Keeps the last subscriber only.
 #[derive(Default)]
 struct Publisher {
     subscriber: Mutex<Option<Arc<dyn RevocationSubscriber>>>,
@@ -78,7 +78,7 @@ impl Naive {
         }
     }
 
-    /// As over a network: other callers run meanwhile.
+    /// Yields as a call over a network would, so that other callers run meanwhile.
     async fn read(&self, key: &SessionKey) -> Option<Session> {
         let found = self.sessions.lock().get(key).cloned();
         yield_now().await;
@@ -106,7 +106,7 @@ impl Naive {
         log.push(revocation);
         if self.delivery == Delivery::Late {
             let publisher = Arc::clone(&self.publisher);
-            // The network takes its time, now more, now less.
+            // The delay of the network varies.
             let delay = if log.len().is_multiple_of(2) { 1 } else { 20 };
             self.deliveries.lock().spawn(async move {
                 for _ in 0..delay {

@@ -39,7 +39,7 @@ impl Settings {
 /// A store engine. An engine is added here with its own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Engine {
-    /// In memory, gone with the process.
+    /// In memory; lost when the process ends.
     Memory,
     /// sled in a directory.
     Sled {

@@ -1,4 +1,4 @@
-//! How do records travel in pages, and what is the hash of the content of a store?
+//! How are records encoded in pages, and what is the hash of the content of a store?
 
 use std::fmt;
 

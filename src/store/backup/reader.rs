@@ -24,7 +24,7 @@ pub struct Reader<R> {
     bytes: u64,
     last: Vec<u8>,
     frame: Frame,
-    /// Whether the frame behind the header was read and is not yet used.
+    /// Whether the frame after the header was read and is not yet used.
     is_ahead: bool,
     trailer: Option<Trailer>,
 }
@@ -205,7 +205,7 @@ impl<R: Read> Reader<R> {
         let Frame {
             head, payload, sum, ..
         } = &self.frame;
-        // There is nothing before the first frame: the start of the file is hashed where it is read.
+        // At the first call there is no earlier frame. The start of the file is hashed where it is read.
         if head[0] != 0 {
             for part in [head.as_slice(), payload, sum] {
                 self.file.update(part);

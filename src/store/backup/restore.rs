@@ -162,7 +162,7 @@ impl Target {
 
 impl Drop for Restored {
     fn drop(&mut self) {
-        // After the move only its lock is left in it.
+        // After the move only the lock file is left in it.
         if let Err(error) = fs::remove_dir_all(&self.built) {
             tracing::warn!(%error, path = %self.built.display(), "a folder was left behind");
         }
@@ -309,7 +309,7 @@ impl Copy {
         Ok(takes)
     }
 
-    /// The hash of the content, and the records that are written anew.
+    /// The hash of the content, and the records that the restore itself adds.
     fn finish(mut self) -> Result<(Sha256Sum, Vec<Pair>), StoreError> {
         let mut last = Vec::new();
         if self.wanted == Sessions::End {

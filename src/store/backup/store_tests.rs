@@ -1,4 +1,4 @@
-//! Is a snapshot of one commit while writes continue, and does a restored store have its content?
+//! Does a snapshot show one commit while writes continue, and does a restored store have its content?
 
 use std::path::Path;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ fn a_snapshot_is_of_one_commit_despite_concurrent_writes() {
             let before = all(&store, async |_| {}).await;
             let (store, clock, random) = (&store, &clock, &random);
             let doomed = std::cell::RefCell::new(sessions);
-            // Ends, new ones, and changes of what was and was not read yet, between all pages.
+            // Between all pages, sessions end and begin, and records change that were read already or not yet.
             let during = all(store, async |_| {
                 for _ in 0..60 {
                     let gone = doomed.borrow_mut().pop();
@@ -219,7 +219,7 @@ fn a_restored_store_has_the_same_content_or_every_session_ended() {
             Ok(true)
         );
         store.close().await.unwrap();
-        // No folder of a restore is left behind.
+        // No directory of a restore remains.
         assert!(!ended.join(".restore").exists());
     });
 }

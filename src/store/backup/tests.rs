@@ -30,7 +30,7 @@ pub(super) fn written(records: &Records, keys: Option<&[u8]>) -> (Vec<u8>, Trail
     writer.finish().unwrap()
 }
 
-/// Everything in a file, or why not.
+/// The records and the end of a file, or the error.
 pub(super) fn read(bytes: &[u8]) -> Result<(Records, Trailer), BackupError> {
     let mut reader = Reader::open(bytes)?;
     let mut records = Records::new();
@@ -66,7 +66,7 @@ fn every_cut_every_appended_byte_and_every_flipped_bit_is_detected() {
 fn frames_that_are_swapped_repeated_or_missing_are_detected() {
     let records = some_records();
     let (bytes, _) = written(&records, None);
-    // The borders of the frames, from their lengths.
+    // The boundaries of the frames, from their lengths.
     let mut borders = vec![16];
     while let Some(head) = bytes.get(borders[borders.len() - 1] + 1..) {
         let Some(length) = head.first_chunk::<4>() else {
@@ -101,7 +101,8 @@ fn frames_that_are_swapped_repeated_or_missing_are_detected() {
     }
 }
 
-/// Backups that exist must stay readable: give the format another number instead of changing it.
+/// If this fails, existing backups can no longer be read: give the format another number instead of changing
+/// it.
 #[test]
 fn backups_written_by_earlier_versions_still_read() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/backup");

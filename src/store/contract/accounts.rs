@@ -1,4 +1,4 @@
-//! Accounts and what a change of them does to sessions.
+//! What do the operations on accounts promise, and how does a change of an account affect its sessions?
 
 use crate::model::revocation::RevocationEffect;
 use crate::model::session::EndReason;
@@ -25,7 +25,7 @@ pub(super) async fn c11_one_of_many_sign_ups_gets_the_login(s: Subject<AnyStore>
     assert_eq!(s.store.stats().users, 1);
     let winner = s.store.user_by_login(&login("ANN")).await.unwrap().unwrap();
     assert!(users.contains(&winner));
-    // The winner's call again, after an answer that got lost.
+    // The winner repeats its call, as after a lost answer.
     assert_eq!(s.store.create_user(winner).await, Ok(UserCreated::Stored));
     assert_eq!(s.store.stats().users, 1);
 }

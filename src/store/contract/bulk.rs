@@ -1,4 +1,4 @@
-//! The end of all sessions.
+//! What does the end of all sessions promise?
 
 use std::time::Duration;
 
@@ -38,13 +38,13 @@ pub(super) async fn the_end_of_all_sessions_holds_at_once_and_for_every_way_to_a
         assert_eq!(s.store.find_session(key.id).await, Ok(None));
         assert_eq!(s.rotate(key, 0, GRACE).await, Rotation::Gone);
         s.store.touch(key, SEEN).await.unwrap();
-        // The same call again does not bring it back.
+        // A repeated call does not create the session again.
         let again = s.store.create(session.clone(), CAP, None).await.unwrap();
         assert!(!matches!(again, Created::Full), "{again:?}");
         assert_eq!(s.store.session(key).await, Ok(None));
     }
     assert_eq!(s.store.all_sessions(None, 10).await, Ok(Vec::new()));
-    // One that is over already is not ended and counted once more.
+    // A session that has ended already is not ended and counted again.
     let scope = Scope::AllOf(sessions[0].key.owner.clone());
     assert_eq!(
         s.store.end(&scope, EndReason::Operator).await,
@@ -82,7 +82,7 @@ pub(super) async fn what_all_sessions_left_behind_is_removed_in_any_steps(s: Sub
     assert_eq!(s.store.session(&newer.key).await, Ok(Some(newer)));
     let again = s.store.clear_ended(7).await.unwrap().unwrap();
     assert_eq!((again.ended, again.added, again.is_complete), (20, 0, true));
-    // The sweep finds nothing of them either.
+    // The sweep finds none of their records either.
     assert_eq!(s.store.sweep(1_000).await, Ok(0));
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn an_interrupted_end_of_all_sessions_goes_on_where_it_stood(
     let all = s.store.end_all(EndReason::Operator).await.unwrap();
     assert_eq!((all.found, all.seen), (22, 7));
     assert_eq!(s.store.all_sessions(None, 10).await, Ok(Vec::new()));
-    // The caller has gone: upkeep does the rest.
+    // The caller does not continue: upkeep removes the remaining records.
     s.store.sweep(1_000).await.unwrap();
     let all = s.store.clear_ended(1).await.unwrap().unwrap();
     assert_eq!((all.ended, all.is_complete), (22, true));
@@ -111,7 +111,7 @@ pub(super) async fn a_session_made_after_the_end_of_all_lives_also_when_the_cloc
 ) {
     some_sessions(&s, 1).await;
     let first = s.store.end_all(EndReason::Operator).await.unwrap();
-    // An id of the very millisecond cannot be distinguished from the older ones.
+    // An id of the same millisecond cannot be distinguished from the older ones.
     let mut draft = s.draft(&s.user());
     draft.key.id = SessionId::generate(first.through, &s.random);
     let overtaken = s.store.create(draft.clone(), CAP, None).await;
@@ -121,7 +121,7 @@ pub(super) async fn a_session_made_after_the_end_of_all_lives_also_when_the_cloc
     draft.key.id = SessionId::generate(free, &s.random);
     let stored = s.store.create(draft.clone(), CAP, None).await;
     assert_eq!(stored, Ok(Created::Stored { evicted: vec![] }));
-    // The next end of all reaches it, although the clock has not moved.
+    // The next end of all sessions includes it, although the clock has not moved.
     assert_eq!(s.clock.now(), first.through);
     s.store.end_all(EndReason::Operator).await.unwrap();
     assert_eq!(s.store.session(&draft.key).await, Ok(None));

@@ -1,4 +1,4 @@
-//! Races: one winner, and histories that some serial order explains.
+//! Does each race have one winner, and can each history be explained by a serial order of its calls?
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ pub(super) async fn c3_one_of_sixteen_callers_wins(s: Subject<AnyStore>) {
     assert_eq!(races_without_one_winner(&s).await, 0);
 }
 
-/// Runs the race over and over; returns how often it did not have exactly one winner.
+/// Runs the race many times. Returns how often it did not have exactly one winner.
 pub(super) async fn races_without_one_winner<S>(s: &Subject<S>) -> u32
 where
     S: SessionStore + RevocationFeed,
@@ -164,8 +164,8 @@ async fn ask<S: SessionStore>(store: &S, key: &SessionKey, call: Call) -> Outcom
     }
 }
 
-/// The model: the generation of the session, or nothing once it is over. The clock stands still,
-/// so the one-before generation is always within the grace.
+/// The model: the generation of the session, or nothing once it has ended. The clock does not move, so the
+/// previous generation is always within the grace.
 fn model(state: Option<u32>, call: Call) -> (Option<u32>, Outcome) {
     match (call, state) {
         (Call::Read, state) => (state, Outcome::Seen(state)),
@@ -180,8 +180,8 @@ fn model(state: Option<u32>, call: Call) -> (Option<u32>, Outcome) {
     }
 }
 
-/// Whether the calls can be put in an order that keeps what was over before what began later, and
-/// in which the model gives every answer.
+/// Whether there is an order of the calls in which the model gives every answer. A call that ended before
+/// another one began comes before it in this order.
 fn explained(state: Option<u32>, open: &[Event]) -> bool {
     let Some(first_end) = open.iter().map(|event| event.to).min() else {
         return true;

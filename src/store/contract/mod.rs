@@ -53,7 +53,7 @@ const SEEN: Seen = Seen { address: None };
 const DAY: Duration = Duration::from_secs(86_400);
 pub(super) const REVOCATION_LIFE: Duration = Duration::from_secs(930);
 
-/// A store, its clock, and where ids come from.
+/// A store, its clock, and the source of ids.
 struct Subject<S> {
     store: Arc<S>,
     clock: Arc<ManualClock>,
@@ -144,7 +144,7 @@ fn sorted(mut log: Vec<Revocation>) -> Vec<SessionId> {
     log.iter().map(|entry| entry.session).collect()
 }
 
-/// Runs the same call from many tasks at once and gathers what they got.
+/// Runs the same call in many tasks at once. Returns their answers.
 async fn race<S, T, F>(subject: &Subject<S>, tasks: u32, call: impl Fn(Arc<S>, u32) -> F) -> Vec<T>
 where
     F: Future<Output = T> + Send + 'static,

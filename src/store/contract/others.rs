@@ -1,4 +1,4 @@
-//! Challenges, failure counters, audit, upkeep.
+//! What do the operations on challenges, failure counters, audit records and upkeep promise?
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(super) async fn c10_a_challenge_is_compared_so_often_and_passed_once(s: Subj
     });
     let left: Vec<_> = (0..5).map(|left| Attempt::Wrong { left }).collect();
     assert_eq!(answers, left);
-    // Neither the right answer nor the same call again opens it once more.
+    // After that, neither the right answer nor a repeated call makes it usable again.
     s.store.put_challenge(challenge(1, end)).await.unwrap();
     let late = s
         .store
@@ -144,7 +144,8 @@ pub(super) async fn an_account_has_one_counter_over_all_of_its_names(s: Subject<
     for way in &ways {
         assert_eq!(failures(&s, way).await, 0);
     }
-    // A deleted account leaves nothing behind, and guesses at a free name lock no later owner out.
+    // The counters of a deleted account are removed, and failures with a free name do not lock out its next
+    // owner.
     fail(&s, &ways[0], None).await;
     s.store.delete_user(&key).await.unwrap();
     assert_eq!(failures(&s, &ways[0]).await, 0);
@@ -203,7 +204,7 @@ pub(super) async fn a_device_is_known_after_a_login_and_counts_its_own_failures(
     assert_eq!(failures(&s, &named("ann")).await, 2);
     assert_eq!(s.store.unlock(&named("ann")).await, Ok(true));
     assert_eq!(known("ann", device).await, Some(0));
-    // It outlives its sessions, and one that is used is not pushed out by those that are not.
+    // A device is known after its sessions have ended, and unused devices do not displace a used one.
     let all = Scope::AllOf(user.clone());
     s.store.end(&all, EndReason::LoggedOut).await.unwrap();
     log_in(device).await;

@@ -1,4 +1,4 @@
-//! A subscriber of the revocation feed that records all events.
+//! Which events does a subscriber of the revocation feed receive?
 
 use std::sync::Arc;
 

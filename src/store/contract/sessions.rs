@@ -1,4 +1,4 @@
-//! Sessions, one caller at a time and at the cap.
+//! What do the operations on sessions promise to one caller at a time, and at the cap?
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -36,7 +36,7 @@ where
         };
         assert_eq!((session.generation.0, n), (presented + 1, lost));
     }
-    // too far ahead, two behind, and one behind after the grace or without one
+    // too far ahead; two generations back; one back after the grace, or without a grace
     for (presented, policy, wait) in [
         (14, GRACE, Duration::ZERO),
         (3, GRACE, Duration::ZERO),
@@ -54,7 +54,7 @@ where
         assert_eq!(s.rotate(&key, 5, policy).await, Rotation::Gone);
         assert_eq!(s.store.session(&key).await, Ok(None));
     }
-    // never there
+    // never stored
     let stranger = s.draft(&s.user()).key;
     assert_eq!(s.rotate(&stranger, 0, GRACE).await, Rotation::Gone);
 }
@@ -151,7 +151,7 @@ pub(super) async fn c6_a_full_user_is_refused_when_the_cap_says_so(s: Subject<An
         Ok(Created::Full)
     );
     assert_eq!(s.store.session(&third.key).await, Ok(None));
-    // Those whose time ran out take no room.
+    // Expired sessions do not count for the cap.
     s.clock.advance(DAY);
     let later = s.draft(&user);
     let stored = Created::Stored { evicted: vec![] };
@@ -332,7 +332,7 @@ pub(super) async fn activity_shows_at_once_and_slides_the_idle_limit(s: Subject<
     assert_eq!(found.last_active_at, s.clock.now());
     assert_eq!(found.last_address, Some(address));
     assert_eq!(found.idle_expires_at, s.clock.now().plus(DAY));
-    // Another's commit carries it to the disk, where it means the same.
+    // The commit of another operation writes it to the disk, and the result is the same.
     s.session(&s.user()).await;
     s.clock.advance(Duration::from_secs(6));
     s.session(&s.user()).await;

@@ -39,7 +39,7 @@ const RIDERS: usize = 256;
 
 /// The state of the thread.
 pub(crate) struct Committer {
-    /// Where everything is stored.
+    /// The ledger that contains all records.
     pub(crate) ledger: Box<dyn Ledger>,
     /// The queue of messages.
     pub(crate) queue: Receiver<Message>,
@@ -64,7 +64,7 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    /// Runs until a message closes the store or all senders are gone.
+    /// Runs until a message closes the store or all senders are dropped.
     pub(crate) fn serve(mut self) {
         loop {
             match self.queue.recv_timeout(TICK) {
@@ -83,8 +83,8 @@ impl Committer {
                         Some(Message::LoseEvents) => self.feed.lose_next(),
                         Some(Message::Close(caller)) => {
                             let closed = self.close();
-                            // Dropping the ledger releases its lock: a caller that gets the answer
-                            // may open the store again. Dropping the feed reports its end.
+                            // Dropping the ledger releases its lock: a caller that receives the answer may open
+                            // the store again. Dropping the feed reports its end.
                             drop(self);
                             let _gone = caller.send(closed);
                             return;

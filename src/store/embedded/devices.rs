@@ -12,8 +12,8 @@ use crate::store::{DEVICE_LIFE, LockPolicy, MAX_DEVICES, Route, StoreError, code
 use crate::types::ids::DeviceId;
 
 impl Transaction<'_> {
-    /// A device of this account, unless its time has run out. A live session of an earlier version
-    /// counts as well, because no record was written for its device.
+    /// A device of this account, unless it has expired. A live session of an earlier version counts as well,
+    /// because no record was written for its device.
     pub(crate) fn known_device(
         &mut self,
         owner: &UserKey,

@@ -80,7 +80,7 @@ impl Feed {
     ) {
         let FeedRequest { subscriber, caller } = request;
         let (Some(subscriber), Ok(snapshot)) = (&subscriber, &read) else {
-            // A caller that has gone away needs no answer.
+            // A caller that was dropped needs no answer.
             let _gone = caller.send(read);
             return;
         };

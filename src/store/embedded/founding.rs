@@ -58,8 +58,8 @@ pub(crate) fn settle(
         };
     }
     if known.is_none() && format.is_some() {
-        // Before the id is written beside the keys: an id that only the keys contain would look like
-        // that of another store.
+        // Before the id is written beside the keys: an id that only the keys contain would count as that of
+        // another store.
         take_over(ledger, store)?;
     }
     let bound = match &mut bond {

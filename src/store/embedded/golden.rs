@@ -1,5 +1,6 @@
-//! The bytes on disk, as committed. When one of these tests fails, stores that exist can no longer
-//! be read: give records another format number and a reader for this one, do not change the bytes.
+//! Are records still encoded as in existing stores? If one of these tests fails, existing stores can no longer
+//! be read: give the records another format number and a reader for the present one, and do not change the
+//! bytes.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use crate::types::time::Timestamp;
 
 const AT: Timestamp = Timestamp::from_millis(1_700_000_000_123);
 
-/// Both ways: what is written today is the committed text, and the committed text reads as this.
+/// Both directions: the record is encoded as the committed bytes, and these are decoded as the record.
 fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(record: &T, golden: &str) {
     let bytes = codec::encode(b"key", record).unwrap();
     assert_eq!(HEXLOWER.encode(&bytes), golden, "{record:?}");

@@ -43,7 +43,7 @@ impl Job {
                 Done {
                     succeeded: outcome.is_ok(),
                     answer: Box::new(move |durable| {
-                        // A caller that has gone away needs no answer.
+                        // A caller that was dropped needs no answer.
                         let _gone = caller.send(durable.and(outcome));
                     }),
                 }

@@ -46,7 +46,7 @@ pub(crate) trait Ledger: Send + 'static {
     /// Called about once a second, also when there is nothing to do.
     fn tick(&mut self);
 
-    /// Whether the files are gone, or were replaced by others.
+    /// Whether the files were removed, or replaced by others.
     fn is_lost(&self) -> bool;
 
     /// Releases the files. No other method is called afterwards.
@@ -67,7 +67,7 @@ pub(crate) struct Entry {
 pub(crate) struct KeyRange {
     /// The first key in the range.
     pub(crate) from: Vec<u8>,
-    /// The first key behind the range.
+    /// The first key after the range.
     pub(crate) to: Vec<u8>,
 }
 
@@ -87,7 +87,7 @@ impl KeyRange {
         }
     }
 
-    /// The part of this range behind `key`.
+    /// The part of this range after `key`.
     pub(crate) fn after(mut self, key: &[u8]) -> Self {
         let mut next = key.to_vec();
         next.push(0);

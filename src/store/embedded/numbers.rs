@@ -111,12 +111,12 @@ impl Numbers {
         self.commit.store(number, Ordering::Relaxed);
     }
 
-    /// Records that the files of the store are gone.
+    /// Records that the files of the store were removed.
     pub(crate) fn lose(&self) {
         self.lost.store(true, Ordering::Release);
     }
 
-    /// Whether the files of the store are gone.
+    /// Whether the files of the store were removed.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }

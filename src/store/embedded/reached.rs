@@ -1,4 +1,5 @@
-//! The time that a store has reached outlives the process, whatever happens to the wall clock.
+//! Does time continue in the next process from the time that the store has reached, whatever the wall clock
+//! does?
 
 use std::path::Path;
 use std::sync::Arc;
@@ -109,7 +110,7 @@ fn a_clean_stop_stores_the_exact_time() {
         machine.pass(&first, 30);
         let stopped = first.clock.now();
         first.store.close().await.unwrap();
-        // No more than a drift: nothing is added.
+        // The wall clock has only drifted, so no margin is added.
         machine.readings.set_wall(-1_500);
         let second = machine.start();
         assert_eq!(second.clock.now(), stopped);
@@ -123,10 +124,10 @@ fn after_a_kill_time_resumes_at_or_after_the_last_time() {
         let machine = Machine::new();
         let first = machine.start();
         first.store.check().await.unwrap();
-        // Health checks write it every two seconds; the next one did not come to that.
+        // A health check stores the time every two seconds. The next one does not run.
         machine.pass(&first, 2);
         let killed = first.clock.now();
-        // The files as a crash leaves them, without the last writes of an orderly end.
+        // The files as a crash leaves them, without the last writes of a clean stop.
         let copy = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(machine.directory.path()).unwrap() {
             let entry = entry.unwrap();

@@ -1,10 +1,10 @@
 //! How is the store read at one commit while writes continue? Each commit keeps the values that it
 //! replaces.
 //!
-//! A page is read from the ledger, which may contain later commits by then. Therefore each commit first
-//! keeps the values that it is about to replace, for the keys that are not yet read. Such a key shows
-//! its kept value. A page is one operation among others, so other callers wait for one page at most. The
-//! size of the kept values is bounded, and a reader that has gone away is discarded.
+//! A page is read from the ledger, which may contain later commits by then. Therefore each commit first keeps
+//! the values that it is about to replace, for the keys that are not yet read. Such a key shows its kept value.
+//! A page is one operation among others, so other callers wait for one page at most. The size of the kept
+//! values is bounded, and the snapshot of a reader that has stopped is discarded.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

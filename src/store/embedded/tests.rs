@@ -114,7 +114,7 @@ fn a_caller_that_read_a_failed_write_gets_no_success() {
     run(LONG, async |s| {
         let session = s.draft();
         let stranger = s.draft();
-        // Held up on the first, so that the rest becomes one group.
+        // The store is stalled in the first operation, so that the others become one group.
         s.faults.stall(true);
         let create = s.store.create(session.clone(), CAP, None);
         let look = s.store.session(&session.key);
@@ -151,14 +151,14 @@ fn a_store_that_hangs_answers_at_the_deadline() {
         assert_eq!(s.store.check().await, Err(StoreError::Indeterminate));
         tokio::time::resume();
         s.faults.stall(false);
-        // Nothing takes a request back that was handed over, and they are done in their order: an
-        // outcome that was unknown becomes certain with the next answer.
+        // An accepted operation is not withdrawn, and operations run in order. So an unknown outcome is certain
+        // once a later operation is answered.
         s.store.check().await.unwrap();
         assert_eq!(s.store.session(&session.key).await, Ok(Some(session)));
     });
 }
 
-/// A subscriber that records the revocations it gets, the gaps and the end. Panics while `panics` is set.
+/// A subscriber that records the revocations, the gaps and the end. Panics while `panics` is set.
 #[derive(Debug, Default)]
 struct Recorder {
     live: Mutex<Vec<Revocation>>,
@@ -231,8 +231,8 @@ fn a_revocation_is_delivered_for_a_cancelled_caller_and_not_for_a_failed_write()
     });
 }
 
-/// Story: a log-out whose sync failed was in the log all the same. The repeated call found the session ended and
-/// succeeded, and the revocation had not been delivered: the access token was still accepted.
+/// A bug: a log-out whose sync failed was in the log nevertheless. The repeated call found the session ended
+/// and succeeded, and the revocation had not been delivered: the access token was still accepted.
 #[test]
 fn a_revocation_that_may_be_in_the_log_is_delivered() {
     run(LONG, async |s| {
@@ -272,8 +272,8 @@ fn a_gap_lasts_until_the_log_can_be_read() {
     });
 }
 
-/// Story: a panic of a subscriber ended the thread of the store. Every later call failed until a restart, and the
-/// tokens of the session that was being ended were still accepted.
+/// A bug: a panic of a subscriber ended the thread of the store. Every later call failed until a restart, and
+/// the tokens of the session that was being ended were still accepted.
 #[test]
 fn a_subscriber_that_panics_has_a_gap_and_the_store_continues() {
     run(LONG, async |s| {

@@ -26,7 +26,7 @@ impl Lifecycle for Embedded {
                 break;
             }
         }
-        // The rest of an end of all sessions that no caller continued.
+        // Removes the remaining records of an end of all sessions that no caller continued.
         if swept < limit {
             swept += self.clear_leftovers(limit - swept).await?;
         }

@@ -1,4 +1,4 @@
-//! The damage detector: what comes back with less, or with something else, does not start.
+//! Is every damage detected? A store with fewer or with other records must not start.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -25,7 +25,7 @@ pub(super) fn flip(file: &Path, bit: u64) {
     file.write_all_at(&byte, bit / 8).unwrap();
 }
 
-/// The length of what was written, without the zeros that the engine grows its file by.
+/// The length of the written data, without the zeros at the end of the engine's file.
 pub(super) fn written(directory: &Path) -> u64 {
     let bytes = fs::read(directory.join("db")).unwrap();
     bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1
@@ -204,7 +204,7 @@ fn remove_witness(directory: &Path) {
     }
 }
 
-/// Changes the database behind the store's back.
+/// Changes the database without the store.
 fn edit(directory: &Path, change: impl FnOnce(&::sled::Db)) {
     let database = ::sled::Config::new()
         .path(directory)

@@ -1,7 +1,7 @@
 //! What is wrong with a store? Read on a copy, without a change to the store.
 //!
-//! The engine changes the files that it opens, and cuts off everything behind damage. Everything here
-//! works on a copy.
+//! The engine changes the files that it opens, and removes everything after damage. Everything here works on a
+//! copy.
 
 use std::fs::File;
 use std::ops::ControlFlow;

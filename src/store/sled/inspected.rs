@@ -1,5 +1,4 @@
-//! Looking into stores, and salvaging them: nothing of the damaged one changes, and what can be read is
-//! kept.
+//! Do inspection and salvage leave a damaged store unchanged, and keep every readable record?
 
 use std::collections::BTreeMap;
 use std::fs;

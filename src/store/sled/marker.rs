@@ -1,4 +1,4 @@
-//! How is a store that has lost its files told from an empty directory? By a marker file.
+//! How is a store that has lost its files distinguished from an empty directory? By a marker file.
 
 use std::fs;
 use std::io::ErrorKind;

@@ -102,7 +102,7 @@ enum State {
     },
     /// The files do not hold what was acknowledged.
     Dead(String),
-    /// The files are gone, or were replaced by others.
+    /// The files were removed, or replaced by others.
     Lost(String),
     Closed,
 }

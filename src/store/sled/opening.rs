@@ -62,7 +62,7 @@ pub(super) fn open_proved(place: &Place, cache: u64) -> Result<(Engine, Proof, F
     }
 }
 
-/// Whether opening the store could destroy evidence of damage: the engine cuts its log behind the first
+/// Whether opening the store could destroy evidence of damage: the engine truncates its log after the first
 /// record that it cannot read.
 pub(super) fn is_doubtful(place: &Place) -> Result<bool, StoreError> {
     let snapshot = place.snapshot_position()?;
@@ -76,7 +76,7 @@ pub(super) fn is_doubtful(place: &Place) -> Result<bool, StoreError> {
         if file.metadata()?.len() <= SMALL {
             return Ok(true);
         }
-        // In a larger log, the rest of a segment that is used again looks like the end.
+        // In a larger log, the rest of a segment that is used again cannot be distinguished from the end.
         let found = log::scan(&file)?;
         Ok(found.holes > 0 || found.tip < snapshot)
     };

@@ -56,8 +56,8 @@ impl Place {
         })
     }
 
-    /// Copies the files of the engine to `to`, which is created. The engine is then tried on the copy:
-    /// opening a damaged store destroys everything behind the damage.
+    /// Copies the files of the engine to `to`, which is created. The engine is then tried on the copy: opening
+    /// a damaged store destroys everything after the damage.
     pub(super) fn copy_to(&self, to: &Path) -> Result<Self, StoreError> {
         let copy = || -> io::Result<()> {
             make_directory(to).map_err(io::Error::other)?;
@@ -72,7 +72,7 @@ impl Place {
             Ok(())
         };
         copy().map_err(|e| {
-            // Half a copy would only take space, and missing space is the usual cause.
+            // An incomplete copy is of no use, and missing space is the usual cause of the failure.
             drop(fs::remove_dir_all(to));
             explain(&self.directory, &e)
         })?;

@@ -123,7 +123,7 @@ fn backward(database: &::sled::Db, from: &[u8], to: &[u8]) -> Vec<(Vec<u8>, Vec<
 mod tests {
     use super::*;
 
-    /// Story: a visitor that stopped was called again for every further part of the database. A salvage whose
+    /// A bug: a visitor that stopped was called again for every further part of the database. A salvage whose
     /// target had failed read the rest of a store of many gigabytes.
     #[test]
     fn a_visitor_that_stops_is_not_called_again() {

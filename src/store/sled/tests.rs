@@ -1,4 +1,4 @@
-//! The guards around sled, on real files.
+//! Do the safeguards around sled work on real files?
 
 use std::fs;
 use std::io::{Error, ErrorKind};
@@ -180,7 +180,7 @@ fn a_damaged_snapshot_is_set_aside_and_nothing_is_lost() {
     let flipped = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ 0x40).collect();
     for damage in [emptied as fn(&[u8]) -> _, halved, flipped] {
         let directory = used();
-        // The snapshot is written by the opening after.
+        // The next opening writes the snapshot.
         block_on(open(directory.path()).unwrap().close()).unwrap();
         let found = snapshots(directory.path());
         assert!(!found.is_empty());
@@ -205,7 +205,7 @@ fn a_missing_database_is_refused_instead_of_starting_empty() {
     assert!(why.contains("missing or empty"), "{why}");
     fs::write(directory.path().join("db"), b"").unwrap();
     assert!(refusal(directory.path()).contains("sidegate restore FILE --replace"));
-    // Without the marker the number of the last commit still tells.
+    // Without the marker, the number of the last commit still shows that a store was here.
     fs::remove_file(directory.path().join("sidegate-store")).unwrap();
     assert!(refusal(directory.path()).contains("missing or empty"));
 }
@@ -225,7 +225,7 @@ fn a_database_of_random_bytes_is_refused() {
 #[test]
 fn an_interrupted_creation_is_repeated() {
     let directory = used();
-    // All is there but the marker: the process died right before its last step.
+    // Only the marker is missing, as after a crash right before the last step.
     fs::remove_file(directory.path().join("sidegate-store")).unwrap();
     block_on(async {
         let store = open(directory.path()).unwrap();

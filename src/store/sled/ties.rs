@@ -1,4 +1,4 @@
-//! Keys and store that belong together, and those that do not.
+//! Which combinations of keys and store are accepted?
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ impl Place {
         Embedded::open_tied(&settings, &ties, Arc::new(ManualClock::new(NOW)))
     }
 
-    /// A whole start, which uses the store and makes keys.
+    /// A complete start, which uses the store and creates keys.
     fn used(&self) -> StoreId {
         let store = self.open().unwrap();
         self.make_keys();
@@ -202,7 +202,7 @@ fn an_interrupted_first_start_is_repeated() {
     place.opens();
     fs::remove_dir_all(place.store()).unwrap();
     place.opens();
-    // The store is there, and no keys were made.
+    // The store exists, and no keys were created.
     place.opens();
 }
 
@@ -225,7 +225,7 @@ fn a_key_directory_that_cannot_be_written_does_not_stop_the_start() {
     place.make_keys();
     fs::set_permissions(place.keys(), fs::Permissions::from_mode(0o500)).unwrap();
     if fs::write(place.keys().join("probe"), b"").is_ok() {
-        // Root writes everywhere; a directory in the place of the file is refused to everybody.
+        // Root can write anywhere, but a directory with the name of the file prevents the write for every user.
         fs::remove_file(place.keys().join("probe")).unwrap();
         fs::set_permissions(place.keys(), fs::Permissions::from_mode(0o700)).unwrap();
         fs::create_dir(place.keys().join(".store-id.tmp")).unwrap();

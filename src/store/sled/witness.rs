@@ -22,7 +22,7 @@ use crate::types::ids::StoreId;
 /// The copy beside the keys.
 const KEYS_COPY: &str = "store-commit";
 
-/// How long the witness may be behind on the disk.
+/// How long the witness on the disk may be out of date.
 const SYNC_EVERY: Duration = Duration::from_millis(900);
 
 /// The content of the copies of a directory.
@@ -45,7 +45,7 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Witness {
     directory: PathBuf,
-    /// Whether anything is synced.
+    /// Whether the copies are synced.
     durable: bool,
     copies: Vec<File>,
     /// The path of the copy beside the keys, which is best effort.

@@ -25,8 +25,8 @@ use crate::types::time::Timestamp;
 ///
 /// The promises, which the contract suite checks for every engine:
 ///
-/// - No hole: what was committed before the subscription is in the first snapshot, all else is
-///   delivered live. Nothing lies between the two.
+/// - No hole: what was committed before the subscription is in the first snapshot, all else is delivered live.
+///   There is no gap between the two.
 /// - Order: events are delivered in the order of their commits, so those of one session as well.
 /// - Nothing is delivered before it is committed. If the outcome of a commit is unknown
 ///   ([`StoreError::Indeterminate`]), its revocations are delivered: a revocation that may be in the

@@ -14,8 +14,8 @@ pub trait Lifecycle: Send + Sync + 'static {
     /// Whether the store can commit now.
     fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whether the files of the store are gone, or were replaced by others. Detected within a second;
-    /// only a restart helps.
+    /// Whether the files of the store were removed, or replaced by others. Detected within a second; only a
+    /// restart helps.
     fn is_lost(&self) -> bool;
 
     /// Numbers for the metrics page.

@@ -1,8 +1,8 @@
 //! Where is the log of sled damaged? Read without sled: which segments and messages are intact, and
 //! where sled would stop.
 //!
-//! When sled opens its log, it cuts it behind the first damaged message: it overwrites the rest with
-//! zeros. To keep the rest, or to read it, the log must be read before that.
+//! When sled opens its log, it ends it at the first damaged message: it overwrites the rest with zeros. To keep
+//! the rest, or to read it, the log must be read before that.
 
 mod format;
 
@@ -14,7 +14,7 @@ use self::format::{
     CAP, HEADER, Message, SEGMENT, any_message, filler, header, header_number, sealed,
 };
 
-/// The space that a message needs behind it; with less, the segment is full.
+/// The space that must follow a message; with less, the segment is full.
 const LONGEST_HEADER: usize = 32;
 
 /// The result of reading a log.
@@ -27,7 +27,7 @@ pub(super) struct Scan {
     /// The number of segments in which intact messages follow damaged ones, or that end too early
     /// although a later segment follows.
     pub(super) holes: u64,
-    /// The position behind the last intact message.
+    /// The position after the last intact message.
     pub(super) tip: u64,
 }
 
@@ -69,7 +69,7 @@ pub(super) fn scan(file: &File) -> io::Result<Scan> {
     Ok(found)
 }
 
-/// Rewrites every damaged stretch of a log as messages that sled skips, so that it reads what is behind
+/// Rewrites every damaged stretch of a log as messages that sled skips, so that it reads the messages after
 /// them. Returns the number of stretches. Only for a copy.
 pub(super) fn bridge(file: &File) -> io::Result<u64> {
     let mut last = None;
@@ -172,7 +172,7 @@ impl Segment {
         any_message(&self.bytes, at, Some(self.number)).map(|(_, message)| message)
     }
 
-    /// The next offset behind `at` at which an intact message of this segment begins.
+    /// The next offset after `at` at which an intact message of this segment begins.
     fn next(&self, at: usize) -> Option<usize> {
         let last = self.bytes.len().saturating_sub(LONGEST_HEADER);
         (at + 1..=last).find(|from| self.message(*from).is_some())
@@ -200,7 +200,7 @@ impl Segment {
             match self.next(at) {
                 Some(next) => {
                     let Some(skipped) = filler(self.number, next - at) else {
-                        // Too short for a message: include the message behind it.
+                        // Too short for a message: include the message after it.
                         let length = self.message(next).map_or(1, |message| message.length);
                         let Some(skipped) = filler(self.number, next + length - at) else {
                             return bridged;
