@@ -170,7 +170,7 @@ impl Service {
             .then_some(lockout.locked_until))
     }
 
-    /// Marks the addresses of an account as verified: the operator knows that they belong to the
+    /// Marks the addresses of an account as verified: the operator has confirmed that they belong to the
     /// person. The next access tokens contain the e-mail address.
     pub async fn operator_verify(&self, named: &Named) -> Result<Option<User>, AuthError> {
         let change = |user: User| User {

@@ -1,4 +1,4 @@
-//! Which of several device cookies is used? The one that the store knows for the account.
+//! Which of several device cookies is used? The one that the store has for the account.
 
 use crate::service::Service;
 use crate::service::caller::Caller;

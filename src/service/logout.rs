@@ -14,7 +14,7 @@ use crate::telemetry::metrics::Event;
 use crate::types::ids::SessionId;
 
 impl Service {
-    /// Ends this session. Idempotent: a session that has ended is no error.
+    /// Ends this session. Idempotent: if the session has ended already, this is not an error.
     pub async fn logout(&self, session: &SessionKey, caller: &Caller) -> Result<(), AuthError> {
         self.end(Scope::One(session.clone()), EndReason::LoggedOut, caller)
             .await?;

@@ -280,7 +280,7 @@ mod tests {
         let (ran, has_run) = mpsc::channel();
         block_on(async {
             let waiting = pool.run(ANYBODY, move |_| ran.send(()).unwrap());
-            // Polled once, then dropped: the asker went away.
+            // Polled once, then dropped, as when the client disconnects.
             assert!(timeout(Duration::ZERO, waiting).await.is_err());
             drop(hold);
             let after = pool.run(ANYBODY, |_| ()).await;

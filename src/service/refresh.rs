@@ -34,9 +34,9 @@ impl Service {
             .await
     }
 
-    /// Chooses among several refresh cookies: the only one, or the one that verifies. If several verify
-    /// for one session, the newest is used, because an older one would look stolen. If they are for
-    /// different sessions, none is used.
+    /// Chooses among several refresh cookies: the only one, or the one that verifies. If several verify for one
+    /// session, the newest is used, because an older one would count as stolen. If they are for different
+    /// sessions, none is used.
     pub async fn choose_refresh(
         &self,
         mut copies: Vec<SecretText>,

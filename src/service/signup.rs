@@ -57,7 +57,7 @@ impl Service {
         check_chosen(&request.username, &self.parts.settings.reserved)?;
         let roles = self.parts.settings.signup_roles.clone();
         let share = Share::new(caller.address, Class::Unproven);
-        // Nothing has shown yet that the addresses belong to the caller.
+        // It is not yet confirmed that the addresses belong to the caller.
         self.add_user(request, roles, VerifiedAddresses::NONE, share)
             .await
     }

@@ -82,7 +82,7 @@ impl Service {
             address: note.address,
         };
         if let Err(error) = self.parts.store.touch(&note.session, seen).await {
-            tracing::debug!(%error, "a note of activity was not kept");
+            tracing::debug!(%error, "the activity of a session was not recorded");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Does the store agree with an access token? It is asked once, before a worker first accepts the token.
+//! Does the store agree with an access token? They are compared once, before a worker first accepts the token.
 //!
 //! Afterwards the revocations in memory are enough. A check by one worker applies to all workers, so a
 //! token in use stays accepted on every worker while the store is not available. Parallel requests with

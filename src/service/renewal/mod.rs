@@ -1,10 +1,10 @@
 //! How does a browser with an expired access token continue without an error? Its refresh token lets the
 //! request pass, and the answer carries new tokens.
 //!
-//! This takes two steps, because the upstream lies between them, which may take long, and the browser
-//! may not wait. [`Service::renew_access`] changes nothing: a request without an answer has used up
-//! nothing. [`Service::settle_renewal`] rotates when the answer is about to be sent, so that a rotation
-//! and its cookie stay together. Parallel requests of one generation share both steps ([`Renewals`]).
+//! This takes two steps, because the upstream answers between them: that may take long, and the browser may
+//! disconnect. [`Service::renew_access`] changes nothing: a request without an answer has used up nothing.
+//! [`Service::settle_renewal`] rotates when the answer is about to be sent, so that a rotation and its cookie
+//! stay together. Parallel requests of one generation share both steps ([`Renewals`]).
 
 mod shared;
 
