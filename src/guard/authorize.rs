@@ -1,10 +1,10 @@
 //! May this request pass? Checks rule, token, session and role. Synchronous for every token that this
 //! worker has seen, without reading a store or clock.
 //!
-//! Invariant: a request passes only by a rule that admits everybody, or by a verified token whose
-//! session is active now and whose roles satisfy the rule. Every other result of these functions is a
-//! denial. A known token costs one look-up and one comparison of two numbers. An unknown one is
-//! [`Decision::Unseen`]: it passes only by [`Guard::first_sight`], which compares it with the store.
+//! Invariant: a request passes only by a rule that admits every caller, or by a verified token whose session is
+//! active now and whose roles satisfy the rule. Every other result of these functions is a denial. A known
+//! token costs one look-up and one comparison of two numbers. An unknown one is [`Decision::Unseen`]: it passes
+//! only by [`Guard::first_sight`], which compares it with the store.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Guard {
         })
     }
 
-    /// The same, which notices what others that share this notice have noticed only once.
+    /// The same guard with a shared [`Notice`]: all guards that share it log each warning once.
     #[must_use]
     pub fn sharing(mut self, notice: &Arc<Notice>) -> Self {
         self.notice = Arc::clone(notice);
@@ -236,7 +236,7 @@ impl Guard {
         }
     }
 
-    /// The answer for a token that was verified before, by the keys of this moment.
+    /// The result for a token that was verified before, by the present state of the keys.
     fn remembered(&self, token: &[u8], now: Timestamp) -> Option<Result<Arc<Identity>, Denial>> {
         let mut cache = self.cache();
         let entry = cache.get(token, self.verifier.epoch())?;
@@ -259,7 +259,7 @@ impl Guard {
         Some(Ok(Arc::clone(&entry.value)))
     }
 
-    /// A token whose signature, time and claims are sound, and whose session is not known to be over.
+    /// A token whose signature, times and claims are valid, and whose session is not known to have ended.
     fn verify(&self, token: &[u8], now: Timestamp) -> Result<Candidate, Denial> {
         let verified = self.verifier.verify(token, now)?;
         let (not_before, expires_at) = (verified.claims.not_before, verified.claims.expires_at);
@@ -287,7 +287,7 @@ impl Guard {
         seen.choose()
     }
 
-    /// Compares a new token with the store, and takes it into the cache when they agree.
+    /// Compares a new token with the store, and adds it to the cache when they agree.
     async fn admit(&self, proof: Proof) -> Result<Arc<Identity>, Denial> {
         let candidate = match proof {
             Proof::Known(identity) => return Ok(identity),
@@ -306,8 +306,8 @@ impl Guard {
             Ok(FirstSight::Stale) => return Err(Denial::new(Reason::Stale)),
             Err(_) => return Err(Denial::new(Reason::Unavailable)),
         }
-        // A session that ended since the store was read is in the set by now, or moves the epoch
-        // after this: the epoch is read before the set is.
+        // If the session ended after the store was read, either the set contains it already, or the epoch
+        // changes after this read. Therefore the epoch is read before the set.
         let epoch = self.liveness.epoch();
         self.check_alive(identity)?;
         let entry = CachedToken {

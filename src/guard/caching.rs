@@ -78,8 +78,8 @@ fn remove_outranking(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether some cache reads this in place of `Cache-Control`: `CDN-Cache-Control` (RFC 9213) and its
-/// like of one vendor, `Surrogate-Control` (Edge Architecture), and the older ones.
+/// Whether some cache reads this in place of `Cache-Control`: `CDN-Cache-Control` (RFC 9213) and similar
+/// headers of single vendors, `Surrogate-Control` (Edge Architecture), and the older ones.
 fn outranks(name: &HeaderName) -> bool {
     let name = name.as_str();
     match name.as_bytes().last() {
@@ -99,11 +99,11 @@ fn outranks(name: &HeaderName) -> bool {
 /// The directives of one `Cache-Control` value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Read {
-    /// No shared cache may store it, and nothing speaks to one.
+    /// No shared cache may store it, and no directive is for shared caches.
     Private,
     /// Anything else.
     Open,
-    /// No list of directives.
+    /// It is not a list of directives.
     Malformed,
 }
 
@@ -157,8 +157,8 @@ impl Directive<'_> {
         self.text.eq_ignore_ascii_case(b"private")
     }
 
-    /// Whether it means something to shared caches only, or lets them store. `private` for some fields
-    /// lets them store the rest.
+    /// Whether it is for shared caches only, or lets them store the answer. `private` for some fields lets them
+    /// store the rest.
     fn is_for_shared_caches(&self) -> bool {
         let is = |name: &[u8]| self.name.eq_ignore_ascii_case(name);
         is(b"public")
@@ -168,7 +168,7 @@ impl Directive<'_> {
     }
 }
 
-/// The directives of a value; `None` for something that is none, and after that nothing of use
+/// The directives of a value. An item that is not a directive is `None`, and the items after it are meaningless
 /// (RFC 9111, 5.2: a token, or a token with a token or a quoted string).
 struct Directives<'a>(&'a [u8]);
 

@@ -17,15 +17,15 @@ pub struct Denial {
 pub enum Reason {
     /// There is no token, and one is needed.
     Missing,
-    /// There is a token or a cookie of ours that is none.
+    /// The token, or our cookie, is invalid.
     Invalid,
-    /// The token was good and its time is over: refresh.
+    /// The token has expired: refresh.
     Expired,
-    /// The session is over: log in.
+    /// The session has ended: log in.
     Ended,
     /// The account's claims changed since the token was issued: refresh.
     Stale,
-    /// The token is new here, and the store that has to confirm its session has no answer.
+    /// The token is new to this worker, and the store that has to confirm its session does not answer.
     Unavailable,
     /// Two different tokens in one request.
     TwoCredentials,
@@ -36,7 +36,7 @@ pub enum Reason {
 }
 
 impl Denial {
-    /// A refusal for want of any token, for our own routes.
+    /// A refusal of a request without a token, for our own routes.
     pub const fn missing() -> Self {
         Self::new(Reason::Missing)
     }
@@ -46,7 +46,7 @@ impl Denial {
         Self::new(Reason::Ended)
     }
 
-    /// A refusal for this reason, where no guard is at hand.
+    /// A refusal for this reason, for tests without a guard.
     #[cfg(test)]
     pub(crate) const fn for_tests(reason: Reason) -> Self {
         Self::new(reason)
@@ -78,14 +78,14 @@ impl Denial {
         self.reason
     }
 
-    /// The precise cause, one word, for logs and numbers. Callers are not told.
+    /// The precise cause, one word, for logs and metrics. It is not sent to callers.
     pub const fn detail(self) -> &'static str {
         self.detail
     }
 }
 
 impl Reason {
-    /// The stable code of the reason, for answers, logs and numbers.
+    /// The stable code of the reason, for answers, logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "token_missing",

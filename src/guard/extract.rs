@@ -1,8 +1,8 @@
 //! Where a token may be: in `Authorization: Bearer`, or in our access cookie, of which a browser may
 //! hold several copies.
 //!
-//! Whatever looks like ours and is not sound is never repaired. Another scheme than Bearer is not ours:
-//! the request counts as one without that header.
+//! A malformed credential of ours is never repaired. Another scheme than Bearer is not ours: the request counts
+//! as one without that header.
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};

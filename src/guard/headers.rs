@@ -19,8 +19,8 @@ pub struct IdentityHeaders {
 }
 
 impl IdentityHeaders {
-    /// Reads a preset; refuses an unknown name, an unknown claim, and a header that is written
-    /// twice or steers the connection.
+    /// Reads a preset; refuses an unknown name, an unknown claim, and a header that is written twice or
+    /// controls the connection.
     pub fn new(preset: &Preset) -> Result<Self, BadPreset> {
         let entries = match preset {
             Preset::Named(name) => {
@@ -34,9 +34,8 @@ impl IdentityHeaders {
         Ok(Self { entries })
     }
 
-    /// Every name that no client may send: all that any preset may write, the custom ones, the
-    /// assertion. The proxy compares them in their folded form, and besides takes away everything
-    /// that folds to `X_SIDEGATE_…`.
+    /// Every name that no client may send: all that any preset may write, the custom ones, the assertion. The
+    /// proxy compares them in their folded form, and also removes every name that folds to `X_SIDEGATE_…`.
     pub fn managed(&self) -> Vec<HeaderName> {
         let written = PRESETS.iter().flat_map(|t| t.writes).map(|(name, _)| name);
         let others = PRESETS.iter().flat_map(|t| t.strips).chain(ALWAYS);
@@ -104,7 +103,7 @@ pub enum Claim {
 }
 
 impl Claim {
-    /// The claim a configuration file calls so: the names are those of the access token.
+    /// The claim with this name in a configuration file. The names are those of the access token.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "sub" => Some(Self::UserId),
@@ -152,7 +151,7 @@ pub const MAX_VALUE: usize = 256;
 #[error("an identity header would be longer than {MAX_VALUE} bytes")]
 pub struct TooLong;
 
-/// Why identity headers cannot be configured so.
+/// Why identity headers cannot be configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPreset {
     /// No preset has this name.
@@ -163,7 +162,7 @@ pub enum BadPreset {
         "there is no claim {0:?}; known are sub, username, email, role, roles, tenantId, sid, amr"
     )]
     Claim(String),
-    /// The header steers the message or carries credentials.
+    /// The header controls the message or carries credentials.
     #[error("no claim can be written into the header {0}")]
     Reserved(HeaderName),
     /// Two claims in one header.

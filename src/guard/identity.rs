@@ -34,23 +34,23 @@ pub struct Identity {
     pub roles: Roles,
     /// The authentication method, for example `password`.
     pub method: String,
-    /// When they did.
+    /// When the user was authenticated.
     pub auth_time: Timestamp,
-    /// Until when the access token is good.
+    /// When the access token expires.
     pub expires_at: Timestamp,
     /// The identity headers, ready to be written: each name once.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// When this worker last told that the session is active.
+    /// When this worker last reported that the session is active.
     pub noted: LastNoted,
 }
 
-/// When something was last noted; the epoch when it never was.
+/// The time of the last report; the epoch when there was none.
 #[derive(Debug, Default)]
 pub struct LastNoted(AtomicU64);
 
 impl Identity {
-    /// Whether activity is to be told again: at most once in `every`, per worker. Saying yes counts
-    /// as telling.
+    /// Whether activity is due to be reported again: at most once in `every`, per worker. `true` counts as a
+    /// report.
     pub fn is_due(&self, now: Timestamp, every: Duration) -> bool {
         let LastNoted(noted) = &self.noted;
         let due = now.since(Timestamp::from_millis(noted.load(Ordering::Relaxed))) >= every;
@@ -70,7 +70,7 @@ impl Identity {
         }
     }
 
-    /// The identity a token speaks of, with its headers rendered.
+    /// The identity that a token states, with its headers rendered.
     pub(super) fn new(claims: AccessClaims, headers: &IdentityHeaders) -> Result<Self, TooLong> {
         Ok(Self {
             headers: headers.render(&claims)?,

@@ -10,7 +10,7 @@ use crate::guard::caching;
 use crate::guard::identity::Identity;
 use crate::policy::settings::Storage;
 
-/// The right to forward one request, and on whose behalf.
+/// The right to forward one request, and its caller.
 #[derive(Debug)]
 #[must_use = "a permit is spent by forwarding the request it was given for"]
 pub struct Permit {
@@ -21,9 +21,9 @@ pub struct Permit {
 /// The known facts about the caller.
 #[derive(Debug)]
 enum Caller {
-    /// They showed a good token.
+    /// The request has a valid token.
     Known(Arc<Identity>),
-    /// They could have shown one and did not: an optional route.
+    /// The request has no token, and the route is optional.
     Unknown,
     /// Not checked: a public route.
     NotAsked,

@@ -147,6 +147,6 @@ pub(super) const PRESETS: &[PresetTable] = &[
 /// The header with the device token of a client without cookies. It is a credential and never forwarded.
 pub const DEVICE_TOKEN: &str = "x-device-token";
 
-/// Ours whatever the preset: the signed assertion, the device token, and `Proxy`, which CGI programs
-/// take for a setting of their own.
+/// Ours whatever the preset: the signed assertion, the device token, and `Proxy`, which CGI programs read as a
+/// setting.
 pub(super) const ALWAYS: &[&str] = &["x-sidegate-assertion", DEVICE_TOKEN, "proxy"];

@@ -42,13 +42,13 @@ pub const PRESETS: &[&str] = &[
     "cloudbeaver",
 ];
 
-/// The claims that can be told.
+/// The claims that can be written to headers.
 pub const CLAIMS: &[&str] = &[
     "sub", "username", "email", "role", "roles", "tenantId", "sid", "amr",
 ];
 
-/// Headers that steer the message, carry credentials or have a meaning of their own: no claim may be
-/// written there.
+/// Headers that control the message, carry credentials or have another meaning: no claim may be written to
+/// them.
 pub const RESERVED: &[&str] = &[
     "accept",
     "accept-encoding",

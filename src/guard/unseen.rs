@@ -78,7 +78,7 @@ impl Proof {
         compared.map_or_else(Self::Bad, Self::Known)
     }
 
-    /// Nothing passes that is still to be compared.
+    /// A token that is still to be compared does not pass.
     fn outcome(self) -> Result<Arc<Identity>, Denial> {
         match self {
             Self::Known(identity) => Ok(identity),

@@ -125,6 +125,6 @@ fn a_token_evicted_from_the_cache_still_passes() {
     for _ in 0..2 {
         assert!(gate.ask("/a", &headers).is_ok());
     }
-    // What was compared for one worker holds for the others.
+    // A comparison by one worker applies to the others.
     assert_eq!(gate.reads(), 1);
 }

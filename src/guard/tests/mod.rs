@@ -138,7 +138,7 @@ impl Gate {
         self.events.so_far(Event::FirstSightAlive)
     }
 
-    /// Who passed, or the reason why not.
+    /// The user that passed, or the reason of the denial.
     fn ask(&self, path: &str, headers: &HeaderMap) -> Result<Option<String>, Reason> {
         match self.decide(self.authorize_at(path, headers, NOW)) {
             Ok(permit) => Ok(permit.identity().map(|i| i.username.clone())),
