@@ -143,8 +143,8 @@ fn size_line(input: &[u8]) -> Result<Option<(u64, usize)>, Fault> {
     Ok(Some((size, end + 1)))
 }
 
-/// Blanks, then nothing or a `;` and bytes that are no control characters. Blanks alone are
-/// padding that some servers write.
+/// Blanks, then nothing or a `;` and bytes that are not control characters. Blanks alone are padding that some
+/// servers write.
 fn is_extension(rest: &[u8]) -> bool {
     let text = rest.trim_ascii_start();
     matches!(text.first(), None | Some(b';'))

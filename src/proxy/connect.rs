@@ -183,8 +183,7 @@ impl TlsDialer {
 
 impl TlsConfigs {
     fn new(config: &ClientConfig) -> Self {
-        // A cache of its own, and empty: workers share no lock, and earlier sessions were verified
-        // with earlier roots.
+        // A new, separate cache: workers share no lock, and earlier sessions were verified with earlier roots.
         let sessions = Resumption::default();
         let offering = |protocols: &[&[u8]]| {
             let mut config = config.clone();

@@ -59,9 +59,9 @@ impl Connection {
         }
     }
 
-    /// Makes room for so many bytes in `input`. Memory whose bytes the client has received is used again,
-    /// that of this buffer or of the one before: a large body needs no fresh memory, whose pages the
-    /// kernel would have to clear each time.
+    /// Makes room for this many bytes in `input`. Memory whose bytes the client has received is used again,
+    /// that of this buffer or of the one before: a large body needs no fresh memory, whose pages the kernel
+    /// would have to clear each time.
     pub(super) fn make_room(&mut self, bytes: usize) {
         if self.input.try_reclaim(bytes) {
             return;

@@ -105,12 +105,12 @@ pub enum Fault {
     #[error("the upstream switched protocols unasked")]
     SwitchedProtocols,
     /// A success that does not switch protocols, where the client could not distinguish it from one that does.
-    #[error("the upstream answered a handshake as if it were none")]
+    #[error("the upstream answered a handshake with a success and did not switch protocols")]
     NotSwitched,
     /// More than 16 interim answers.
     #[error("too many interim answers")]
     TooManyInterim,
-    /// A chunk is not framed as RFC 9112, 7.1 says.
+    /// A chunk is not framed as RFC 9112, 7.1 requires.
     #[error("a chunk is malformed")]
     Chunk,
     /// The framing of the chunks is too large for their data.
@@ -136,7 +136,7 @@ pub enum ClientFault {
     /// It ended before its `Content-Length`.
     #[error("the body is shorter than declared")]
     TooShort,
-    /// Nothing of it was received for too long.
-    #[error("the body stopped coming")]
+    /// No more of it was received in time.
+    #[error("no more of the body was received in time")]
     Stalled,
 }

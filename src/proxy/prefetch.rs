@@ -1,9 +1,9 @@
 //! How much of an answer's body is read before its head is returned?
 //!
-//! A head that was returned cannot be taken back: after a fault behind it the client has a broken answer with
-//! the upstream's status. Before that, a fault becomes an error answer of the proxy. Most faults are in the
-//! first packets. So the head of a small body waits for the whole body, and every other head for the bytes
-//! that come right after it, for a short time.
+//! A head that was returned cannot be withdrawn: after a later fault the client has a broken answer with the
+//! upstream's status. Before that, a fault becomes an error answer of the proxy. Most faults are in the first
+//! packets. So the head of a small body waits for the whole body, and every other head for the bytes that come
+//! right after it, for a short time.
 
 use std::collections::VecDeque;
 use std::time::Duration;

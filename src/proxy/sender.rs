@@ -1,4 +1,4 @@
-//! Sends a request to the upstream over HTTP/1.1: its head, then its body, framed anew.
+//! Sends a request to the upstream over HTTP/1.1: its head, then its body with a new framing.
 //!
 //! The body has a `Content-Length` when its size is known and is chunked otherwise; trailers are
 //! dropped. At most one piece of the body is buffered, so a slow upstream slows the client down.
@@ -140,7 +140,7 @@ where
 
     /// Sends as much as possible. Returns the party it waits for and the number of sent bytes.
     ///
-    /// An upstream that takes no more is no error here: it may have answered already. Only a fault of the
+    /// It is not an error if the upstream accepts no more: it may have answered already. Only a fault of the
     /// client's body is an error.
     pub(super) fn poll(
         &mut self,

@@ -11,7 +11,7 @@ use crate::tls::client::Files;
 /// The upstream and how requests are sent to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where the application listens.
+    /// The address of the application.
     pub upstream: Address,
     /// How long making a connection may take: looking up the name, trying all addresses, TLS.
     pub connect_timeout: Duration,
@@ -25,8 +25,8 @@ pub struct Settings {
     pub stream_idle_timeout: Duration,
     /// How long a connection is kept in the pool without a request.
     pub idle_timeout: Duration,
-    /// A connection this old gets no further requests, so that changes behind a name or a balancer
-    /// are followed; zero = none.
+    /// A connection of this age gets no further requests, so that changes of a DNS name or of a load balancer
+    /// take effect; zero = no limit.
     pub max_age: Duration,
     /// Whether the upstream sees the client's `Host`, or its own authority.
     pub preserve_host: bool,
@@ -44,7 +44,7 @@ pub struct Settings {
     pub max_upgraded: usize,
 }
 
-/// Where the upstream listens.
+/// The address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// `http://host:port`.

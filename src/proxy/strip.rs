@@ -110,7 +110,7 @@ const fn class(byte: u8) -> usize {
 
 const CLASSES: usize = 37;
 
-/// The last bit of a mask stands for every length from 63 on.
+/// The last bit of a mask is for every length from 63 on.
 const LAST_BIT: usize = 63;
 
 /// Hop-by-hop headers (RFC 9110, 7.6.1), and `Expect`, which the server side answers.

@@ -1,6 +1,6 @@
 //! How long may an exchange with the upstream be silent, and which error follows?
 //!
-//! An exchange measures how long nothing has moved in either direction, and asks here for the limit:
+//! An exchange measures how long nothing has moved in either direction, and compares it with these limits:
 //!
 //! | phase | it waits for | limit |
 //! |---|---|---|

@@ -291,7 +291,7 @@ where
         timer.poll(cx, since + limit).map(|()| expired(waiting))
     }
 
-    /// The error for a connection that ended before the head of an answer.
+    /// The error for a connection that closed before the head of an answer.
     fn died(&mut self, error: Option<io::Error>) -> UpstreamError {
         if self.answered {
             return Fault::CutShort.into();

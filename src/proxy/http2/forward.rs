@@ -114,7 +114,7 @@ impl StreamPool {
             upstream.counters.retried.fetch_add(1, Ordering::Relaxed);
             stream = match self.reserve().await? {
                 Negotiated::Http2(stream) => stream,
-                // The upstream now speaks another version; the next request uses it.
+                // The upstream now uses another version, and so does the next request.
                 Negotiated::Http1 => return Err(failure),
             };
         }

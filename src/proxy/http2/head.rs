@@ -43,8 +43,8 @@ pub(super) fn request(
     request
 }
 
-/// `:authority` has the value that `Host` has over HTTP/1.1. A host that is no valid authority is replaced by
-/// the upstream's own.
+/// `:authority` has the value that `Host` has over HTTP/1.1. A host that is not a valid authority is replaced
+/// by the upstream's own.
 fn target(writer: &HeadWriter, scheme: &Scheme, parts: &Parts, via: &Via) -> Uri {
     let authority = Authority::try_from(writer.host(via));
     let authority = authority.or_else(|_| Authority::try_from(writer.authority()));

@@ -95,8 +95,8 @@ where
         self.kept = None;
     }
 
-    /// Sends as much as possible. Returns the party it waits for and the number of sent bytes. A stream that takes
-    /// no more is no error here: the upstream may have answered already.
+    /// Sends as much as possible. Returns the party it waits for and the number of sent bytes. It is not an
+    /// error if the stream accepts no more: the upstream may have answered already.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,

@@ -73,7 +73,7 @@ impl ConnectionStatus {
         self.streams.load(Ordering::Relaxed)
     }
 
-    /// Whether a request may begin at `now`, judged by the connection's age and idle time.
+    /// Whether a request may begin at `now`, by the connection's age and idle time.
     pub(super) fn is_fresh(&self, now: Instant, idle: Duration, age: Option<Duration>) -> bool {
         let existed = now.saturating_duration_since(self.created);
         let idled = now.saturating_duration_since(*self.idle_since.lock());

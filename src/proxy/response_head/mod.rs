@@ -1,8 +1,8 @@
 //! Which heads of answers are valid, and which of their headers reach the client?
 //!
 //! The parser is strict: an answer has one plain HTTP/1.1 (or 1.0) head with one framing, or it is a [`Fault`].
-//! Interim answers are skipped. Hop-by-hop headers and those named by `Connection` are removed; the server
-//! frames the body anew.
+//! Interim answers are skipped. Hop-by-hop headers and those named by `Connection` are removed; the server side
+//! frames the body again.
 
 mod facts;
 #[cfg(test)]
@@ -269,7 +269,7 @@ fn parse(input: &[u8], ranges: &mut [HeaderRange; MAX_HEADERS]) -> Result<Option
     }))
 }
 
-/// The largest head; each interim head counts on its own. A [`ByteRange`] can address every byte in it.
+/// The largest head; each interim head counts separately. A [`ByteRange`] can address every byte in it.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 pub(super) const MAX_HEADERS: usize = 100;
 pub(super) const MAX_INTERIM: u8 = 16;

@@ -95,7 +95,7 @@ impl FairSemaphore {
             self.used.store(used + 1, Ordering::Relaxed);
             return Ok(None);
         }
-        // In a box, so that the future of the common case is not larger for this one.
+        // Boxed, so that the future of the common case stays small.
         Box::pin(self.acquire_charged(who)).await
     }
 

@@ -260,7 +260,7 @@ impl http_body::Body for Scripted {
     }
 }
 
-/// Writes each piece on its own, so that they arrive separately.
+/// Writes each piece separately, so that they arrive separately.
 fn write_in_pieces(stream: &mut TcpStream, pieces: &[&[u8]]) {
     stream.set_nodelay(true).unwrap();
     for piece in pieces {

@@ -21,7 +21,7 @@ const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const GO_AWAY: u8 = 7;
 
-/// Sends so many requests at once, and returns the bodies of their answers.
+/// Sends this many requests at once, and returns the bodies of their answers.
 async fn at_once(proxy: &Arc<Proxy>, count: usize) -> Vec<Result<String, UpstreamError>> {
     let mut all = JoinSet::new();
     for _ in 0..count {
@@ -31,7 +31,7 @@ async fn at_once(proxy: &Arc<Proxy>, count: usize) -> Vec<Result<String, Upstrea
     all.join_all().await
 }
 
-/// A server that answers with the number of the connection, once so many requests have come.
+/// A server that answers with the number of the connection, once this many requests have arrived.
 async fn waiting_for(all: usize, streams: u32) -> u16 {
     let barrier = Arc::new(Barrier::new(all));
     serving(streams, move |mut asked: Asked| {

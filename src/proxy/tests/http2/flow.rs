@@ -1,4 +1,4 @@
-//! A slow side slows the other one down, and little is buffered in between.
+//! Does a slow side slow the other one down, with little data buffered in between?
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -83,7 +83,7 @@ where
     port
 }
 
-/// A server that permits so many streams for each connection, and handles each request with this function.
+/// A server that permits this many streams for each connection, and handles each request with this function.
 async fn serving<F>(streams: u32, play: impl Fn(Asked) -> F + Send + Sync + 'static) -> u16
 where
     F: Future<Output = ()> + Send + 'static,
