@@ -41,7 +41,7 @@ pub trait Handler: Debug + Send + Sync + Sized + 'static {
     /// The deadlines of connections.
     fn deadlines(&self) -> Deadlines;
 
-    /// Whether this address is a trusted proxy, which speaks for many clients.
+    /// Whether this address is a trusted proxy, which forwards for many clients.
     fn trusts(&self, address: IpAddr) -> bool;
 
     /// The time for the `Date` of a response that has none.
@@ -61,7 +61,7 @@ pub trait ResponseBody:
     + Unpin
     + 'static
 {
-    /// The watch that can end this body, if there is one. The connection asks it while its client accepts no
+    /// The watch that can end this body, if there is one. The connection checks it while its client accepts no
     /// bytes, because the body is not polled then.
     fn watch(&self) -> Option<Arc<dyn ResponseWatch>>;
 }

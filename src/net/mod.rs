@@ -1,8 +1,8 @@
 //! How do bytes become requests? Sockets, connections, TLS, HTTP/1.1 and HTTP/2, and their deadlines.
 //!
-//! This room hands each request to a [`Handler`](handler::Handler) and sends its response. It has no knowledge of
-//! sessions, rules or upstreams. One worker is one thread with its own runtime and listener; workers
-//! share no lock that a request takes.
+//! This module passes each request to a [`Handler`](handler::Handler) and sends its response. It has no
+//! knowledge of sessions, rules or upstreams. One worker is one thread with its own runtime and listener;
+//! workers share no lock that a request takes.
 
 pub mod accept;
 pub mod body;

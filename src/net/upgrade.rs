@@ -50,7 +50,7 @@ impl H2Upgrade {
 }
 
 impl OnUpgrade {
-    /// Takes what a request needs to switch protocols out of it.
+    /// Removes from a request the value that it needs to switch protocols.
     pub fn of<B>(request: &mut Request<B>) -> Self {
         let upgrade = request.extensions_mut().remove::<H2Upgrade>();
         let receiver = upgrade.and_then(|upgrade| upgrade.0.lock().take());

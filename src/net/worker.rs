@@ -49,7 +49,7 @@ pub struct Worker<H> {
 }
 
 impl<H: Handler> Worker<H> {
-    /// A worker whose requests go to this handler. `alive` counts its ticks, for `/livez`.
+    /// A worker whose requests this handler answers. `alive` counts its ticks, for `/livez`.
     pub fn new(
         handler: Arc<ArcSwap<H>>,
         limiter: Arc<ConnectionLimiter>,
@@ -216,6 +216,6 @@ impl<H: Handler> Worker<H> {
 /// Sends the response of a full server and closes the connection at once: many that arrive together must
 /// not hold the last descriptors while their responses wait to be sent.
 fn refuse(stream: &Stream) {
-    // The buffer of a new socket has room for these bytes. A client that is gone needs none.
+    // The buffer of a new socket has room for these bytes. A client that has disconnected needs none.
     drop(SockRef::from(stream).send(FULL));
 }

@@ -40,8 +40,8 @@ impl Drop for H2StreamGuard {
     }
 }
 
-/// While it lives, its connection does not count as idle. A tunnel over an HTTP/2 stream holds one,
-/// because hyper reports nothing more about that stream.
+/// While this value exists, its connection does not count as idle. A tunnel over an HTTP/2 stream holds one,
+/// because the task that answered the stream's request has ended.
 #[derive(Debug)]
 pub struct ActiveGuard {
     _stream: H2StreamGuard,

@@ -1,10 +1,10 @@
 //! How fast must a request body arrive?
 //!
-//! A client that sends a byte now and then would hold a connection of the proxy and one of the application
-//! for as long as it likes; so a body has to reach a rate. Only the time counts in which the reader waits
-//! for the client: an application that reads slowly is not the client's fault. The rate is averaged over
-//! windows, so that a pause or a slow start is permitted. Windows are checked when bytes arrive and by the
-//! worker's tick; there is no timer.
+//! A client that sends single bytes at long intervals would hold a connection of the proxy and one of the
+//! application for an unlimited time. Therefore a body must reach a rate. Only the time counts in which the
+//! reader waits for the client: an application that reads slowly is not the client's fault. The rate is
+//! averaged over windows, so that a pause or a slow start is permitted. Windows are checked when bytes arrive
+//! and by the worker's tick; there is no timer.
 
 use std::error::Error;
 use std::fmt;

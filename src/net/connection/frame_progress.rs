@@ -1,7 +1,7 @@
 //! Is a frame or header block of HTTP/2 incomplete (RFC 9113, 4.1)?
 //!
-//! hyper keeps no time over a frame whose end does not come, nor over a header block that goes on in
-//! CONTINUATION frames. So the bytes are counted as they pass; nothing is judged here.
+//! h2 has no timeout for an incomplete frame, nor for a header block that continues in CONTINUATION frames. So
+//! the bytes are counted here as they arrive. The deadline is in `state`.
 
 const HEADER: usize = 9;
 const PREFACE: usize = 24;
@@ -11,10 +11,10 @@ const HEADERS: u8 = 0x1;
 const CONTINUATION: u8 = 0x9;
 const END_HEADERS: u8 = 0x4;
 
-/// The place in a client's stream of frames.
+/// The position in a client's stream of frames.
 #[derive(Debug)]
 pub(crate) struct FrameWatch {
-    /// Bytes of the preface, and then of the present frame's payload, that have not come.
+    /// Bytes of the preface, and later of the current frame's payload, that have not arrived.
     left: usize,
     header: [u8; HEADER],
     have: usize,
@@ -22,18 +22,18 @@ pub(crate) struct FrameWatch {
     in_data: bool,
 }
 
-/// What a piece of the stream was.
+/// The state after a piece of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Whether a frame, or a header block, is incomplete. A DATA frame is not counted: the pace of a
-    /// body is watched elsewhere.
+    /// Whether a frame, or a header block, is incomplete. A DATA frame does not count, because `body_rate`
+    /// checks the rate of a body.
     pub(crate) partial: bool,
-    /// Whether another ended within this piece.
+    /// Whether a frame outside a header block, or a header block, ended within this piece.
     pub(crate) progress: bool,
 }
 
 impl FrameWatch {
-    /// From the client's first byte.
+    /// The position before the client's first byte.
     pub(crate) fn new() -> Self {
         Self {
             left: PREFACE,
@@ -44,7 +44,7 @@ impl FrameWatch {
         }
     }
 
-    /// The next bytes.
+    /// Advances over the next bytes.
     pub(crate) fn see(&mut self, mut bytes: &[u8]) -> Seen {
         let mut progress = false;
         loop {

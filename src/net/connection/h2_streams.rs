@@ -43,7 +43,7 @@ pub(crate) struct H2Stream {
     is_cut: AtomicBool,
 }
 
-/// What remains on a connection when a stream has ended.
+/// The state of a connection after a stream has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remaining {
     /// Other streams.
@@ -101,7 +101,8 @@ impl H2Streams {
 
     /// Ends all streams.
     pub(crate) fn cut(&self) {
-        // A stream that ends calls `end` later, from the runtime: never while this lock is held.
+        // The task of a cut stream calls `end` later, when the runtime polls it, so never while this lock is
+        // held.
         for stream in &self.lock().open {
             stream.cut();
         }

@@ -30,7 +30,7 @@ impl Connection {
         self.registered.tick()
     }
 
-    /// Has the connection's sweep check this body.
+    /// Registers this body with the connection's sweep, which checks its rate.
     pub fn watch_body(&self, body: &Arc<BodyRate>) {
         self.registered.state.watch_body(Arc::downgrade(body));
     }

@@ -115,8 +115,8 @@ async fn answer<H: Handler>(
         .handler()
         .handle(request, &connection, &state.age)
         .await;
-    // The connection may learn of the end a moment after the process. One that switches protocols is
-    // ended by the messages of the new protocol.
+    // The connection may be notified of the shutdown a moment after the process. A connection that switches
+    // protocols is ended with the messages of the new protocol.
     let is_last = state.is_finishing() || registered.connections.is_finishing();
     if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// The first line of the answer to a request with so many header lines.
+    /// The first line of the answer to a request with this number of header lines.
     async fn answer_to(lines: usize) -> String {
         let (mut client, server) = duplex(64 * 1024);
         let service =

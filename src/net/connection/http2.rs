@@ -107,7 +107,7 @@ fn builder() -> Builder {
     builder
 }
 
-/// Sends a PING when the connection's sweep asks for one. The answer counts like any other frame.
+/// Sends a PING when the connection's sweep requests one. The answer counts like any other frame.
 struct KeepAlive {
     pings: PingPong,
     is_waiting: bool,

@@ -1,4 +1,4 @@
-//! How does an idle HTTP/1.1 connection give its memory back?
+//! How does an idle HTTP/1.1 connection release its memory?
 //!
 //! hyper's state and buffers, 20 KB of them, are dropped after a few seconds without a request, and are
 //! built again when the client sends something.
@@ -33,7 +33,7 @@ pub(crate) async fn wait(transport: &mut Transport, connection: &Connection) -> 
     is_ready
 }
 
-/// Counts an idle connection while it lives.
+/// Counts an idle connection until dropped.
 struct Counted<'a>(&'a Connection);
 
 impl<'a> Counted<'a> {

@@ -277,7 +277,7 @@ impl ConnectionState {
         self.is(State::Busy) || self.is(State::Waiting)
     }
 
-    /// A frame or header block is incomplete since `tick`, or (zero) none is.
+    /// Stores the tick since which a frame or header block is incomplete; zero when none is.
     pub(crate) fn set_partial_since(&self, tick: u64) {
         self.partial_since.store(tick, Ordering::Relaxed);
     }
