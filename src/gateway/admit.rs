@@ -94,8 +94,8 @@ fn is_websocket<B>(request: &Request<B>) -> bool {
             .is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
-/// Origin form; or absolute form that names the very host of the `Host` header, so that there is
-/// one reading of where the request goes.
+/// Accepts the origin form, and the absolute form if it names the host of the `Host` header. Any other absolute
+/// form would give the request two destinations.
 fn target(uri: &Uri, host: &HeaderValue) -> Result<(), BadRequest> {
     let Some(path) = uri.path_and_query() else {
         return Err(BadRequest::Target);
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(refused("POST", "/", &odd), Some(BadRequest::Expectation));
     }
 
-    /// What an HTTP/2 request is admitted as: its host and its cookie line.
+    /// The host and the cookie line of an admitted HTTP/2 request.
     fn admitted2(
         target: &str,
         headers: &[(&'static str, &str)],

@@ -1,4 +1,4 @@
-//! Why can a request be refused before anyone asks who sent it?
+//! Why can a request be refused before it is authorized?
 
 use crate::types::path::BadPath;
 

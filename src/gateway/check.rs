@@ -1,4 +1,4 @@
-//! How is a gateway answered that asks about a request it holds (`/verify` below a mount)?
+//! How is a gateway's question about another request answered (`/verify` below a mount)?
 //!
 //! The original request is authorized by the same guard, rules and path reading as if it had arrived here;
 //! the handshake of a WebSocket that a cookie authorizes must come from an allowed origin; only a permit is
@@ -68,7 +68,7 @@ pub(crate) fn for_gateway(refusal: Refusal) -> Refusal {
     Refusal::Check(Box::new(refusal))
 }
 
-/// The part of the target behind the route, with its query; empty when the path ends with the route.
+/// The part of the target after the route, with its query; empty when the path ends with the route.
 fn below<'a>(uri: &'a Uri, path: &str) -> &'a str {
     if path.is_empty() {
         return "";

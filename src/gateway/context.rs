@@ -187,7 +187,8 @@ mod tests {
         )
     }
 
-    /// Story: all users behind a trusted balancer that names nobody had half of the upstream's places together.
+    /// A bug: all users behind a trusted load balancer that does not name its clients shared half of the
+    /// upstream's connections.
     #[test]
     fn an_address_is_shared_where_a_trusted_peer_does_not_name_its_client() {
         let named = [("x-forwarded-for", "198.51.100.7")];

@@ -40,8 +40,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) connection: &'a Arc<Connection>,
     /// How long the request has been in progress.
     pub(crate) age: &'a RequestAge,
-    /// The epoch of the revocations, read before the request was authorized. Whatever ends a session later
-    /// changes it, and the response checks again.
+    /// The epoch of the revocations, read before the request was authorized. If a session ends later, the epoch
+    /// changes and the response checks its session again.
     pub(crate) epoch: u64,
 }
 

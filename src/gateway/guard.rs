@@ -62,7 +62,7 @@ impl Authorizer {
     ///
     /// # Errors
     ///
-    /// When the store has no answer, or a limit is exceeded: neither may look like an ended session.
+    /// When the store has no answer, or a limit is exceeded: neither may be reported as an ended session.
     pub(crate) async fn authorize(
         &self,
         head: Head<'_>,

@@ -1,4 +1,4 @@
-//! Phase 8: what does a request leave behind?
+//! Phase 8: what is recorded about a request?
 //!
 //! One line in the access log and its counts, written when its last byte is sent, or when the client
 //! disconnects before that.
@@ -167,7 +167,7 @@ impl RequestLog {
         self.metrics.request(self.class, self.status);
     }
 
-    /// Writes the line, also for a client that hung up before there was a response.
+    /// Writes the line, also if the client disconnected before there was a response.
     fn write(&mut self) {
         if self.status == 0 {
             self.status = CLIENT_CLOSED_REQUEST;

@@ -9,14 +9,14 @@ use crate::gateway::body::Body;
 use crate::gateway::guard::Renewal;
 use crate::gateway::tunnel::Tunnel;
 
-/// A response, with what goes with it.
+/// A response and its extras.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) response: Response<Body>,
     pub(crate) extras: Extras,
 }
 
-/// A refusal, with what goes with its response.
+/// A refusal and the extras of its response.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
@@ -26,7 +26,7 @@ pub(crate) struct Refused {
 /// Most requests have none, so they are boxed: a reply is moved several times.
 pub(crate) type Extras = Option<Box<ResponseExtras>>;
 
-/// What accompanies a response, also when that is a refusal.
+/// The values that accompany a response, also that of a refusal.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseExtras {
     pub(crate) cors: Option<Cors>,

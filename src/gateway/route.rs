@@ -2,7 +2,7 @@
 
 use crate::api::{Api, CheckRoute, Mounted};
 
-/// What a path belongs to.
+/// The route of a path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Route<'a> {
     /// The public keys.

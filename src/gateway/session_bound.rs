@@ -3,9 +3,9 @@
 //! A response that arrives complete with its head needs no check. Any other checks, whenever it is polled,
 //! whether a session has ended since its request was authorized: it reads one number. When that number has
 //! changed, when the response waits for the upstream, and when it has continued for a while, it is entered in
-//! the registry of open streams, which notifies it. Only the registry checks whether its session has
-//! expired. A response whose client accepts nothing is not polled: the connection's sweep asks its
-//! [`SessionWatch`] instead, and cuts it. An event stream also ends with the process.
+//! the registry of open streams, which notifies it. Only the registry checks whether its session has expired. A
+//! response whose client accepts nothing is not polled. Instead, the connection's sweep checks its
+//! [`SessionWatch`] and cuts it. An event stream also ends with the process.
 
 use std::fmt;
 use std::pin::Pin;
@@ -38,7 +38,7 @@ pub struct SessionBoundBody {
     ended_by: Option<EndedBy>,
 }
 
-/// What ends a response early.
+/// The cause that ends a response early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndedBy {
     /// The end of the caller's session.
@@ -58,7 +58,7 @@ pub enum Cut {
     SessionEnded,
 }
 
-/// What binds a response to its caller's session.
+/// The binding of a response to its caller's session.
 #[derive(Debug)]
 pub(crate) struct Binding {
     kind: Kind,
@@ -108,7 +108,7 @@ impl SessionBoundBody {
         Some(Arc::clone(watch) as Arc<dyn ResponseWatch>)
     }
 
-    /// What has ended it early, once.
+    /// The cause that has ended it early. Returned once.
     pub(crate) fn take_ended_by(&mut self) -> Option<EndedBy> {
         self.ended_by.take()
     }

@@ -94,8 +94,8 @@ fn exchange(identity: &Identity) -> Opener<'_> {
     }
 }
 
-/// Waits for the head of a response while the caller's session lives. The request is entered in the
-/// registry only once it is long; the connection's sweep wakes its task then.
+/// Waits for the head of a response until the caller's session ends. The request is entered in the registry
+/// only once it is long; the connection's sweep wakes its task then.
 pub(crate) async fn while_session_lasts<T>(
     response: impl Future<Output = Result<T, UpstreamError>>,
     identity: &Identity,

@@ -1,8 +1,8 @@
 //! How does a request switch protocols (RFC 9110, 7.8), or open a WebSocket over HTTP/2 (RFC 8441)?
 //!
-//! It is authorized like any other request, as the GET that it stands for. When a cookie authorizes it, it
-//! must come from an allowed origin: browsers send cookies with the handshakes of every page, and no
-//! preflight precedes them. Its stream is registered before the upstream receives anything.
+//! It is authorized like any other request, with the method GET. When a cookie authorizes it, it must come from
+//! an allowed origin: browsers send cookies with the handshakes of every page, and no preflight precedes them.
+//! Its stream is registered before the upstream receives anything.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use crate::types::origin::Origin;
 use crate::types::random::Random;
 use crate::types::time::Clock;
 
-/// The protocol that a request asks for, if it may be switched to.
+/// The protocol that a request wants to switch to, if that is permitted.
 pub(crate) fn requested<B>(request: &Request<B>, proxy: &Proxy) -> Option<Protocol> {
     let headers = request.headers();
     match request.version() {
@@ -56,7 +56,7 @@ pub(crate) fn requested<B>(request: &Request<B>, proxy: &Proxy) -> Option<Protoc
     }
 }
 
-/// The method that rules are matched on: a handshake over HTTP/2 is a CONNECT and stands for a GET.
+/// The method that rules are matched on: a handshake over HTTP/2 is a CONNECT in place of a GET.
 pub(crate) fn rule_method<B>(request: &Request<B>) -> &Method {
     match *request.method() {
         Method::CONNECT => &Method::GET,
@@ -156,7 +156,7 @@ impl Upgrader {
     }
 }
 
-/// What the client's handshake needs in its response.
+/// The values from the client's handshake that its response depends on.
 struct ClientHandshake {
     is_http2: bool,
     has_key: bool,

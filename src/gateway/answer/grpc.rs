@@ -1,6 +1,6 @@
-//! Refusals for callers that speak gRPC: an answer of trailers only. Its status is 200, because that
-//! is what HTTP did; what happened to the call is in `grpc-status` and `grpc-message`, which a client
-//! reads where it would have to guess from an HTTP status. Nothing tells it to log in elsewhere.
+//! How is a gRPC call refused? With a response of headers only, whose HTTP status is 200, as gRPC requires. The
+//! result of the call is in `grpc-status` and `grpc-message`; without them a client would have to derive it
+//! from the HTTP status. `WWW-Authenticate` is left out.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::api::problem::{Code, Extra, Problem};
 
-/// The answer.
+/// The response to a refused call.
 pub(crate) fn respond(problem: &Problem, request_id: &HeaderValue) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::default());
     let headers = answer.headers_mut();
@@ -31,7 +31,7 @@ fn extra(problem: &Problem, headers: &mut HeaderMap) {
     }
 }
 
-/// What gRPC calls it: its own names where they say it better than the table from HTTP statuses.
+/// The gRPC status of a code. It is more precise than the mapping from HTTP statuses in the gRPC specification.
 fn status(code: Code) -> u16 {
     match code {
         Code::WeakPassword
@@ -66,7 +66,7 @@ fn status(code: Code) -> u16 {
     }
 }
 
-/// Percent-encoded: everything but printable ASCII, and the percent sign.
+/// The text of `grpc-message`. The percent sign and everything but printable ASCII are percent-encoded.
 fn message(text: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(utf8_percent_encode(text, NOT_PRINTABLE).to_string()).ok()
 }

@@ -44,7 +44,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The same while the process drains. The application may end before its sidecar, which is no failure of
+    /// The same while the process drains. The application may end before its sidecar, which is not a failure of
     /// either.
     #[must_use]
     pub fn while_draining(self) -> Self {

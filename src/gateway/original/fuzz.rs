@@ -12,8 +12,8 @@ use crate::gateway::host::Hosts;
 use crate::gateway::original::Check;
 use crate::types::path::{Allowances, CleanPath};
 
-/// What a gateway says about the request it asks about: what follows our route, then header lines.
-/// Whatever is read is a plain path on a valid host, by a method that is served.
+/// Parses a gateway's question: first the part of the target after our route, then header lines. An accepted
+/// question has a plain path, a valid host and a method that is served.
 pub fn gateway_question(data: &[u8]) {
     let admission = Admission {
         paths: Allowances::default(),

@@ -19,14 +19,14 @@ use crate::gateway::bad_request::{BadRequest, Unclear};
 use crate::gateway::host::Host;
 use crate::types::header::at_most_once;
 
-/// A check request, as far as it tells of the original one.
+/// The parts of a check request that can describe the original one.
 #[derive(Debug, Clone, Copy)]
 pub struct Check<'a> {
     /// The check's own method.
     pub method: &'a Method,
     /// The check's own host.
     pub host: &'a Host,
-    /// What follows our route in the check's target, with its query; empty when nothing does.
+    /// The part of the check's target after our route, with its query; empty if there is none.
     pub below: &'a str,
     /// The check's headers.
     pub headers: &'a HeaderMap,

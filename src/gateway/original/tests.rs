@@ -24,7 +24,7 @@ fn headers(said: &[(&str, &str)]) -> HeaderMap {
     headers
 }
 
-/// What is read of a check by this method, with this below our route and these headers.
+/// The original request of a check with this method, this target below our route and these headers, as text.
 fn read(method: &str, below: &str, said: &[(&str, &str)]) -> Result<String, BadRequest> {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     let own = admission()
@@ -123,7 +123,7 @@ fn an_incomplete_original_request_is_refused() {
             );
         }
     }
-    // A gateway that names the target only, and a client that helps out with a method of its choice.
+    // The gateway names only the target, and the client adds a method of its choice.
     for (target, method) in [
         (NGINX[1], TRAEFIK[0]),
         (INGRESS[1], TRAEFIK[0]),
@@ -185,7 +185,7 @@ fn only_configured_hosts_can_be_checked() {
 }
 
 proptest! {
-    /// Whatever is said: what comes out is what each header that was read says.
+    /// For any headers: the result is the value in each header that was read.
     #[test]
     fn without_headers_there_is_no_original_request(
         below in prop_oneof![Just(String::new()), "/[a-c]?"],

@@ -1,5 +1,5 @@
-//! Where the frames of a WebSocket begin and end (RFC 6455, 5.2), told by their heads alone: a frame
-//! of ours may stand between two of theirs, and nowhere else. Payloads are never looked at.
+//! Where do the frames of a WebSocket begin and end (RFC 6455, 5.2)? Their heads alone determine it; payloads
+//! are not inspected. Sidegate can send a frame of its own only between two frames.
 
 /// One direction of a WebSocket.
 #[derive(Debug, Default)]
@@ -7,13 +7,13 @@ pub struct Frames {
     /// The head that is being read.
     head: [u8; MAX_HEAD],
     read: usize,
-    /// Bytes of payload that are still to come.
+    /// Bytes of payload that are not yet received.
     payload: u64,
     closed: bool,
 }
 
 impl Frames {
-    /// Follows bytes that went by.
+    /// Advances over bytes that were forwarded.
     pub fn advance(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.payload > 0 {
@@ -35,17 +35,17 @@ impl Frames {
         }
     }
 
-    /// Whether the last frame is whole, so that another may follow.
+    /// Whether the last frame is complete, so that another may follow.
     pub fn is_between(&self) -> bool {
         self.payload == 0 && self.read == 0
     }
 
-    /// Whether a close frame went by: nothing may follow it.
+    /// Whether a close frame was forwarded. No frame may follow it.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// How long the head is, as far as is known.
+    /// The length of the head, as far as the bytes read so far determine it.
     fn wanted(&self) -> usize {
         if self.read < 2 {
             return 2;
@@ -60,7 +60,7 @@ impl Frames {
         2 + length + mask
     }
 
-    /// The head is whole.
+    /// Begins the frame whose head is complete.
     fn begin(&mut self) {
         let [first, second, rest @ ..] = &self.head;
         self.closed |= first & 0x0f == CLOSE;

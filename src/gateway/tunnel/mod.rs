@@ -65,7 +65,7 @@ impl Tunnel {
     }
 
     async fn live(mut self: Box<Self>, mut log: Box<RequestLog>) {
-        // Nothing is transferred before: a session that ends meanwhile is found in the loop below.
+        // Nothing was transferred before. If the session ends meanwhile, the loop below detects it.
         let Ok(Some(client)) = timeout(HAND_OVER, self.client.wait()).await else {
             return;
         };
