@@ -1,5 +1,5 @@
-//! `sidegate demo`: the whole thing in one process, with nothing to set up: a small application that
-//! shows the headers it receives, a throw-away store, two users, and lines to paste.
+//! How does `sidegate demo` run without any set-up? One process contains a small application that shows the
+//! headers it receives, a temporary store and two users. It prints commands to paste.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -92,12 +92,12 @@ pub fn run(
         .and(ended)
 }
 
-/// Prints, on a thread that may wait alone when nobody reads.
+/// Prints on a thread of its own, because a write blocks while the output is not read.
 async fn show_words(mut out: impl Write + Send + 'static, words: String) -> io::Result<()> {
     let (told, shown) = oneshot::channel();
     let print = move || {
         let printed = out.write_all(words.as_bytes()).and_then(|()| out.flush());
-        // Nobody waits any more when the demonstration has ended.
+        // An error means that the demonstration has ended and no longer waits.
         drop(told.send(printed));
     };
     std::thread::Builder::new()
@@ -194,13 +194,13 @@ fn password(random: &dyn Random) -> String {
     text
 }
 
-/// The well-known port if it is free, else any.
+/// This port if it is free, otherwise any free port.
 fn free(port: u16) -> io::Result<SocketAddr> {
     let bind = |port| TcpListener::bind(("127.0.0.1", port));
     bind(port).or_else(|_| bind(0))?.local_addr()
 }
 
-/// A throw-away folder; gone with the demonstration.
+/// A temporary folder, removed when the demonstration ends.
 struct Home(PathBuf);
 
 impl Home {
@@ -214,12 +214,12 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // Nobody misses what stays behind in the temporary folder.
+        // If this fails, files remain in the temporary folder, which does no harm.
         drop(std::fs::remove_dir_all(&self.0));
     }
 }
 
-/// The application behind the demonstration.
+/// The application of the demonstration.
 struct Application {
     listener: TcpListener,
     address: SocketAddr,

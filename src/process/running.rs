@@ -146,7 +146,7 @@ tokens.keys_dir = "{}"
         }
     }
 
-    /// Whether the test asked as soon as a server that drains may want it; then it must be answered.
+    /// Sends a request during a drain. Returns whether it was sent early enough that it had to be answered.
     fn is_answered_in_time(is_kept: bool) -> bool {
         let home = tempfile::tempdir().unwrap();
         let running = begin(home.path());

@@ -109,8 +109,8 @@ impl Summary {
     }
 }
 
-/// Starts, which may have to wait until another process releases the store. `None` when a signal asks to stop
-/// meanwhile.
+/// Starts, which may have to wait until another process releases the store. `None` when a signal to stop
+/// arrives meanwhile.
 fn run_start(
     runtime: &Runtime,
     signals: &mut Signals,
@@ -133,7 +133,7 @@ async fn stop_signal(signals: &mut Signals) {
     while signals.next().await != SignalReceived::Stop {}
 }
 
-/// Handles signals until one asks to stop.
+/// Handles signals until the first one to stop.
 async fn obey(signals: &mut Signals, running: &Running) {
     loop {
         match signals.next().await {

@@ -59,12 +59,12 @@ impl Health {
         self.clock_differs.store(!agrees, Ordering::Relaxed);
     }
 
-    /// Records that the files of the store are gone: only a restart helps.
+    /// Records that the files of the store were removed: only a restart helps.
     pub(crate) fn lose_store(&self) {
         self.store_lost.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the files of the store are gone.
+    /// Whether the files of the store were removed.
     pub(crate) fn has_lost_store(&self) -> bool {
         self.store_lost.load(Ordering::Relaxed)
     }

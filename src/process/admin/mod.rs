@@ -1,9 +1,9 @@
 //! What do the admin pages answer?
 //!
-//! `/livez`, `/startupz`, `/readyz` and `/metrics` have a port of their own, which no client should reach. While
-//! the store is down, `/readyz` reports `degraded` with 200: if every replica were removed from service at once,
-//! an outage of the store would become an outage of everything. If the files of the store are gone it answers
-//! 503, because only a restart helps.
+//! `/livez`, `/startupz`, `/readyz` and `/metrics` have a port of their own, which no client should reach.
+//! While the store is down, `/readyz` reports `degraded` with 200: if every replica were removed from service
+//! at once, an outage of the store would become an outage of everything. If the files of the store were removed
+//! it answers 503, because only a restart helps.
 
 pub(crate) mod health;
 pub(crate) mod metrics;

@@ -25,7 +25,7 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Reply, String> {
     let key = match &user {
-        // Of an account that is gone the records are still there.
+        // The records of a deleted account are kept.
         Some(Named::Id(id)) => Some(key_of(service, *id).await?),
         Some(user) => Some(find(service, user).await?.key),
         None => None,

@@ -25,7 +25,8 @@ pub(crate) async fn list(
         .await;
     let mut sessions = asked.map_err(text)?;
     if let (Some(_), Some(after)) = (&owner, after) {
-        // One user's sessions come as a whole; the page begins behind the last one.
+        // The sessions of one user are read as a whole; the page begins after the last one of the previous
+        // page.
         let last = sessions.iter().position(|session| session.key == after);
         sessions.drain(..last.map_or(0, |last| last + 1));
     }

@@ -33,7 +33,7 @@ pub(crate) fn user(user: &User, locked_until: Option<Timestamp>) -> UserView {
     }
 }
 
-/// The signing keys, and what each does at the moment.
+/// The signing keys with their present states.
 pub(crate) fn keys(keys: &Keys, now: Timestamp) -> Vec<KeyView> {
     let ring = keys.ring();
     let signer = ring.signer(now).map(RingKey::id);
@@ -48,7 +48,7 @@ pub(crate) fn keys(keys: &Keys, now: Timestamp) -> Vec<KeyView> {
         .collect()
 }
 
-/// What a key does at the moment.
+/// The present state of a key.
 fn state(key: &RingKey, signer: Option<&str>, now: Timestamp) -> &'static str {
     if signer == Some(key.id()) {
         "active"
@@ -81,7 +81,7 @@ pub(crate) fn backup(begun: &SnapshotStart) -> BackupView {
     }
 }
 
-/// A session, and whose it is.
+/// A session and its owner.
 pub(crate) fn session(session: &Session, owner: Option<&User>) -> SessionView {
     SessionView {
         id: session.key.id.to_string(),
@@ -116,7 +116,7 @@ pub(crate) fn audit(record: &AuditRecord) -> AuditView {
     }
 }
 
-/// What was found in the audit files.
+/// The result of the check of the audit files.
 pub(crate) fn audit_files(checked: &Checked) -> AuditFiles {
     AuditFiles {
         files: checked.files,

@@ -25,12 +25,12 @@ pub struct BackupFile {
     place: Place,
 }
 
-/// Where a backup is written.
+/// The paths of a backup that is being written.
 #[derive(Debug)]
 struct Place {
     /// Its name.
     file: PathBuf,
-    /// Where it is until it is complete; none for a device or a pipe.
+    /// The temporary file; none for a device or a pipe.
     aside: Option<PathBuf>,
 }
 
@@ -39,7 +39,7 @@ struct Place {
 pub struct Written {
     /// The file.
     pub file: PathBuf,
-    /// What stands at its end.
+    /// The counts and checksums at its end.
     pub trailer: Trailer,
 }
 
@@ -112,7 +112,7 @@ impl Place {
         if to.is_dir() {
             file.push(format!("sidegate-{}.backup", file_time(begun.at)));
         }
-        // A link is followed, so that what it leads to is replaced.
+        // A symbolic link is followed, so that its target is replaced and not the link.
         let file = file.canonicalize().unwrap_or(file);
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600);
@@ -164,7 +164,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(aside) = &self.aside {
-            // There may be nothing; else it is half a backup.
+            // If the file exists, it is an incomplete backup.
             drop(fs::remove_file(aside));
         }
     }
@@ -183,7 +183,7 @@ fn seal_keys(
         .iter()
         .map(|(name, bytes)| 8 + name.len() + bytes.len())
         .sum();
-    // Room for all: growing would leave unwiped copies behind.
+    // The full capacity is reserved: a vector that grows leaves copies behind that are not wiped.
     let mut packed = Zeroizing::new(Vec::with_capacity(size));
     for (name, bytes) in &files {
         append_to_page(&mut packed, name.as_bytes(), bytes);

@@ -27,15 +27,15 @@ use crate::types::time::{Clock, SystemClock};
 pub struct Plan<'a> {
     /// The backup.
     pub file: &'a Path,
-    /// What becomes of its sessions.
+    /// Whether its sessions end or continue.
     pub sessions: Sessions,
-    /// Whether a store that is there is moved aside.
+    /// Whether an existing store is moved aside.
     pub replace: bool,
-    /// Whether what needs the keys of the backup is given up.
+    /// Whether data that needs the keys of the backup is discarded.
     pub reset_factors: bool,
     /// The passphrase of the keys, when it was given.
     pub passphrase: Option<SecretText>,
-    /// Asks for it.
+    /// Asks the operator for the passphrase.
     pub ask: &'a mut dyn FnMut() -> Result<SecretText, String>,
     /// Is called with the progress.
     pub progress: &'a mut dyn FnMut(&str),
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Plan<'_> {
 pub struct Done {
     /// The store's directory.
     pub store: PathBuf,
-    /// What the backup says about itself.
+    /// The header of the backup.
     pub header: Header,
     /// How many records the store holds.
     pub records: u64,
@@ -62,20 +62,20 @@ pub struct Done {
     pub sessions: u64,
     /// The SHA-256 of the content.
     pub content: Sha256Sum,
-    /// Where the keys come from.
+    /// The origin of the keys.
     pub keys: KeysFrom,
-    /// Where the store is that was there before.
+    /// The new path of the former store, if one was moved aside.
     pub replaced: Option<PathBuf>,
 }
 
-/// Where the keys of a restored store come from.
+/// The origin of the keys of a restored store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeysFrom {
-    /// They were there.
+    /// They were in the key directory already.
     Kept,
-    /// The backup held them.
+    /// They were in the backup.
     Restored,
-    /// They are not those of the backup.
+    /// They are not the keys of the backup.
     Other,
 }
 
@@ -133,7 +133,8 @@ pub fn restore(config: &Config, mut plan: Plan<'_>) -> Result<Done, RestoreError
             &mut progress,
         ))?;
         if let Some(files) = &keys.files {
-            // Before the store: keys without a store are asked about, a store without keys is lost.
+            // The keys are installed before the store. If the process ends in between, the next start asks
+            // about keys without a store; a store without its keys would be lost.
             copies::install(keys_dir, files)
                 .map_err(|error| StoreError::Config(error.to_string()))?;
         }
@@ -154,7 +155,7 @@ pub fn restore(config: &Config, mut plan: Plan<'_>) -> Result<Done, RestoreError
     })();
     outcome.map_err(|error| {
         if !was_there {
-            // Only what was made a moment ago: a directory with anything else in it stays.
+            // Removes only what was created above: a directory with any other content stays.
             drop(fs::remove_file(path.join("lock")));
             drop(fs::remove_dir(path));
         }
@@ -166,8 +167,8 @@ pub fn restore(config: &Config, mut plan: Plan<'_>) -> Result<Done, RestoreError
     })
 }
 
-/// The restored store goes on as the one that was saved, behind whatever its keys have seen of it, so
-/// that it is not taken for an older copy.
+/// The restored store has the id of the saved one. Its commits are numbered after the last one that its keys
+/// have recorded, so that it is not taken for an older copy.
 fn descent(header: &Header, keys_dir: &Path, clock: &dyn Clock) -> Descent {
     let known = header.store.as_ref().and_then(|id| id.parse().ok());
     let store = known.unwrap_or_else(|| StoreId::generate(clock.now(), &SystemRandom));
@@ -178,7 +179,7 @@ fn descent(header: &Header, keys_dir: &Path, clock: &dyn Clock) -> Descent {
     }
 }
 
-/// Lets store and keys know each other, and makes keys where the operator goes on without any.
+/// Binds store and keys to each other. Creates keys if the operator continues without those of the backup.
 async fn tie(
     config: &Config,
     keys: KeysFrom,
@@ -201,7 +202,7 @@ async fn tie(
     Ok(())
 }
 
-/// What was found in a backup that is whole.
+/// The facts about a backup that was checked and is complete.
 struct Checked {
     header: Header,
     sealed_keys: Option<Vec<u8>>,
@@ -210,7 +211,7 @@ struct Checked {
 
 fn check(file: &File, progress: &mut dyn FnMut(&str)) -> Result<Checked, BackupError> {
     if !file.metadata()?.is_file() {
-        // It is read twice.
+        // The file is read twice, which a pipe does not permit.
         return Err(std::io::Error::other("it is not a regular file").into());
     }
     let mut reader = Reader::open(BufReader::with_capacity(1 << 20, file))?;
@@ -229,7 +230,7 @@ fn check(file: &File, progress: &mut dyn FnMut(&str)) -> Result<Checked, BackupE
 /// The keys that a restored store is used with.
 struct Chosen {
     from: KeysFrom,
-    /// To be written.
+    /// The files to write; none if the keys exist already.
     files: Option<Vec<KeyFile>>,
 }
 

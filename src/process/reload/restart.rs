@@ -13,11 +13,10 @@ use crate::process::settings::Settings as Server;
 use crate::store::settings::Settings as Store;
 use crate::tokens::settings::Settings as Tokens;
 
-/// The configuration to work by: `new`, with what only a restart can change as it was at the start.
-/// Also the keys whose new values wait for a restart.
+/// Returns `new`, except that settings that only a restart can change have their values from the start. Also
+/// returns the keys whose new values wait for a restart.
 ///
-/// The settings are destructured without `..`, so that the compiler asks for each new one to be
-/// placed here.
+/// The settings are destructured without `..`, so that a new setting does not compile until it is added here.
 pub(crate) fn held_back(started: &Config, mut new: Config) -> (Config, Vec<&'static str>) {
     let mut waiting = Vec::new();
     let mut hold = Hold(&mut waiting);
@@ -190,7 +189,7 @@ mod tests {
         let keys = keys::all().filter(|key| held(key.reload));
         let mut paths: BTreeSet<_> = keys.map(|key| key.path).collect();
         paths.extend(tables.map(|table| table.path));
-        // Settings that two keys make are named by the first of them.
+        // A setting that two keys determine is reported under the first of them.
         for second in ["store.cache", "tokens.secret_file"] {
             assert!(paths.remove(second), "{second} is declared otherwise");
         }

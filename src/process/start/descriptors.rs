@@ -1,5 +1,5 @@
-//! Open files: as many as the system lets this process have. Many systems start a process with 1,024,
-//! and let it ask for more.
+//! How many files can this process open? As many as the system permits: many systems start a process with a
+//! soft limit of 1,024 and a higher hard limit.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -41,27 +41,27 @@ pub enum StartError {
     /// The identity headers.
     #[error("headers: {0}")]
     Headers(#[from] BadPreset),
-    /// What is remembered about ended sessions could not be read; without it nothing is judged.
+    /// The revocations could not be read. Without them no request can be authorized.
     #[error("the ended sessions cannot be read from the store: {0}")]
     Revocations(#[source] AuthError),
     /// Certificates of the public listener.
     #[error("server.tls: {0}")]
     Tls(#[from] BadSetup),
-    /// A header for the client's certificate that tells something else already.
+    /// The header for the client's certificate has another meaning already.
     #[error("server.tls.client_subject_header: {0} is an identity header; choose another name")]
     SubjectHeader(HeaderName),
     /// A socket.
     #[error("cannot listen on {address}: {error}; choose another {key}")]
     Listen {
-        /// Where.
+        /// The address.
         address: String,
-        /// The key that says so.
+        /// The configuration key that sets it.
         key: &'static str,
         /// Why not.
         #[source]
         error: io::Error,
     },
-    /// The sockets that were handed over.
+    /// The inherited sockets.
     #[error(transparent)]
     Inherited(#[from] BadInheritance),
     /// The control socket.
@@ -76,7 +76,7 @@ pub enum StartError {
         #[source]
         error: io::Error,
     },
-    /// The system gives no thread or runtime.
-    #[error("the system gives no thread or runtime: {0}")]
+    /// A thread or a runtime could not be created.
+    #[error("a thread or runtime cannot be created: {0}")]
     System(#[source] io::Error),
 }

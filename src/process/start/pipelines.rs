@@ -1,10 +1,10 @@
-//! The workers' pipelines: the first ones, and those that take their place at a reload.
+//! How are the workers' pipelines built, at the start and at a reload?
 //!
-//! A pipeline is made of three kinds of parts: what one configuration gives to all workers
-//! ([`Common`]), what a worker keeps for life (its numbers, its log, its request ids), and what a
-//! worker has to itself but a configuration shapes (guard and proxy). A guard or proxy is taken over
-//! when nothing that shapes it has changed, with its cache or its connections; else the next pipeline
-//! begins with empty ones, so nothing made by an old configuration is ever used by a new one.
+//! A pipeline has three kinds of parts: those that one configuration gives to all workers ([`Common`]); those
+//! that a worker keeps until it ends (counters, log, request ids); and the guard and the proxy, which belong to
+//! one worker and depend on the configuration. If no setting that a guard or proxy depends on has changed, the
+//! next pipeline uses the same one, with its cache or its connections. Otherwise it begins with an empty one,
+//! so nothing that was made under an old configuration is used under a new one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ use crate::types::origin::Origin;
 use crate::types::random::Random;
 use crate::types::time::Clock;
 
-/// What one configuration gives to the pipelines of all workers.
+/// The parts that the pipelines of all workers have in common under one configuration.
 pub(crate) struct Common<'a> {
     pub(crate) config: &'a Config,
     pub(crate) api: Arc<Api>,
@@ -59,7 +59,7 @@ pub(crate) struct Common<'a> {
     first_sights: Arc<FirstSights>,
 }
 
-/// What a worker keeps for life.
+/// The parts that a worker keeps until it ends.
 pub(crate) struct Lasting {
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) log: Arc<AccessLog>,
@@ -87,7 +87,7 @@ impl Lasting {
 }
 
 impl<'a> Common<'a> {
-    /// The parts that this configuration gives, over this service.
+    /// The common parts of this configuration, with this service.
     pub(crate) fn new(
         config: &'a Config,
         service: Arc<Service>,
@@ -119,7 +119,7 @@ impl<'a> Common<'a> {
         Ok(self.assemble(lasting, guard, Arc::new(proxy)))
     }
 
-    /// The pipeline that follows `before`, which worked by `old`.
+    /// The pipeline that replaces `before`, which was built from `old`.
     pub(crate) fn next(&self, before: &Pipeline, old: &Config) -> Result<Pipeline, StartError> {
         let new = self.config;
         let guard = if old.guard == new.guard && old.tokens == new.tokens {
@@ -141,7 +141,7 @@ impl<'a> Common<'a> {
     }
 
     fn guard(&self) -> Result<Guard, StartError> {
-        // What was issued before a shorter life was configured stays good for its own.
+        // A token that was issued before a shorter life was configured stays valid for its own life.
         let tokens = TokenSettings {
             access_ttl: self.longest_life,
             ..self.config.tokens.clone()
@@ -158,7 +158,7 @@ impl<'a> Common<'a> {
         Ok(guard.sharing(self.api.notice()))
     }
 
-    /// The proxy's settings; which header names are ours to set, the guard knows.
+    /// The proxy's settings, with the header names that the guard manages.
     fn carried(&self, guard: &Guard) -> Result<proxy::Settings, StartError> {
         let mut managed = guard.identity_headers().managed();
         if let Some(subject) = &self.config.server.client_subject_header {

@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) queues: Queues,
     pub(crate) events: Arc<Events>,
     pub(crate) rules: Arc<RouteTable>,
-    /// TLS of the public listener, if it speaks TLS.
+    /// TLS of the public listener, if it uses TLS.
     pub(crate) tls: Option<Arc<ServerTls>>,
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds them all, or says which one cannot be had.
+    /// Binds all sockets. The error names the one that cannot be bound.
     pub(crate) async fn bind(shared: &Shared, inherited: Inherited) -> Result<Self, StartError> {
         let settings = &shared.config.server;
         let cannot = |error| StartError::Listen {
@@ -48,7 +48,7 @@ impl Sockets {
                 );
                 Some(socket)
             }
-            // The key is what says that there is https to send clients to.
+            // Only the configuration key states that there is an https site to redirect to.
             (Some(_), None) => return Err(BadInheritance::RedirectIsOff.into()),
             (None, address) => address
                 .map(|address| bind(address, "server.redirect_listen"))

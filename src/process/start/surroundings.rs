@@ -7,7 +7,7 @@ use crate::store::identity::Founding;
 use crate::types::random::{Random, SystemRandom};
 use crate::types::time::{Clock, SystemClock};
 
-/// What the parts stand on: the real world, or a test's.
+/// The clock, the randomness and the store that all parts use. A test provides its own.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     /// The time.
@@ -16,21 +16,21 @@ pub struct Surroundings {
     pub random: Arc<dyn Random>,
     /// A store that is open already; else the configured one is opened.
     pub store: Option<Arc<AnyStore>>,
-    /// What may be made where there is no store, or where the keys are not its own.
+    /// The permissions of the start, for the case that there is no store or that the keys do not belong to it.
     pub start: Beginning,
 }
 
-/// What may be made at a start.
+/// The permissions of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beginning {
-    /// Whether a store may be founded.
+    /// Whether a new store may be created.
     pub founding: Founding,
-    /// Whether keys that do not know the store are taken for its own.
+    /// Whether keys that are not bound to the store are accepted as its own.
     pub new_keys: bool,
 }
 
 impl Default for Beginning {
-    /// A first start founds a store; anything that was lost stops it.
+    /// The first start creates a store. If a store or keys were lost, the start fails.
     fn default() -> Self {
         Self {
             founding: Founding::First,

@@ -25,12 +25,12 @@ use crate::types::descriptors;
 /// The current pipeline of a worker. A reload stores the next one.
 pub(crate) type ExchangeablePipeline = ArcSwap<Pipeline>;
 
-/// The workers, seen from outside. All lists are in one order.
+/// The parts of the workers that the process uses. All lists have the same order.
 pub(crate) struct Workers {
-    /// Who lets connections in, for all of them.
+    /// The connection limiter of all workers.
     pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) threads: Vec<JoinHandle<io::Result<()>>>,
-    /// What each answers with; it goes with its worker.
+    /// The pipeline of each worker, which is dropped with its worker.
     pub(crate) pipelines: Vec<Weak<ExchangeablePipeline>>,
     pub(crate) metrics: Vec<Arc<WorkerMetrics>>,
     /// How often each has ticked.
@@ -38,7 +38,7 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Starts one worker a socket. They answer requests as soon as this returns.
+    /// Starts one worker per socket. They answer requests as soon as this returns.
     pub(crate) fn start(
         shared: &Shared,
         public: Bound,

@@ -183,7 +183,7 @@ impl Supervisor {
         tasks.shutdown().await;
         if let Some(path) = control {
             // Before the store is released: the next process waits for that and then creates its own socket
-            // here. The file may be gone already.
+            // here. The file may not exist any more.
             drop(std::fs::remove_file(path));
         }
         let closed = close_store(&service).await;

@@ -10,7 +10,7 @@ use crate::process::admin::health::Health;
 use crate::service::Service;
 use crate::store::Lifecycle as _;
 
-/// How often the store is asked whether it can commit.
+/// How often it is checked whether the store can commit.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// How often its files are checked.
