@@ -88,7 +88,7 @@ pub enum Scope {
     Mount,
     /// A request to the application.
     Application,
-    /// A request to the route where gateways ask, whoever sends it, or the request that a gateway asks about. The
+    /// A request from any peer to the route where gateways ask, or the request that a gateway asks about. The
     /// status of the problem is kept whatever the dialect returns: a success would be a permission.
     Check,
 }

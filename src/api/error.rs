@@ -12,7 +12,7 @@ pub enum ApiError {
     /// The route exists, the method does not.
     #[error("method not allowed")]
     MethodNotAllowed {
-        /// The methods that do, as `Allow` lists them.
+        /// The methods that exist, as `Allow` lists them.
         allow: String,
     },
     /// The body is not `application/json`.
@@ -30,24 +30,24 @@ pub enum ApiError {
     /// The body cannot be read as one JSON object.
     #[error("malformed body: {0}")]
     MalformedBody(String),
-    /// A field this call does not know.
+    /// A field that this call does not have.
     #[error("unknown field {0}")]
     UnknownField(String),
     /// A field this call needs.
     #[error("missing field {0}")]
     MissingField(&'static str),
-    /// A field that does not hold what it must.
+    /// A field with an invalid value.
     #[error("field {field}: {detail}")]
     InvalidField {
         /// The field.
         field: &'static str,
-        /// What it must hold.
+        /// The condition that the value must meet.
         detail: String,
     },
-    /// A write carried by a cookie, without proof that our own page sent it.
+    /// A call that uses or sets cookies, from a page that may not do this, or from an unknown one.
     #[error("a cookie alone does not authorise a write from another site")]
     CrossSite,
-    /// The call needs a caller and there is none, or not a good one.
+    /// The call needs a caller, and the request has no valid access token.
     #[error("not authenticated")]
     Denied(Denial),
     /// The service refused.

@@ -11,11 +11,11 @@ pub struct Mount {
     pub prefix: String,
     /// The dialect.
     pub dialect: DialectName,
-    /// How tokens travel.
+    /// How tokens are delivered.
     pub delivery: Delivery,
     /// Other origins whose pages may call.
     pub allowed_origins: Vec<Origin>,
-    /// Whether a gateway's check renews an access cookie that has run out.
+    /// Whether a gateway's check renews an access cookie that has expired.
     pub verify_renews: bool,
 }
 
@@ -42,7 +42,7 @@ impl DialectName {
     }
 }
 
-/// How tokens travel to the client.
+/// How tokens are delivered to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// In the body.
@@ -62,18 +62,18 @@ pub struct Settings {
     pub cookies: Cookies,
     /// The most bytes of a request body.
     pub max_body: usize,
-    /// How addresses show in the session list.
+    /// How the session list shows addresses.
     pub addresses: Addresses,
     /// Our own origin when `server.public_url` is set; otherwise it is that of the request.
     pub public_origin: Option<Origin>,
 }
 
-/// How addresses show in the session list.
+/// How the session list shows addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
-    /// Cut.
+    /// Shortened to the network.
     Masked,
-    /// Whole.
+    /// Unchanged.
     Full,
 }
 

@@ -19,7 +19,7 @@ use crate::service::activity::Activity;
 use crate::tokens::verify::Verifier;
 use crate::types::random::SeededRandom;
 
-/// Speaks upper case.
+/// A dialect whose responses are in upper case.
 #[derive(Debug)]
 struct Upper;
 
@@ -191,7 +191,8 @@ async fn a_dialect_gives_the_refusals_of_the_guard_their_shape() {
     assert_eq!(check, (401, "Check MISSING_TOKEN".to_owned()));
 }
 
-/// A gateway that is not trusted asks about its own request, and takes a success for a permission all the same.
+/// The question of a gateway that is not trusted is about its own request, but it also takes a success for a
+/// permission.
 #[tokio::test]
 async fn no_dialect_turns_a_refusal_of_the_check_route_into_a_success() {
     let site = Site::new();

@@ -18,7 +18,7 @@ use crate::types::time::Timestamp;
 /// How long a device keeps its id.
 pub const DEVICE_LIFE: Duration = Duration::from_secs(400 * 86_400);
 
-/// Sets the cookies of the tokens that this delivery puts into cookies. The refresh cookie lives as long as the
+/// Sets the cookies of the tokens that this delivery puts into cookies. The refresh cookie lasts as long as the
 /// session can: activity moves the idle limit in the store, and no cookie is set again for it.
 pub fn set_tokens(
     headers: &mut HeaderMap,
@@ -49,7 +49,7 @@ pub fn set_tokens(
     }
 }
 
-/// Gives a browser the id its device is known by.
+/// Sets the cookie with the id of the device.
 pub fn name_device(headers: &mut HeaderMap, cookies: &Cookies, device: DeviceId) {
     set(
         headers,
@@ -68,12 +68,12 @@ fn set(headers: &mut HeaderMap, cookies: &Cookies, name: &str, value: &str, life
     );
 }
 
-/// Tells the browser to forget a cookie.
+/// Removes a cookie from the browser.
 pub fn clear(headers: &mut HeaderMap, cookies: &Cookies, name: &str) {
     clear_at(headers, cookies, name, cookies.domain.as_deref());
 }
 
-/// Tells the browser to forget the copy of a cookie that belongs to this domain, or to this host only.
+/// Removes from the browser the copy of a cookie that belongs to this domain, or to this host only.
 pub(super) fn clear_at(
     headers: &mut HeaderMap,
     cookies: &Cookies,
@@ -98,7 +98,7 @@ struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     fn of(cookies: &'a Cookies, name: &str) -> Self {
         Self {
-            // Browsers do not look at a cookie of this name without it, not even to remove it.
+            // Without `Secure`, browsers ignore a `Set-Cookie` of this name, even one that removes the cookie.
             secure: cookies.secure || name.starts_with(HOST_PREFIX),
             same_site: cookies.same_site,
             domain: cookies.domain.as_deref(),

@@ -88,7 +88,7 @@ impl Names {
         }
     }
 
-    /// The names that were sent, and whether it is the one in use.
+    /// Each name that was sent, and whether it is the one in use.
     fn sent_names(&self) -> impl Iterator<Item = (&str, bool)> {
         let ours = self.is_sent.then_some((self.name.as_str(), true));
         let other = self.other_is_sent.then_some((self.other.as_str(), false));

@@ -13,7 +13,7 @@ use crate::types::origin::Origin;
 const EXPOSED: &str = "retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, \
                        www-authenticate, x-request-id";
 
-/// What the origin of one call may do.
+/// The permissions of the origin of one call.
 #[derive(Debug)]
 pub struct Cors {
     origin: Option<HeaderValue>,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::api::error::ApiError;
 use crate::types::secret::SecretText;
 
-/// How deep a body may nest; our calls are flat.
+/// The expected form of a body, for messages. No call has nested objects or lists.
 const MAX_DEPTH_NOTE: &str = "one flat JSON object";
 
 /// The most fields of one object.
@@ -92,11 +92,11 @@ impl fmt::Debug for Fields {
     }
 }
 
-/// The parser's words without the position, which means nothing to a person.
+/// The parser's message without the position, which is of no use to a person.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let words = text.split(" at line ").next().unwrap_or_default();
-    // The parser quotes the offending value; it may be a password.
+    // The parser's message quotes the invalid value, which may be a password.
     match error.classify() {
         serde_json::error::Category::Data => MAX_DEPTH_NOTE.to_owned() + " is expected",
         _ => words.to_owned(),
@@ -127,7 +127,7 @@ impl<'de> Visitor<'de> for Object {
     }
 }
 
-/// A value that is no list and no object.
+/// A value that is neither a list nor an object.
 struct Flat;
 
 impl<'de> DeserializeSeed<'de> for Flat {

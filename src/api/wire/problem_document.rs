@@ -1,4 +1,4 @@
-//! How does a refusal look by default?
+//! Which form does a refusal have by default?
 //!
 //! A client that accepts JSON receives `application/problem+json` (RFC 9457). A client that prefers HTML or text
 //! receives one plain sentence. Neither contains more than the code states.
