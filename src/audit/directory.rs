@@ -1,4 +1,4 @@
-//! The directory of the audit files, as its one writer has it: both series, within their bounds.
+//! How does the writer keep both series of audit files within their bounds?
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -20,7 +20,7 @@ pub(super) const LIVE: &str = "audit";
 pub(super) const CARRIED: &str = "carried";
 const LOCK: &str = "lock";
 
-/// The whole is kept in about so many files, so that bounds can be kept by deleting some.
+/// The records are split into about this many files, so that the bounds can be met by deleting some of them.
 const FILES: u32 = 16;
 const SMALLEST_FILE: u64 = 32 * 1024;
 const LARGEST_FILE: u64 = 16 << 20;
@@ -36,7 +36,7 @@ pub struct Stats {
     pub lost: Arc<AtomicU64>,
     /// Places where records are missing: found at the start, and those lost since.
     pub gaps: AtomicU64,
-    /// Records that the bound on size removed before their time.
+    /// Records that were removed because of the bound on size, before their age required it.
     pub removed_early: AtomicU64,
 }
 
@@ -50,12 +50,12 @@ pub(super) struct Directory {
     noted: State,
     is_dirty: bool,
     stats: Arc<Stats>,
-    /// Closing it gives the directory up.
+    /// The lock on the directory. Closing the file releases it.
     _lock: File,
 }
 
 impl Directory {
-    /// Opens the files, and makes what is missing.
+    /// Opens the files, and creates those that are missing.
     pub(super) fn open(
         path: &Path,
         settings: &Settings,
@@ -69,7 +69,7 @@ impl Directory {
         let lock = take_lock(path)?;
         files::tighten(path, is_ours).map_err(failed)?.log();
         let noted = State::read(path).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the note about the audit files cannot be read; missing ends cannot be noticed");
+            tracing::warn!(%error, "the state file of the audit log cannot be read; missing last lines cannot be detected");
             State::default()
         });
         let live = Series::open(path, LIVE, noted.audit).map_err(failed)?;
@@ -202,7 +202,7 @@ impl Directory {
         self.stats.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Deletes a file, after the note states that its lines are not expected any more.
+    /// Deletes a file. Called after the state file records that its lines are no longer expected.
     fn delete(&mut self, segment: &Segment) {
         let deleted = self.note().and_then(|()| fs::remove_file(&segment.path));
         if let Err(error) = deleted {

@@ -85,19 +85,19 @@ fn put(out: &mut String, name: &str, value: Option<impl Display>) {
     push_quoted(out, &text).ok();
 }
 
-/// Reads a line, without its end.
+/// Parses a line, without its line end.
 ///
 /// # Errors
-/// Why it is none of ours.
+/// Why it is not a line of the audit log.
 pub(super) fn parse(line: &[u8]) -> Result<Numbered, BadLine> {
     let (_, text) = check(line)?;
     read_record(text)
 }
 
-/// Compares the checksum of a line, without its end. Returns its number and its text.
+/// Compares the checksum of a line, without its line end. Returns its number and its text.
 ///
 /// # Errors
-/// Why it is none of ours.
+/// Why it is not a line of the audit log.
 pub(super) fn check(line: &[u8]) -> Result<(u64, &str), BadLine> {
     if line.len() > MAX_LINE {
         return Err(BadLine::TooLong);
@@ -131,15 +131,15 @@ pub enum BadLine {
     /// It was changed or cut.
     #[error("a line was altered or cut: its checksum does not fit")]
     Checksum,
-    /// The checksum fits, and it is no record.
+    /// The checksum is right, but the content is not a record.
     #[error("a line is no audit record of this version")]
     Form,
-    /// No line is so long.
+    /// It is longer than any line of the log.
     #[error("a line is too long")]
     TooLong,
 }
 
-/// A line as JSON has it.
+/// The members of a line.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Parts {
@@ -181,7 +181,7 @@ impl Parts {
     }
 }
 
-/// An optional value; `None` when there is one that cannot be read.
+/// Parses an optional value. `None` if the value is present and cannot be parsed.
 #[expect(clippy::option_option, reason = "absent and unreadable are two things")]
 fn read<T: std::str::FromStr>(text: Option<String>) -> Option<Option<T>> {
     match text {

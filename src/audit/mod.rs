@@ -79,7 +79,7 @@ impl AuditLog {
         }
     }
 
-    /// Its numbers.
+    /// The counters of the log.
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
     }
@@ -111,8 +111,8 @@ impl AuditLog {
         }
     }
 
-    /// Waits until what was handed over is with the operating system; not for long, and not at all
-    /// while the disk does not answer.
+    /// Waits until the records so far have been passed to the operating system. The wait is bounded, and there
+    /// is none while the disk does not respond.
     pub async fn settled(&self) {
         if let Place::Files(writer) = &self.place {
             writer.settled().await;
@@ -127,8 +127,7 @@ impl AuditLog {
         }
     }
 
-    /// The newest records of a part that are wanted, newest first. Reads files: call it where that may
-    /// take a while.
+    /// The newest records of a part that match the query, newest first. Blocks while files are read.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -147,7 +146,7 @@ impl AuditLog {
         }
     }
 
-    /// Looks at every line of all files. Reads files: call it where that may take a while.
+    /// Checks every line of all files. Blocks while files are read.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -175,8 +174,9 @@ impl AuditLog {
         }
     }
 
-    /// Writes records of an earlier version, with the numbers that they have in its store. They are
-    /// on the disk when this returns. Without files nothing is kept of them, and they stay there.
+    /// Writes records of an earlier version, with the numbers that they have in its store. They are on the disk
+    /// when this returns `true`. A log without files keeps none of them and returns `false`: they must stay in
+    /// the store.
     ///
     /// # Errors
     /// When they could not be written.
@@ -187,8 +187,8 @@ impl AuditLog {
         }
     }
 
-    /// Writes what is left, makes it durable and releases the files; waits for a bounded time. Nothing
-    /// is taken afterwards.
+    /// Writes the remaining records, makes them durable and releases the files. Waits for a bounded time. Later
+    /// records are refused.
     pub fn close(&self) {
         if let Place::Files(writer) = &self.place {
             writer.close();

@@ -1,5 +1,5 @@
-//! Reading audit files: those of a running server, too, which may delete old ones meanwhile. What a
-//! file holds is not trusted; what is damaged or missing is named with its place.
+//! How are audit files read? A running server may delete old ones meanwhile. Their content is not trusted:
+//! damaged and missing lines are reported with their position.
 
 use std::fmt;
 use std::io::{self, Read as _};
@@ -14,7 +14,7 @@ use crate::model::audit::{AuditAction, AuditRecord};
 use crate::model::user::UserKey;
 use crate::types::time::Timestamp;
 
-/// The longest file that is read; none that is written is so long.
+/// The longest file that is read, in bytes. The writer's files are shorter.
 const MAX_FILE: u64 = 64 << 20;
 
 /// The most faults that are kept; all are counted.
@@ -34,7 +34,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Whether a record is wanted.
+    /// Whether a record matches.
     pub fn wants(&self, record: &AuditRecord) -> bool {
         let is_about =
             |user: &UserKey| record.user == Some(user.user) && record.tenant == user.tenant;
@@ -90,7 +90,7 @@ pub struct Checked {
 /// Something that is damaged or missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// In which file, or before which.
+    /// The file that has the fault, or that follows missing lines.
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,
@@ -110,9 +110,9 @@ pub enum What {
         /// The last number.
         to: u64,
     },
-    /// The line's number was there before.
+    /// The line's number was used before.
     Repeated(u64),
-    /// The last line was not written whole.
+    /// The last line is incomplete.
     Incomplete,
     /// The file is too long to be one of ours.
     TooLong,
@@ -137,7 +137,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The newest records of a part that are wanted.
+/// The newest records of a part that match the query.
 pub(super) fn find(directory: &Path, part: Part, query: &Query) -> io::Result<Found> {
     let mut found = Found::default();
     let files = files_of(directory, part.name())?;
@@ -152,7 +152,7 @@ pub(super) fn find(directory: &Path, part: Part, query: &Query) -> io::Result<Fo
             if found.records.len() >= query.limit {
                 break;
             }
-            // Most lines are about others: they are not taken apart.
+            // Most lines are about other accounts, so they are not parsed.
             if needle.as_ref().is_some_and(|needle| !text.contains(needle)) {
                 is_older = false;
                 continue;
@@ -179,7 +179,7 @@ pub(super) fn find(directory: &Path, part: Part, query: &Query) -> io::Result<Fo
     Ok(found)
 }
 
-/// Looks at every line of all files.
+/// Checks every line of all files.
 pub(super) fn check(directory: &Path) -> io::Result<Checked> {
     let mut checked = Checked::default();
     let state = State::read(directory);
@@ -237,7 +237,7 @@ pub(super) fn carried_numbers(directory: &Path) -> io::Result<std::collections::
     Ok(numbers)
 }
 
-/// A whole file; `None` when it has been deleted.
+/// The content of a file; `None` when it has been deleted.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let read = files::private()
@@ -284,7 +284,7 @@ impl<'a> Walk<'a> {
         let mut bad = 0;
         while let Some((index, part)) = parts.next() {
             if parts.peek().is_none() {
-                // Behind the last line end.
+                // The bytes after the last line end.
                 if !part.is_empty() && !self.is_last {
                     self.fault(index, What::Incomplete);
                 }
@@ -305,7 +305,7 @@ impl<'a> Walk<'a> {
         self.expected = self.expected.saturating_add(bad);
     }
 
-    /// Compares a line's number with the one that should be here, behind so many bad lines.
+    /// Compares a line's number with the expected one. `bad` lines directly before it could not be read.
     fn step(&mut self, index: usize, number: u64, bad: u64) {
         let expected = self.expected.saturating_add(bad);
         if number > expected {
@@ -328,8 +328,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Reads a file that may hold anything. What is a record is written again as the same line, unless a
-/// later version wrote more into it.
+/// Reads a file with any content, for the fuzz target. A record that is written again must be read as the same
+/// record.
 pub(crate) fn look_at(bytes: &[u8]) {
     let mut walk = Walk::new(Path::new("audit-1.log"), 1, false);
     walk.over(bytes);

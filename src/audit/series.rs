@@ -1,4 +1,5 @@
-//! A series of files with consecutive lines: it grows at one end and loses whole files at the other.
+//! How is a series of files with consecutive lines stored? Lines are appended to the newest file, and whole
+//! files are removed, the oldest first.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -53,7 +54,7 @@ pub(super) fn files_of(directory: &Path, name: &str) -> io::Result<Vec<(PathBuf,
             Ok(found_file) if found_file.is_file() => {
                 found.push((entry.path(), first, found_file.len()));
             }
-            // A link or a directory is nothing of ours; a file may have gone meanwhile.
+            // A link or a directory is not part of the series, and a file may have been deleted meanwhile.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -169,7 +170,7 @@ impl Series {
             return Err(io::Error::other("no audit file is open"));
         };
         if let Err(error) = file.write_all(&lines.bytes) {
-            // Half a line must not be the beginning of the next one.
+            // An incomplete line must not become the beginning of the next one.
             if file.set_len(segment.bytes).is_err() {
                 self.current = None;
             }
@@ -186,7 +187,7 @@ impl Series {
             .join(format!("{}-{:020}.log", self.name, lines.first));
         let file = files::private().append(true).create_new(true).open(&path)?;
         files::give_to_owner(&file, &self.directory)?;
-        // A file whose name is lost takes its lines with it.
+        // The directory is synced too: if the name of a file were lost, its lines would be lost.
         File::open(&self.directory)?.sync_all()?;
         self.segments.push_back(Segment {
             path,
@@ -207,7 +208,8 @@ impl Series {
         }
     }
 
-    /// Has the next line begin another file when the last one is larger, or began earlier.
+    /// Closes the last file if it is larger than `most` or began before `earliest`. The next line then begins
+    /// another file.
     pub(super) fn rotate(&mut self, most: u64, earliest: Timestamp) -> io::Result<()> {
         let is_due = |last: &Segment| last.bytes >= most || last.oldest < earliest;
         if self.current.is_some() && self.segments.back().is_some_and(is_due) {
@@ -217,7 +219,7 @@ impl Series {
         Ok(())
     }
 
-    /// Takes the oldest file off. It is still to be deleted, once the new bounds are noted.
+    /// Removes the oldest file from the series. The caller deletes it once the new bounds are recorded.
     pub(super) fn take_oldest(&mut self) -> Option<Segment> {
         let oldest = self.segments.pop_front()?;
         if self.segments.is_empty() {
@@ -243,7 +245,7 @@ pub(super) struct Lines {
 struct Edges {
     /// The number of the last line that can be read.
     last: Option<u64>,
-    /// Lines behind it.
+    /// The number of lines after it that cannot be read.
     bad: u64,
     oldest: Timestamp,
     newest: Timestamp,
@@ -261,7 +263,7 @@ impl Edges {
         if let Some(Ok(line)) = head.split(|byte| *byte == b'\n').next().map(line::parse) {
             (edges.oldest, edges.newest) = (line.record.at, line.record.at);
         }
-        // Behind the last line end there is nothing, or a line that was not written whole.
+        // After the last line end there is nothing, or an incomplete line.
         let mut lines = tail.split(|byte| *byte == b'\n').rev();
         edges.bad += u64::from(lines.next().is_some_and(|rest| !rest.is_empty()));
         for text in lines {

@@ -1,6 +1,6 @@
-//! Which lines there should be, noted beside the files: so that lines missing at the beginning or at
-//! the end show as well as those between others. A lower bound while the process runs, exact when it
-//! has ended in order.
+//! Which lines should the audit files contain? The state file records it, so that lines missing at the
+//! beginning or at the end are detected as well. The recorded number is a lower bound while the process runs,
+//! and exact after an orderly shutdown.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -42,10 +42,10 @@ impl Default for Bounds {
 }
 
 impl State {
-    /// Reads the note; the default when there is none.
+    /// Reads the state file; the default when there is none.
     ///
     /// # Errors
-    /// When there is one that cannot be read.
+    /// When the file exists and cannot be read.
     pub(super) fn read(directory: &Path) -> io::Result<Self> {
         let path = directory.join(NAME);
         match fs::symlink_metadata(&path) {
@@ -57,7 +57,7 @@ impl State {
         Ok(serde_json::from_slice(&fs::read(path)?)?)
     }
 
-    /// Replaces the note as a whole.
+    /// Replaces the state file atomically.
     pub(super) fn write(self, directory: &Path) -> io::Result<()> {
         let draft = directory.join(DRAFT);
         let mut options = files::private();

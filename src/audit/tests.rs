@@ -1,4 +1,4 @@
-//! The audit log with real files: bounds, restarts, damage, a disk that takes nothing.
+//! The audit log with real files: bounds, restarts, damage, a disk that refuses writes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -282,7 +282,7 @@ fn a_removed_line_is_reported_at_any_position() {
         let faults = subject.faults();
         assert_eq!(faults.len(), 1, "{faults:?}");
         assert!(faults[0].ends_with(words), "{faults:?}");
-        // It still shows when more was written.
+        // It is still detected after more was written.
         let log = subject.open();
         log.record(subject.record("later"));
         log.close();

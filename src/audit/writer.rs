@@ -25,7 +25,7 @@ const BATCH: usize = 256;
 /// The interval at which written records are made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// How long an act waits for its line.
+/// How long the caller of an action waits for its record.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long the end of the process waits for the disk.
@@ -113,7 +113,7 @@ impl Writer {
         let is_in_time = timeout(PATIENCE, done.wait_for(|done| *done >= target)).await;
         if is_in_time.is_err() && !self.is_stalled.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "the disk of the audit log is slow: acts are answered before their lines are written"
+                "the disk of the audit log is slow: requests are answered before their records are written"
             );
         }
     }
@@ -174,7 +174,7 @@ impl Work {
         self.settle();
     }
 
-    /// Writes a record, and others that wait already.
+    /// Writes a record, and others that are in the queue already.
     fn write(&mut self, first: AuditRecord, messages: &Receiver<Message>) {
         let mut records = vec![first];
         let mut carry = None;
