@@ -1,7 +1,7 @@
 //! The text of `config.toml`, made from the declarations.
 //!
-//! The file in the repository is this text, and a test compares them. After a change of a
-//! declaration, write the file anew:
+//! The file in the repository is this text, and a test compares them. After a change of a declaration, generate
+//! the file again:
 //!
 //! ```sh
 //! cargo run -- check --defaults > config.new && mv config.new config.toml
@@ -54,8 +54,7 @@ fn setting(key: &Declaration, mark: &str) -> String {
     format!("{about}{mark}{name} = {value}\n")
 }
 
-/// The documentation with the facts behind it: on its last line if they fit, else on a line of their
-/// own.
+/// The documentation and the facts after it: on its last line if they fit, otherwise on a separate line.
 fn described(key: &Declaration) -> String {
     let (doc, facts) = (key.doc.trim_end(), facts(key));
     let last = doc.lines().last().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! "Did you mean": the known word that is nearest to a mistyped one.
+//! Which known word is nearest to a mistyped one?
 
 /// The candidate nearest to `word`, if it is near enough. Case is ignored; two neighbouring
 /// characters that are swapped count as one edit.
@@ -21,7 +21,7 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Longer words are not compared: they are no mistyped keys, and the comparison is quadratic.
+/// Longer words are not compared: they are not mistyped keys, and the comparison is quadratic.
 const MAX_WORD: usize = 64;
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(crate) struct Declaration {
 pub(crate) enum Shape {
     /// A text.
     Text(&'static str),
-    /// A text that is secret: never shown, wiped from memory. The default is none.
+    /// A text that is secret: never shown, wiped from memory. There is no default.
     Secret,
     /// A text that may also be a bare `true` or `false`.
     TextOrFlag(&'static str),
@@ -153,7 +153,7 @@ impl<K> Key<K> {
         self
     }
 
-    /// States that the value is a path, or holds one behind a prefix such as `sled:`.
+    /// States that the value is a path, or holds one after a prefix such as `sled:`.
     pub(super) const fn relative_to(mut self, base: Base) -> Self {
         self.declaration.base = Some(base);
         self

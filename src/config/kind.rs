@@ -13,7 +13,7 @@ pub(crate) struct Text;
 #[derive(Debug)]
 pub(crate) struct Secret;
 
-/// A path; read as `Option<PathBuf>`, where an empty text is none.
+/// A path; read as `Option<PathBuf>`, which is `None` for an empty text.
 #[derive(Debug)]
 pub(crate) struct File;
 

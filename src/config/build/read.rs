@@ -17,7 +17,7 @@ pub(super) trait Kind {
     /// The Rust type of its values.
     type Value<'a>;
 
-    /// Reads the value at `at`, or the default. A mistake is noted at the reader.
+    /// Reads the value at `at`, or the default. A mistake is recorded in the reader.
     fn read<'a>(&self, key: &Declaration, at: &str, reader: &mut Reader<'a>) -> Self::Value<'a>;
 }
 

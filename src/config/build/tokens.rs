@@ -1,5 +1,5 @@
-//! `[tokens]`: algorithm, secret, lifetimes. A missing, short or well-known secret is refused: with an
-//! empty secret anybody could sign tokens.
+//! `[tokens]`: algorithm, secret, lifetimes. A missing, short or well-known secret is refused: with an empty
+//! secret, any client could sign tokens.
 
 use std::collections::BTreeSet;
 use std::io;

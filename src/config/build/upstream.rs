@@ -8,7 +8,7 @@ use crate::config::keys::{headers, upstream};
 use crate::config::tree::item;
 use crate::proxy::settings::{Address, Settings, Tls};
 
-/// The proxy's settings; `None` without a usable address, which is then noted at the reader.
+/// The proxy's settings; `None` without a usable address, which is then recorded as a mistake.
 pub(super) fn build(reader: &mut Reader<'_>, cookies: &Cookies) -> Option<Settings> {
     let connect_timeout = reader.get(&upstream::CONNECT_TIMEOUT);
     let response_timeout = reader.get(&upstream::RESPONSE_TIMEOUT);
@@ -36,8 +36,8 @@ pub(super) fn build(reader: &mut Reader<'_>, cookies: &Cookies) -> Option<Settin
     })
 }
 
-/// Protocols that a request may switch to. HTTP/2 is refused: the requests behind the switch would
-/// not be authorized.
+/// Protocols that a request may switch to. HTTP/2 is refused: the requests after the switch would not be
+/// authorized.
 fn upgrades(reader: &mut Reader<'_>) -> Vec<String> {
     let names = reader.get(&upstream::UPGRADES);
     for (index, name) in names.iter().enumerate() {
