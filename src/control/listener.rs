@@ -1,7 +1,7 @@
-//! The server's end of the control socket.
+//! How does the server open the control socket?
 //!
-//! It is made in a directory of its own that nobody else may enter, given its mode, and only then
-//! moved to its place, so that there is no moment in which another user could connect.
+//! The socket is created in a directory that no other user can enter, its mode is set, and only then is it
+//! moved to its place. So there is no moment in which another user could connect.
 
 use std::fs;
 use std::io;
@@ -12,11 +12,11 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::types::random::Random;
 
-/// Opens the socket with mode 0600. A socket that a stopped server left behind is replaced. Must be
-/// called within a runtime.
+/// Opens the socket with mode 0600. A socket that a stopped server has left is replaced. Must be called within
+/// a runtime.
 ///
 /// # Errors
-/// When another server answers there, when something else is in the place, or when the directory
+/// When another server answers on the socket, when another kind of file has this path, or when the directory
 /// cannot be written.
 pub async fn bind(path: &Path, random: &dyn Random) -> Result<UnixListener, BindError> {
     match fs::symlink_metadata(path) {
@@ -45,7 +45,7 @@ fn place(path: &Path, random: &dyn Random) -> io::Result<UnixListener> {
         Ok(listener)
     });
     if listener.is_err() {
-        // Whatever is left of it; the first error is the one to tell.
+        // Removes the socket if it was created. The first error is reported.
         drop(fs::remove_file(&made));
     }
     fs::remove_dir(&hidden)?;
@@ -55,13 +55,13 @@ fn place(path: &Path, random: &dyn Random) -> io::Result<UnixListener> {
 /// Why the control socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Another server answers there.
+    /// Another server answers on the socket.
     #[error("another server answers on {}; stop it, or set server.control to another path", .0.display())]
     InUse(PathBuf),
-    /// Something that is no socket is in the place.
-    #[error("{} is in the way of the control socket and is no socket", .0.display())]
+    /// A file with this path is not a socket.
+    #[error("{} is not a socket, so the control socket cannot be opened there", .0.display())]
     Occupied(PathBuf),
-    /// The system refuses.
+    /// The file system returned an error.
     #[error("the control socket {path} cannot be opened: {error}", path = .0.display(), error = .1)]
     Io(PathBuf, #[source] io::Error),
 }

@@ -1,15 +1,15 @@
-//! The operator's way in: what the command line may ask of a running server, what it answers, and
-//! how both travel over the control socket.
+//! How does the command line control a running server? It sends a request over the control socket and receives
+//! a reply.
 //!
 //! ```text
 //! sidegate users list ── one JSON line ──→ control.sock (0600) ──→ server
 //!                     ←── one JSON line ──
 //! ```
 //!
-//! One request a connection. The socket's file mode is the only authentication, so it lies where
-//! only the server's own user may enter, and [`listener::bind`] makes sure that it is never visible
-//! with a wider mode, not even for a moment. When no server runs, the same [`Request`] is executed
-//! in-process.
+//! There is one request per connection. The socket's file mode is the only authentication. The socket is
+//! therefore in a directory that only the server's user can enter, and [`listener::bind`] ensures that it never
+//! has a wider mode, not even for a moment. When no server runs, the command line executes the same [`Request`]
+//! itself.
 
 pub mod listener;
 pub mod reply;

@@ -1,5 +1,5 @@
-//! What the server answers an operator. Views hold texts that are ready to be shown; none of them
-//! has a place for a token, a hash or a salt.
+//! What does a reply to an operator contain? Texts that are ready to be displayed. No view has a field for a
+//! token, a hash or a salt.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,13 +10,13 @@ use crate::types::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// It is done; one sentence about it.
+    /// The request was executed; one sentence about the result.
     Done(String),
-    /// Whether the server takes requests.
+    /// Whether the server accepts requests.
     Health {
         /// Ready or not.
         ready: bool,
-        /// Why not, or a word about how it is.
+        /// The reason if it is not ready, otherwise its state in one word.
         detail: String,
     },
     /// One account.
@@ -25,19 +25,19 @@ pub enum Reply {
     Users {
         /// The accounts.
         users: Vec<UserView>,
-        /// What to ask for next (`after`); absent when this was the last page.
+        /// The value of `after` for the next page; absent when this was the last page.
         next: Option<String>,
     },
     /// Live sessions.
     Sessions {
         /// The sessions.
         sessions: Vec<SessionView>,
-        /// What to ask for next (`after`); absent when this was the last page.
+        /// The value of `after` for the next page; absent when this was the last page.
         next: Option<SessionKey>,
     },
-    /// So many sessions ended.
+    /// The number of sessions that ended.
     Ended(u64),
-    /// All sessions are over; how far the removal of their records has come.
+    /// All sessions have ended; the progress of the removal of their records.
     Ending(EndingView),
     /// A backup has begun.
     BackupBegun(BackupView),
@@ -45,7 +45,7 @@ pub enum Reply {
     BackupPage {
         /// The records, in base64.
         data: String,
-        /// Whether these are the last.
+        /// Whether these are the last records.
         last: bool,
     },
     /// Signing keys.
@@ -54,12 +54,12 @@ pub enum Reply {
     Audit {
         /// The records.
         records: Vec<AuditView>,
-        /// What is damaged or missing in the files that were read.
+        /// The damaged and missing lines in the files that were read.
         faults: Vec<String>,
     },
-    /// What the audit files are like.
+    /// The result of the check of the audit files.
     AuditVerified(AuditFiles),
-    /// It was not done, and why, in words for the operator.
+    /// The request was not executed; the reason, for the operator.
     Failed(String),
 }
 
@@ -105,15 +105,15 @@ pub struct SessionView {
     pub id: String,
     /// The account's id.
     pub user_id: String,
-    /// What the account is called.
+    /// The name of the account.
     pub username: Option<String>,
     /// `desktop`, `mobile`, …
     pub device_type: String,
-    /// What the user called the device, or what its browser says.
+    /// The name that the user gave to the device, or the one in its User-Agent.
     pub device_name: Option<String>,
     /// Address last seen.
     pub ip_address: Option<String>,
-    /// How the user proved who they are.
+    /// The authentication method.
     pub auth_method: String,
     /// Whether the log-in asked to be remembered.
     pub remembered: bool,
@@ -121,7 +121,7 @@ pub struct SessionView {
     pub created_at: String,
     /// Last activity, ISO 8601.
     pub last_active_at: String,
-    /// When it ends if nothing more happens, ISO 8601.
+    /// When it ends without further activity, ISO 8601.
     pub expires_at: String,
 }
 
@@ -129,7 +129,7 @@ pub struct SessionView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndingView {
-    /// How many records there were to begin with.
+    /// The number of records at the start.
     pub found: u64,
     /// How many have been removed.
     pub removed: u64,
@@ -143,7 +143,7 @@ pub struct EndingView {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupView {
-    /// Its name.
+    /// Its id.
     pub id: u64,
     /// When it was begun.
     pub at: Timestamp,
@@ -163,7 +163,7 @@ pub struct BackupView {
 pub struct KeyView {
     /// The key id, as in `kid`.
     pub id: String,
-    /// What it is for: `access` tokens or `refresh` tokens.
+    /// Its purpose: `access` tokens or `refresh` tokens.
     pub purpose: String,
     /// Algorithm.
     pub algorithm: String,
@@ -185,7 +185,7 @@ pub struct AuditFiles {
     pub records: u64,
     /// How many places are damaged or missing.
     pub fault_count: u64,
-    /// The first of them, in words.
+    /// The first of them, as text.
     pub faults: Vec<String>,
 }
 
@@ -195,9 +195,9 @@ pub struct AuditFiles {
 pub struct AuditView {
     /// When, ISO 8601.
     pub at: String,
-    /// What was done.
+    /// The action.
     pub action: String,
-    /// How it went.
+    /// The outcome.
     pub outcome: String,
     /// The account's id.
     pub user_id: Option<String>,
@@ -205,11 +205,11 @@ pub struct AuditView {
     pub session_id: Option<String>,
     /// `caller`, `operator` or `system`.
     pub actor: String,
-    /// From where.
+    /// The client address.
     pub ip_address: Option<String>,
     /// The request's id in the access log.
     pub request_id: Option<String>,
-    /// How many acts a summary stands for.
+    /// The number of actions in a summary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
 }

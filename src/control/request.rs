@@ -1,8 +1,8 @@
-//! What an operator can ask for.
+//! Which requests can an operator send?
 //!
-//! A password is the one secret in here. It must cross the socket in clear, so [`Request`] can be
-//! serialised although secrets otherwise cannot: the line is written to a Unix socket of mode 0600
-//! and nowhere else, and the buffer is wiped. `Debug` never shows it.
+//! A password is the only secret in a request. It is sent over the socket as plain text, so [`Request`] can be
+//! serialised, although secrets otherwise cannot. The line is written only to a Unix socket of mode 0600, and
+//! its buffer is wiped. `Debug` never shows the password.
 
 use std::str::FromStr;
 use std::time::UNIX_EPOCH;
@@ -19,17 +19,17 @@ use crate::types::time::Timestamp;
 
 pub use crate::model::audit::AuditAction;
 
-/// One order or question. Login names and passwords are as they were typed: who executes the
-/// request parses them, as the API does.
+/// One request. Login names and passwords are as they were typed: the part that executes the request parses
+/// them, as the API does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Is the server ready? Answer: [`super::Reply::Health`].
     Health,
-    /// Say not ready and close connections after their answer; go on answering. Answer: done, at
-    /// once.
+    /// Reports that the server is not ready and closes connections after their response. Requests are still
+    /// answered. Answer: done, at once.
     Drain,
-    /// Read the configuration and keys again. Answer: done, or why the old ones stay.
+    /// Reads the configuration and keys again. Answer: done, or why the old ones stay in force.
     Reload,
     /// Adds an account. Answer: the user.
     UsersAdd {
@@ -71,10 +71,10 @@ pub enum Request {
     UsersSetRoles {
         /// Which account.
         user: Named,
-        /// Roles, first one first; none takes all away.
+        /// Roles, first one first; an empty list removes all.
         roles: Vec<Role>,
     },
-    /// Lets an account log in again. Answer: the user.
+    /// Permits an account to log in again. Answer: the user.
     UsersEnable {
         /// Which account.
         user: Named,
@@ -84,7 +84,7 @@ pub enum Request {
         /// Which account.
         user: Named,
     },
-    /// Forgets the failed log-ins. Answer: done.
+    /// Resets the counter of failed log-ins. Answer: done.
     UsersUnlock {
         /// Which account.
         user: Named,
@@ -111,24 +111,24 @@ pub enum Request {
     },
     /// Ends sessions. Answer: how many ended; for all of them, [`super::Reply::Ending`] at once.
     SessionsEnd(SessionsToEnd),
-    /// Goes on removing the records of sessions that all ended at once. Answer: how far it has come,
-    /// after a second at most.
+    /// Continues to remove the records of sessions after the end of all sessions. Answer: the progress, after a
+    /// second at most.
     SessionsClear,
     /// Begins a backup. Answer: [`super::Reply::BackupBegun`].
     BackupBegin,
-    /// More of it. Answer: [`super::Reply::BackupPage`].
+    /// Reads the next part of a backup. Answer: [`super::Reply::BackupPage`].
     BackupNext {
         /// Which backup.
         id: u64,
     },
-    /// Gives it up. Answer: done.
+    /// Cancels a backup. Answer: done.
     BackupEnd {
         /// Which backup.
         id: u64,
     },
     /// Signing keys. Answer: keys.
     KeysList,
-    /// Makes a key and signs with it as soon as verifiers know it. Answer: keys.
+    /// Creates a key, which signs as soon as all verifiers can have read it. Answer: keys.
     KeysRotate,
     /// The audit log, newest first. Answer: audit records.
     AuditList {
@@ -143,17 +143,17 @@ pub enum Request {
         /// The most records.
         limit: u32,
     },
-    /// Whether the audit files are whole. Answer: what was looked at, and what is wrong.
+    /// Checks whether the audit files are complete. Answer: the files that were read, and their faults.
     AuditVerify,
 }
 
-/// From when on.
+/// The beginning of a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Since {
     /// From this moment on.
     At(Timestamp),
-    /// So long ago, in seconds.
+    /// This number of seconds ago.
     Ago(u64),
 }
 
@@ -177,7 +177,7 @@ impl FromStr for Since {
     }
 }
 
-/// No moment.
+/// The text is neither a duration nor a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "write how long ago (\"7d\"), a date (\"2026-11-22\") or a moment (\"2026-11-22T16:07:00Z\")"
@@ -185,7 +185,7 @@ impl FromStr for Since {
 pub struct BadSince;
 
 impl Request {
-    /// Whether only a running server can answer: there is nothing to do in a store.
+    /// Whether only a running server can execute it, because it does not concern the store.
     pub const fn needs_server(&self) -> bool {
         matches!(self, Self::Health | Self::Drain | Self::Reload)
     }
@@ -199,11 +199,11 @@ pub enum SessionsToEnd {
     Id(SessionId),
     /// All of one account.
     User(Named),
-    /// Everybody's.
+    /// All sessions of all users.
     All,
 }
 
-/// Only for the control socket; see the module's words on it.
+/// Only for the control socket; the module documentation gives the reason.
 fn in_clear<S: Serializer>(secret: &SecretText, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
 }

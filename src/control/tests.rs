@@ -1,4 +1,4 @@
-//! The control socket with real sockets, and its framing with anything.
+//! The control socket with real sockets, and its framing with any bytes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn run<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-/// Serves one connection with what the given answer says.
+/// Serves one connection with this reply.
 async fn serve_one(listener: &UnixListener, reply: Reply) -> Result<Request, WireError> {
     let (mut stream, _) = listener.accept().await.unwrap();
     let request = wire::receive(&mut stream, SOON).await;

@@ -1,5 +1,5 @@
-//! JSON lines over the control socket: one line there, one line back, both of bounded length and
-//! within a deadline. What comes in is not trusted: garbage is answered, never obeyed.
+//! How are a request and its reply sent over the control socket? As one line of JSON each, of bounded length
+//! and within a deadline. Input is not trusted: a malformed request gets an error as its reply.
 
 use std::io;
 use std::path::Path;
@@ -18,15 +18,15 @@ use crate::files;
 
 /// The longest request, in bytes, its line end included.
 pub const MAX_REQUEST: usize = 1 << 20;
-/// The longest reply. A server cuts its lists long before.
+/// The longest reply, in bytes. The lists of a server are much shorter.
 pub const MAX_REPLY: usize = 16 << 20;
 
-/// Asks a running server of root or of this process's own user. The deadline covers everything from
-/// connecting to the whole answer.
+/// Sends a request to a running server of root or of this process's own user. The deadline covers everything
+/// from connecting to the complete reply.
 ///
 /// # Errors
-/// [`CallError::NoServer`] when nobody listens; else why there was no answer. A dropped future
-/// leaves the request done or not done, as with any [`CallError`] after connecting.
+/// [`CallError::NoServer`] when no process listens; otherwise why there was no reply. If the future is dropped,
+/// the request may or may not be executed, as with any [`CallError`] after connecting.
 pub async fn call(
     socket: &Path,
     request: &Request,
@@ -35,8 +35,8 @@ pub async fn call(
     call_of(socket, request, deadline, None).await
 }
 
-/// The same, also of a server of one other user: the owner of the store. Anybody else who listens there
-/// is sent nothing, which might be a password.
+/// The same, and a server of one other user is accepted: the owner of the store. Nothing is sent to a server of
+/// any other user, because the request may contain a password.
 ///
 /// # Errors
 /// As [`call`].
@@ -64,7 +64,7 @@ pub async fn call_of(
 /// holding the connection.
 ///
 /// # Errors
-/// What was wrong with it; [`refuse`] tells the client.
+/// Why the request could not be read; [`refuse`] makes the reply for the client.
 pub async fn receive<S: AsyncRead + Unpin>(
     stream: &mut S,
     deadline: Duration,
@@ -74,11 +74,11 @@ pub async fn receive<S: AsyncRead + Unpin>(
         .unwrap_or(Err(WireError::Slow))
 }
 
-/// Answers and ends the connection's sending side; for the server. An answer that is too long to
-/// send becomes one that says so.
+/// Sends the reply and closes the sending side of the connection; for the server. A reply that is too long is
+/// replaced by an error that states this.
 ///
 /// # Errors
-/// When the client is gone or does not read.
+/// When the client has disconnected or does not read.
 pub async fn answer<S: AsyncWrite + Unpin>(
     stream: &mut S,
     reply: &Reply,
@@ -98,17 +98,18 @@ pub async fn answer<S: AsyncWrite + Unpin>(
         .unwrap_or(Err(WireError::Slow))
 }
 
-/// The answer to a request that could not be read.
+/// The reply to a request that could not be read.
 pub fn refuse(error: &WireError) -> Reply {
     Reply::Failed(format!("the request was not understood: {error}"))
 }
 
-/// One message as a line. The buffer is wiped when it is dropped: a request may hold a password.
+/// Encodes one message as a line. The buffer is wiped when it is dropped, because a request may contain a
+/// password.
 ///
 /// # Errors
 /// When the line would be longer than `max` bytes.
 pub fn encode<T: Serialize>(message: &T, max: usize) -> Result<Zeroizing<Vec<u8>>, WireError> {
-    // Room for every request from the start: growing would leave unwiped copies behind.
+    // The capacity is enough for every request: a vector that grows leaves copies behind that are not wiped.
     let mut line = Zeroizing::new(Vec::with_capacity(FIRST_BUFFER));
     serde_json::to_writer(&mut *line, message).map_err(|_| WireError::Garbage)?;
     line.push(b'\n');
@@ -118,10 +119,10 @@ pub fn encode<T: Serialize>(message: &T, max: usize) -> Result<Zeroizing<Vec<u8>
     Ok(line)
 }
 
-/// One line, without its end, as a message.
+/// Decodes one line, without its line end, as a message.
 ///
 /// # Errors
-/// When it is none. The words do not repeat it: it may hold a password.
+/// When it is not a message. The error does not contain the line, which may hold a password.
 pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, WireError> {
     serde_json::from_slice(line).map_err(|_| WireError::Garbage)
 }
@@ -160,8 +161,8 @@ async fn read<T: DeserializeOwned, S: AsyncRead + Unpin>(
     }
 }
 
-/// Whether the other end of a control socket may give orders, or be given them: root, or the user that
-/// this process acts as.
+/// Whether the process at the other end of a control socket is trusted: one of root, or of the user that this
+/// process acts as.
 pub fn is_trusted(user: u32) -> bool {
     user == 0 || user == files::effective_user()
 }
@@ -176,44 +177,44 @@ fn connect_error(error: io::Error) -> CallError {
 /// Why a message could not be sent or understood.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// Longer than it may be.
+    /// Longer than the limit.
     #[error("a line of more than {0} bytes")]
     TooLong(usize),
     /// Not a message.
     #[error("not a message of this version")]
     Garbage,
-    /// The other side stopped in the middle.
+    /// The other side closed the connection within a line.
     #[error("the connection ended in the middle of a line")]
     Cut,
     /// The other side took too long.
-    #[error("the other side did not keep up")]
+    #[error("the other side was too slow")]
     Slow,
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Why a running server could not be asked.
+/// Why a request to a running server has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nobody listens there; nothing was asked.
+    /// No process listens on the socket; nothing was sent.
     #[error("no server is running")]
     NoServer,
-    /// The socket is there and cannot be used, for want of permission most likely.
+    /// The socket exists and cannot be used, most likely because permission is missing.
     #[error("the control socket cannot be used: {0}")]
     Connect(#[source] io::Error),
-    /// Somebody else listens there; nothing was sent.
+    /// A process of another user listens on the socket; nothing was sent.
     #[error(
         "the control socket belongs to user {0}, who is neither root, nor this user, nor the owner of the store: nothing was sent"
     )]
     Stranger(u32),
-    /// No answer in time; whether it was done is not known.
+    /// There was no reply in time. The request may or may not be executed.
     #[error("the server did not answer within {0:?}")]
     Silent(Duration),
-    /// The exchange broke off; whether it was done is not known.
+    /// The reply did not arrive completely. The request may or may not be executed.
     #[error("the server's answer did not arrive: {0}")]
     Broken(#[from] WireError),
 }
 
-/// Holds every request in practice without growing.
+/// The initial capacity, which is enough for every request in practice.
 const FIRST_BUFFER: usize = 16 << 10;
