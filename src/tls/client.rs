@@ -17,7 +17,7 @@ use crate::tls::provider;
 pub struct Files<'a> {
     /// The only trusted roots; the system's if absent.
     pub ca: Option<&'a Path>,
-    /// The certificate chain we show and its private key.
+    /// The certificate chain that is presented, and its private key.
     pub identity: Option<(&'a Path, &'a Path)>,
 }
 
@@ -31,7 +31,7 @@ impl Files<'_> {
     }
 }
 
-/// Why there is no configuration. Each text names the key that is to blame.
+/// Why there is no configuration. Each text names the configuration key.
 #[derive(Debug, thiserror::Error)]
 pub enum BadClient {
     /// The bundle of roots cannot be read.
@@ -63,10 +63,10 @@ pub enum BadClient {
         #[source]
         error: rustls::Error,
     },
-    /// The name that the upstream's certificate must have is none.
+    /// The required name of the upstream's certificate is not a valid name.
     #[error("upstream.tls.server_name: {0:?} is no host name and no address")]
     Name(String),
-    /// The cryptography has no common ground with TLS 1.2 and 1.3; no configuration of ours does that.
+    /// The cryptography supports neither TLS 1.2 nor 1.3. No configuration of Sidegate causes this.
     #[error("upstream.tls: {0}")]
     Versions(#[source] rustls::Error),
 }
@@ -118,7 +118,7 @@ fn bundle(path: &Path) -> Result<RootCertStore, BadClient> {
     Ok(roots)
 }
 
-/// The system's roots, odd ones left out, or Mozilla's where the system has none.
+/// The system's roots without those that cannot be used, or Mozilla's if the system has none.
 fn system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-/// No chain, key or bundle of roots is larger, in bytes.
+/// The largest file that is read, in bytes. No chain, key or bundle of roots is larger.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// A file with unexpected content.
@@ -28,7 +28,7 @@ pub enum Problem {
     /// It cannot be read.
     #[error("{0}")]
     Unreadable(#[from] io::Error),
-    /// It is larger than any such file.
+    /// It is larger than the limit.
     #[error("is larger than 4 MiB")]
     TooLarge,
     /// It is not PEM.

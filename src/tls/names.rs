@@ -74,7 +74,7 @@ fn names_of(certificate: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// When a certificate stops being good, in seconds since 1970; none when it cannot be read.
+/// When a certificate expires, in seconds since 1970; none when it cannot be parsed.
 pub(super) fn expires(certificate: &[u8]) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     Some(certificate.validity().not_after.timestamp())

@@ -150,7 +150,7 @@ impl ServerTls {
         self.look_and(now, || ())
     }
 
-    /// Does something else between looking and reading.
+    /// The same, and calls `between` after the check and before the read, for tests.
     fn look_and(&self, now: Timestamp, between: impl FnOnce()) -> Outcome {
         let mut seen = self.lock();
         let is = fingerprint(self.settings().files());
@@ -217,8 +217,8 @@ fn build(settings: &Settings, now: Timestamp) -> Result<ServerConfig, BadSetup> 
     if settings.client_auth == ClientAuth::Off {
         config.ticketer = Ticketer::new()?;
     } else {
-        // A resumed session is not verified again: it would outlive its certificate, or its
-        // authority's place in the file.
+        // A resumed session is not verified again: it would be accepted after its certificate has expired, or
+        // after its authority was removed from the file.
         config.send_tls13_tickets = 0;
     }
     Ok(config)

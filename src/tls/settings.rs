@@ -23,17 +23,17 @@ pub struct Pair {
 /// Whether clients need a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// They are not asked.
+    /// No certificate is requested.
     Off,
     /// A certificate is requested. A client without one is accepted; one with an invalid
     /// certificate is not.
     Optional {
-        /// Whose certificates are good.
+        /// The file of the authorities of accepted certificates.
         ca: PathBuf,
     },
     /// A client without a valid certificate is refused.
     Required {
-        /// Whose certificates are good.
+        /// The file of the authorities of accepted certificates.
         ca: PathBuf,
     },
 }
