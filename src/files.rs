@@ -1,5 +1,5 @@
-//! Files and directories that only their owner may use, whatever the umask, and that belong to the
-//! owner of the directory they are in even when root makes them.
+//! How are files created that only their owner can read? With explicit modes, whatever the umask is. If root
+//! creates a file, it is given to the owner of its directory.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{geteuid, umask};
 
-/// What others than the owner may not do with a file.
+/// The permission bits of other users, which no file has.
 const OTHERS: u32 = 0o077;
 
-/// Has every file of this process made without rights for others. Also those of libraries.
+/// Sets the umask, so that every file of this process is created without access for others, also by libraries.
 pub fn restrict_new_files() {
     umask(Mode::from_raw_mode(OTHERS));
 }
 
-/// Makes a directory of mode 0700, and those above it that are missing. One that is there stays as it
-/// is. What root makes belongs to the owner of the directory above.
+/// Creates a directory of mode 0700, and the missing ones above it. An existing directory is not changed. If
+/// root creates a directory, it is given to the owner of the directory above.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the operating system.
 pub fn make_directory(path: &Path) -> io::Result<()> {
     let mut missing = Vec::new();
     for above in path.ancestors() {
@@ -39,11 +39,11 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    // Says what is wrong when something else is in the place.
+    // Returns an error if the path exists and is not a directory.
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// How to open or make a file of mode 0600 that is not reached over a symbolic link.
+/// Options for a file that is created with mode 0600 and is not opened through a symbolic link.
 pub fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
@@ -51,10 +51,10 @@ pub fn private() -> OpenOptions {
     options
 }
 
-/// Gives an open file to the owner of the directory it is in, when root runs this.
+/// Gives an open file to the owner of its directory, if this process runs as root.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the operating system.
 pub fn give_to_owner(file: &File, directory: &Path) -> io::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
@@ -66,11 +66,11 @@ pub fn give_to_owner(file: &File, directory: &Path) -> io::Result<()> {
     fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
-/// Gives the files of these names in a directory to the directory's owner, and what is in directories of
-/// these names, when root runs this: what a library has made there. Symbolic links are not followed.
+/// Gives the files of these names in a directory to the directory's owner, and everything in subdirectories of
+/// these names, if this process runs as root. Libraries create such files. Symbolic links are not followed.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the operating system.
 pub fn give_all_to_owner(directory: &Path, is_ours: fn(&str) -> bool) -> io::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
@@ -84,10 +84,10 @@ pub fn give_all_to_owner(directory: &Path, is_ours: fn(&str) -> bool) -> io::Res
     })
 }
 
-/// How deep directories are looked into.
+/// How many levels of subdirectories are visited.
 const MAX_DEPTH: usize = 4;
 
-/// Visits the files and directories of these names, and all below.
+/// Visits the files and directories of these names, and everything below them.
 fn each(
     directory: &Path,
     is_ours: fn(&str) -> bool,
@@ -119,7 +119,7 @@ pub fn effective_user() -> u32 {
     geteuid().as_raw()
 }
 
-/// The user that a file or directory belongs to; `None` when it is not there.
+/// The owner of a file or directory; `None` when it does not exist.
 pub fn owner_of(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|found| found.uid())
 }
@@ -136,7 +136,7 @@ fn is_owned_alike(one: &Metadata, other: &Metadata) -> bool {
     (one.uid(), one.gid()) == (other.uid(), other.gid())
 }
 
-/// The file itself, not what a symbolic link leads to; `None` when it is gone.
+/// The metadata of a file or of a symbolic link itself; `None` when it does not exist.
 fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(Some(found)),
@@ -145,10 +145,10 @@ fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// Something that others than its owner can read or change.
+/// A file or directory that other users than its owner can read or change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {
-    /// Which file.
+    /// The file or directory.
     pub path: PathBuf,
     /// Its permission bits.
     pub mode: u32,
@@ -167,8 +167,8 @@ impl std::fmt::Display for Open {
     }
 }
 
-/// Whether others than its owner can get at a file, which may be reached over links. One that cannot
-/// be looked at is nobody's.
+/// The mode of a file that other users than its owner can access; `None` for any other file. Symbolic links are
+/// followed. A file whose metadata cannot be read counts as not accessible.
 pub fn open_to_others(path: &Path) -> Option<Open> {
     open_mode(path, &fs::metadata(path).ok()?)
 }
@@ -180,9 +180,9 @@ fn open_mode(path: &Path, found: &Metadata) -> Option<Open> {
     is_open.then_some(Open { path, mode, wanted })
 }
 
-/// Takes others' rights away from the files of these names in a directory, and from what is in
-/// directories of these names; the directory itself stays as its owner made it. Returns what was changed,
-/// and what could not be.
+/// Removes the access of other users from the files of these names in a directory, and from everything in
+/// subdirectories of these names. The mode of the directory itself is not changed. Returns the files that were
+/// changed, and those that could not be.
 ///
 /// # Errors
 /// When the directory cannot be listed.
@@ -201,17 +201,17 @@ pub fn tighten(directory: &Path, is_ours: fn(&str) -> bool) -> io::Result<Tighte
     Ok(tightened)
 }
 
-/// What [`tighten`] has done.
+/// The result of [`tighten`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tightened {
     /// These had other modes before.
     pub changed: Vec<Open>,
-    /// These belong to somebody else and stay open.
+    /// These belong to another user and could not be changed.
     pub left: Vec<Open>,
 }
 
 impl Tightened {
-    /// Logs what was done, and what the operator has to do.
+    /// Logs the changes, and the files whose mode the operator has to change.
     pub fn log(&self) {
         for open in &self.changed {
             let Open { path, mode, wanted } = open;

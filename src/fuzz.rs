@@ -1,6 +1,5 @@
-//! What the fuzz targets run: each parser of outside input, given any bytes. Tests replay the
-//! committed corpora through the same functions, so that nothing special is needed to know that
-//! they hold. A panic is a finding.
+//! What do the fuzz targets run? Each parser of outside input, with any bytes. Tests run the same functions
+//! over the committed corpora, so that they are checked without a fuzzer. A panic is a finding.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -25,7 +24,7 @@ use crate::types::login::LoginName;
 use crate::types::path::{Allow, Allowances, CleanPath};
 use crate::types::trusted_proxies::{TrustedProxies, client_address};
 
-/// A request path, under the strict rules and under the loosest: what the strict ones accept has no
+/// A request path, with no allowances and with all of them: a path that is accepted without allowances has no
 /// dot segment in any reading.
 pub fn request_path(data: &[u8]) {
     let strict = Allowances::default();
@@ -53,7 +52,7 @@ pub fn request_path(data: &[u8]) {
     }
 }
 
-/// The frames of one direction of a WebSocket, whole and byte by byte: the borders are the same.
+/// The frames of one direction of a WebSocket, in one piece and byte by byte: the boundaries are the same.
 pub fn websocket_frames(data: &[u8]) {
     let mut whole = Frames::default();
     whole.advance(data);
@@ -65,7 +64,7 @@ pub fn websocket_frames(data: &[u8]) {
     assert_eq!(whole.is_closed(), pieces.is_closed());
 }
 
-/// A refresh token: what parses has exactly one spelling.
+/// A refresh token: a token that can be parsed has exactly one spelling.
 pub fn refresh_token(data: &[u8]) {
     let _judged = Presented::parse_bytes(data);
 }
@@ -109,7 +108,7 @@ pub fn stored_record(data: &[u8]) {
     records::read_as_any(data);
 }
 
-/// A backup: what is read to its end is whole, and nothing is read behind it.
+/// A backup: one that can be read to its end is complete, and nothing follows the end.
 pub fn backup(data: &[u8]) {
     let Ok(mut reader) = Reader::open(data) else {
         return;
@@ -137,7 +136,7 @@ pub fn backup(data: &[u8]) {
     }
 }
 
-/// An audit file: each record in it is written again as the same line.
+/// An audit file: each record in it that is written again is read as the same record.
 pub fn audit_file(data: &[u8]) {
     crate::audit::read::look_at(data);
 }
@@ -148,8 +147,8 @@ pub fn control_line(data: &[u8]) {
     let _reply = wire::decode::<Reply>(data);
 }
 
-/// The first bytes of a connection from a load balancer: a header is never longer than what came, and
-/// what comes later does not change it.
+/// The first bytes of a connection from a load balancer: a header is never longer than the received bytes, and
+/// later bytes do not change it.
 pub fn proxy_protocol(data: &[u8]) {
     match proxy_protocol::read(data) {
         header @ Header::Complete { length, .. } => {
