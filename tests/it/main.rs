@@ -1,6 +1,6 @@
-//! The integration tests: the product on real sockets, with real files, in front of a real application.
-//! One folder a promise; the first lines of its `mod.rs` state the promise and list its parts.
-//! Begin with [`story`]. The helpers are in [`support`]:
+//! The integration tests: the product on real sockets, with real files, in front of a real application. There
+//! is one folder for each promise; the first lines of its `mod.rs` state the promise and list its parts. Begin
+//! with [`story`]. The helpers are in [`support`]:
 //!
 //! ```ignore
 //! let app = TestApp::start().await;

@@ -168,7 +168,7 @@ fn open(directory: &Path, fsync: bool) -> Result<AnyStore, StoreError> {
     }
 }
 
-/// Nothing is synced: a process that is not killed loses nothing.
+/// The store is not synced, because a process that is not killed loses nothing.
 fn open_for_damage(directory: &Path, blind: bool) -> Result<AnyStore, StoreError> {
     let settings = settings(directory);
     let clock = Arc::new(SystemClock::default());

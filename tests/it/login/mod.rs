@@ -2,7 +2,7 @@
 //! counted per account, and an attacker cannot lock out its owner.
 //!
 //! - [`answers`]: what a log-in answers, locks, session limits, device names.
-//! - [`guessing`]: guesses in every way, and what they cost.
+//! - [`guessing`]: guesses over every route, and the work that each one takes.
 //! - [`fairness`]: log-ins of one network against those of all others.
 //! - [`signup`]: sign-up, and changes of the password.
 //! - [`names`]: addresses that are not verified, names that look like another.

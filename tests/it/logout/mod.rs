@@ -5,7 +5,7 @@
 //! - [`all_sessions`]: the end of every session at once.
 //! - [`requests`]: a request in progress ends with its session.
 //! - [`streams`]: WebSockets, event streams and downloads end with their session.
-//! - [`http2_streams`], [`http2_websockets`]: the same over HTTP/2, where other streams live on.
+//! - [`http2_streams`], [`http2_websockets`]: the same over HTTP/2, where other streams continue.
 //! - [`stalled_clients`]: a client that reads nothing keeps nothing open.
 //! - [`late_answers`]: an answer that begins after the end of its session.
 

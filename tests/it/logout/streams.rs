@@ -58,7 +58,7 @@ async fn a_websocket_is_closed_by_the_end_of_all_sessions() {
     app.service().operator_end_all().await.expect("an end");
     assert_eq!(socket.read(ENDED.len()).await, ENDED);
     open_streams(&app, 0).await;
-    // The clock of the test stands still, and the next log-in is still a new, valid session.
+    // The clock of the test does not move, and the next log-in still gets a new, valid session.
     let ann = app.login("ann").await;
     let (mut socket, _) = send_handshake(&ann, handshake()).await;
     socket.write(b"\x82\x05hello").await;

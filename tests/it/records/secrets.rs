@@ -1,5 +1,5 @@
-//! No output contains a secret or a forged line: the log at its most detailed level, the access log,
-//! audit records, metrics and error answers are collected while every function is used once.
+//! No output contains a secret or a forged line. Every function is used once, while the log at its most
+//! detailed level, the access log, audit records, metrics and error answers are collected.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

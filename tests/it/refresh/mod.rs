@@ -1,5 +1,5 @@
-//! A refresh token is used once: parallel refreshes get one successor, a stolen token that is used again
-//! ends the session. A browser is refreshed on the way through, and a session ends after its idle limit.
+//! A refresh token is used once: parallel refreshes get one successor, a stolen token that is used again ends
+//! the session. A browser is refreshed during its request, and a session ends after its idle limit.
 //!
 //! - [`tokens`]: refresh by a program: repeats, reuse, limits, changed accounts.
 //! - [`browsers`]: a request whose access cookie has expired.

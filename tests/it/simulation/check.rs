@@ -1,4 +1,4 @@
-//! What must be true after every step, compared with the model.
+//! Do all invariants hold after every step, compared with the model?
 
 use sidegate::service::Caller;
 use sidegate::store::{Lifecycle as _, SessionStore as _};

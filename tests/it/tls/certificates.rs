@@ -84,7 +84,7 @@ async fn certificates_are_reloaded_while_connections_stay_open_and_an_invalid_pa
         .await
         .expect("a request");
     upstream.next_request().await;
-    // In one step: an empty file for a moment would be an error of its own.
+    // In one step: a file that is empty for a moment would be another error.
     std::fs::write(site.file("bad.key"), "nothing").expect("a file");
     std::fs::rename(site.file("bad.key"), site.file("tls.key")).expect("a file");
     let deadline = Instant::now() + DEADLINE;

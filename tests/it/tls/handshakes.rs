@@ -18,7 +18,7 @@ use crate::support::harness::TestApp;
 async fn s10_an_incomplete_handshake_closes_the_connection() {
     let site = Site::new();
     let app = TestApp::with(&site.with("handshake_timeout = \"1s\"", "")).await;
-    // Nothing at all; the beginning of a record; a byte now and then.
+    // No bytes; the beginning of a record; single bytes at intervals.
     for prefix in [&b""[..], b"\x16\x03\x01\x02\x00"] {
         let mut stream = TcpStream::connect(app.address).await.expect("a connection");
         stream.write_all(prefix).await.expect("bytes");

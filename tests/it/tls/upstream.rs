@@ -180,7 +180,7 @@ async fn unusable_upstream_tls_files_leave_the_old_ones_in_use() {
     let upstream = Guarded::start();
     let app = TestApp::with(&upstream.behind("1s")).await;
     assert_eq!(asked_by(&app).await, "CN=first");
-    // In one step: an empty file for a moment would be an error of its own.
+    // In one step: a file that is empty for a moment would be another error.
     let bad = upstream.folder.path().join("bad.key");
     fs::write(&bad, "nothing").expect("a file");
     fs::rename(&bad, upstream.data().join("client.key")).expect("a file");

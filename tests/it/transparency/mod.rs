@@ -1,5 +1,5 @@
-//! The application and its callers cannot tell that Sidegate is between them: every exchange is the same
-//! with and without it, except for the headers that the manual names.
+//! The application and its callers cannot detect that Sidegate is between them: every exchange is the same with
+//! and without it, except for the headers that the manual names.
 //!
 //! - [`wire`]: bytes of HTTP/1.1; [`compare`] compares them.
 //! - [`matrix`]: every exchange of the [`table`], from every client ([`clients`]) to every kind of
