@@ -315,8 +315,8 @@ fn resume_time(ledger: &mut dyn Ledger, clock: &dyn Clock) -> Result<(), StoreEr
             let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
             tracing::info!(
                 %by,
-                "the store was last written that long ago; records that have expired since are not removed \
-                 until the wall clock has been stable for 30 s"
+                "the wall clock is this far after the last write of the store: records that have expired \
+                 since are not removed until it has been stable for 30 s"
             );
         }
         Resumed::Behind(_) | Resumed::Agrees => {}

@@ -186,7 +186,7 @@ impl Witness {
         if let (Some(file), Some(path)) = (&self.keys, &self.apart)
             && let Err(error) = file.sync_data()
         {
-            tracing::warn!(%error, file = %path.display(), "is not synced");
+            tracing::warn!(%error, file = %path.display(), "the last commit beside the keys is not synced");
         }
         self.dirty = false;
         Ok(())
@@ -204,7 +204,7 @@ impl Witness {
         if let (Some(file), Some(path)) = (&self.keys, &self.apart)
             && let Err(error) = file.write_all_at(line.as_bytes(), 0)
         {
-            tracing::warn!(%error, file = %path.display(), "is not written; no copy is kept there");
+            tracing::warn!(%error, file = %path.display(), "the last commit is no longer kept beside the keys");
             self.keys = None;
         }
         Ok(())
@@ -229,8 +229,8 @@ impl Witness {
                 Err(error) => tracing::warn!(
                     %error,
                     file = %path.display(),
-                    "cannot be written: an older copy of the store that is put back by hand would \
-                     not be detected"
+                    "the last commit cannot be kept beside the keys: an older copy of the store that is \
+                     put back by hand would not be detected"
                 ),
             }
         }
