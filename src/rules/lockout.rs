@@ -17,8 +17,12 @@ pub fn after_failure(
     now: Timestamp,
 ) -> Lockout {
     if before.is_locked(now) {
-        // Attempts during a lock do not count: further guesses must not prolong it.
-        return before;
+        // Guesses must not prolong the lock, so they are not counted. Their time is kept all the same: a
+        // failure that writes nothing would be faster than others, and reveal that the account is locked.
+        return Lockout {
+            last_failure: now,
+            ..before
+        };
     }
     let remembered = now < before.last_failure.plus(lock_for);
     let was_locked = before.locked_until > Timestamp::default();
@@ -67,7 +71,22 @@ mod tests {
     fn further_guesses_do_not_prolong_a_lock() {
         let now = Timestamp::from_secs(1_000_000);
         let locked = fail(7, Lockout::default(), now);
-        assert_eq!(fail(100, locked, now.plus(HOUR / 2)), locked);
+        let later = now.plus(HOUR / 2);
+        let guessed = fail(100, locked, later);
+        assert_eq!(guessed.locked_until, locked.locked_until);
+        assert_eq!(guessed.failures, locked.failures);
+        assert_eq!(fail(1, guessed, now.plus(HOUR)).failures, 1);
+    }
+
+    #[test]
+    fn every_failure_changes_the_counter_so_that_each_costs_one_write() {
+        let now = Timestamp::from_secs(1_000_000);
+        let mut state = Lockout::default();
+        for millis in 0..20 {
+            let after = fail(1, state, now.plus(Duration::from_millis(millis)));
+            assert_ne!(after, state);
+            state = after;
+        }
     }
 
     #[test]
