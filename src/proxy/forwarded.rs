@@ -9,6 +9,7 @@ use http::HeaderValue;
 use crate::proxy::cookies::Left;
 use crate::proxy::header_sink::HeaderSink;
 use crate::proxy::via::Via;
+use crate::types::net::Scheme;
 use crate::types::text::push_address;
 
 /// Appends the forwarding headers and the request's id.
@@ -28,7 +29,7 @@ pub(super) fn write(out: &mut impl HeaderSink, via: &Via) {
     }
     let proto = (earlier.proto.as_ref()).map_or(via.scheme.as_str().as_bytes(), value);
     line(out, b"x-forwarded-proto: ", proto);
-    let port = (earlier.port.as_ref()).map_or_else(|| port(via), value);
+    let port = (earlier.port.as_ref()).map_or_else(|| port(host, proto), value);
     line(out, b"x-forwarded-port: ", port);
     if let Some(prefix) = &earlier.prefix {
         line(out, b"x-forwarded-prefix: ", prefix.as_bytes());
@@ -50,11 +51,15 @@ fn value(value: &HeaderValue) -> &[u8] {
     value.as_bytes()
 }
 
-/// The port the client used: the one in its `Host`, else the default of the scheme. The listening port would
-/// be wrong behind every port mapping.
-fn port(via: &Via) -> &[u8] {
-    let default = via.scheme.default_port().as_bytes();
-    let Some(host) = via.host.as_ref().map(value) else {
+/// The port the client used: the one in its host, else the default of the scheme; both as a trusted proxy
+/// states them. The listening port would be wrong behind every port mapping.
+fn port<'a>(host: Option<&'a HeaderValue>, proto: &[u8]) -> &'a [u8] {
+    let default = if proto.eq_ignore_ascii_case(b"https") {
+        Scheme::Https.default_port().as_bytes()
+    } else {
+        Scheme::Http.default_port().as_bytes()
+    };
+    let Some(host) = host.map(value) else {
         return default;
     };
     match host.iter().rposition(|byte| *byte == b':') {
@@ -76,7 +81,6 @@ fn is_port(text: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::proxy::via::Earlier;
-    use crate::types::net::Scheme;
 
     fn via(host: &'static str) -> Via {
         Via {
