@@ -115,7 +115,13 @@ pub(super) fn examine_files(
     }
     let acknowledged = witness.commit();
     found.acknowledged = acknowledged.map(|commit| commit.number);
-    let scan = File::open(place.database()).and_then(|file| log::scan(&file));
+    let scan = match File::open(place.database()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            found.problem("its log, the file `db`, is missing".to_owned());
+            return Ok(acknowledged);
+        }
+        opened => opened.and_then(|file| log::scan(&file)),
+    };
     match scan.map_err(|e| explain(place.directory(), &e))? {
         scan if scan.holes > 0 => found.problem(format!(
             "its log has damage in {} of {} segments in front of its end",
