@@ -169,7 +169,7 @@ impl Guard {
         };
         let mut found = Vec::new();
         for token in shown.bearer.iter().chain(shown.copies.values()) {
-            match self.admit(self.recognise(token, now)).await {
+            match self.admit(self.authenticate(token, now)).await {
                 Ok(identity) => found.push(identity),
                 Err(denial) if denial.reason() == Reason::Unavailable => return Err(denial),
                 Err(_) => {}
@@ -184,7 +184,7 @@ impl Guard {
     }
 
     /// How many tokens the cache holds, and their bytes.
-    pub fn cached(&self) -> (usize, u64) {
+    pub fn cache_size(&self) -> (usize, u64) {
         let cache = self.cache();
         (cache.len(), cache.bytes())
     }
@@ -200,7 +200,7 @@ impl Guard {
     }
 
     fn caller_of(&self, token: &[u8], now: Timestamp) -> Result<Caller, Denial> {
-        match self.recognise(token, now) {
+        match self.authenticate(token, now) {
             Proof::Known(identity) => Ok(Caller::Known(identity)),
             Proof::New(candidate) => Ok(Caller::Unseen(Proofs::one(candidate))),
             Proof::Bad(denial) => Err(denial),
@@ -214,8 +214,8 @@ impl Guard {
         }
         let copies = shown.copies.values().iter();
         let proofs = Proofs {
-            bearer: shown.bearer.map(|token| self.recognise(token, now)),
-            copies: copies.map(|token| self.recognise(token, now)).collect(),
+            bearer: shown.bearer.map(|token| self.authenticate(token, now)),
+            copies: copies.map(|token| self.authenticate(token, now)).collect(),
         };
         if proofs.are_seen() {
             proofs.choose().map(Caller::Known)
@@ -225,8 +225,8 @@ impl Guard {
     }
 
     /// The state of a token, as far as this worker has seen it.
-    fn recognise(&self, token: &[u8], now: Timestamp) -> Proof {
-        match self.remembered(token, now) {
+    fn authenticate(&self, token: &[u8], now: Timestamp) -> Proof {
+        match self.cached(token, now) {
             Some(Ok(identity)) => Proof::Known(identity),
             Some(Err(denial)) => Proof::Bad(denial),
             None => match self.verify(token, now) {
@@ -237,7 +237,7 @@ impl Guard {
     }
 
     /// The result for a token that was verified before, by the present state of the keys.
-    fn remembered(&self, token: &[u8], now: Timestamp) -> Option<Result<Arc<Identity>, Denial>> {
+    fn cached(&self, token: &[u8], now: Timestamp) -> Option<Result<Arc<Identity>, Denial>> {
         let mut cache = self.cache();
         let entry = cache.get(token, self.verifier.epoch())?;
         let time = self

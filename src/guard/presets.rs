@@ -1,4 +1,9 @@
 //! The named sets of identity headers, as the applications that read them expect them.
+//!
+//! To add a header to a preset: one entry in [`PRESETS`]. The client's own header of that name is then removed from
+//! every request. To add a preset: its table here, and its name in `settings::PRESETS`. To add a claim: a variant of
+//! [`Claim`] with its value in `headers.rs`, its name there and in `settings::CLAIMS`, and a line in
+//! `config/keys/headers.rs`; a fact that is not in the access token yet also needs `tokens/claims.rs`.
 
 use crate::guard::headers::Claim;
 

@@ -13,7 +13,7 @@ fn a_cached_token_expires_and_is_removed() {
         reason(gate.authorize_at("/a", &headers, late)),
         Reason::Expired
     );
-    assert_eq!(gate.guard.cached(), (0, 0));
+    assert_eq!(gate.guard.cache_size(), (0, 0));
     assert_eq!(
         reason(gate.authorize_at("/a", &headers, late)),
         Reason::Expired
@@ -45,10 +45,10 @@ fn a_guard_with_other_rules_keeps_the_token_cache() {
     let mut gate = Gate::new();
     let headers = bearer(&gate.token());
     assert!(gate.ask("/a", &headers).is_ok());
-    assert_eq!(gate.guard.cached().0, 1);
+    assert_eq!(gate.guard.cache_size().0, 1);
     let before = gate.guard.with_rules(Arc::new(rules(Access::Deny)));
     let before = std::mem::replace(&mut gate.guard, before);
-    assert_eq!(gate.guard.cached(), before.cached());
+    assert_eq!(gate.guard.cache_size(), before.cache_size());
     assert_eq!(gate.ask("/a", &headers), Err(Reason::Forbidden));
     gate.guard = before;
     assert!(gate.ask("/a", &headers).is_ok());
@@ -89,7 +89,7 @@ fn a_valid_signature_for_a_session_missing_in_the_store_is_refused() {
         }
         assert_eq!(gate.ask("/public/a", &bearer(&token)), Ok(None));
     }
-    assert_eq!(gate.guard.cached().0, 0);
+    assert_eq!(gate.guard.cache_size().0, 0);
 }
 
 #[test]

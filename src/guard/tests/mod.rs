@@ -227,7 +227,7 @@ fn an_ended_session_is_refused_by_the_next_request_cached_or_not() {
     let gate = Gate::new();
     let headers = bearer(&gate.token());
     assert!(gate.ask("/a", &headers).is_ok());
-    assert_eq!(gate.guard.cached().0, 1);
+    assert_eq!(gate.guard.cache_size().0, 1);
     gate.revoke(Revoked::Ended);
     for _ in 0..3 {
         assert_eq!(gate.ask("/a", &headers), Err(Reason::Ended));
@@ -279,7 +279,7 @@ fn a_session_that_ends_during_the_check_of_its_token_is_refused() {
     gate.revoke(Revoked::Ended);
     let denied = gate.runtime.block_on(gate.guard.first_sight(unseen));
     assert_eq!(denied.unwrap_err().reason(), Reason::Ended);
-    assert_eq!(gate.guard.cached().0, 0);
+    assert_eq!(gate.guard.cache_size().0, 0);
 }
 
 #[test]
