@@ -361,11 +361,17 @@ fn stored(access: Access, storage: Storage) -> &'static str {
 
 fn identity_headers(preset: &Preset) -> Vec<String> {
     match preset {
-        Preset::Named(name) if name == "native" => vec![
-            "X-User-Id, X-User-Name, X-User-Email, X-User-Role, X-Tenant-Id, X-Session-Id, \
-             X-Auth-Method"
-                .to_owned(),
-        ],
+        Preset::Named(name) if name == "native" => [
+            "X-User-Id",
+            "X-User-Name",
+            "X-User-Email",
+            "X-User-Role",
+            "X-Tenant-Id",
+            "X-Session-Id",
+            "X-Auth-Method",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         Preset::Named(name) => vec![format!("the headers of the preset {name}")],
         Preset::Custom(map) => map
             .iter()
