@@ -1,4 +1,4 @@
-//! Phase 2: is the request well-formed?
+//! Phases 2 and 4: is the request well-formed, and does its path have one reading?
 //!
 //! A known method, a plain target, one valid `Host`, unambiguous framing (RFC 9112, 3.2 and 6). hyper
 //! would pass most of what is refused here.
@@ -21,7 +21,7 @@ pub struct Admission {
     pub hosts: Hosts,
     /// The methods that are served.
     pub methods: Vec<Method>,
-    /// The odd paths that are allowed.
+    /// The ambiguous forms of paths that are allowed.
     pub paths: Allowances,
 }
 
@@ -30,7 +30,7 @@ pub struct Admission {
 pub struct Admitted {
     /// The host it is for.
     pub host: Host,
-    /// Its target; the path is not normalized yet.
+    /// Its target; the path is not checked yet.
     pub uri: Uri,
 }
 
@@ -59,7 +59,7 @@ impl Admission {
         Ok(Admitted { host, uri })
     }
 
-    /// The path in its one normal form, which rules are matched on and which the upstream receives.
+    /// The checked path, which rules are matched on and which the upstream receives byte for byte.
     ///
     /// # Errors
     ///

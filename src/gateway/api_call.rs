@@ -1,4 +1,4 @@
-//! Phase 4: how does Sidegate answer a request of its own API?
+//! After phase 4: how does Sidegate answer a request of its own API?
 
 use std::sync::Arc;
 

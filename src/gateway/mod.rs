@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! pipeline ── 1 context
-//!          ├─ 2, 3 admit      (host, bad_request)
-//!          ├─ 4 route         (api_call, caller; check and original: the questions of gateways)
+//!          ├─ 2 admit         (host, bad_request)
+//!          ├─ 3 route         (api_call, caller; check and original: forward-auth)
+//!          ├─ 4 clean         (in admit)
 //!          ├─ 5 guard
 //!          ├─ 6 forward       (via, request_body, session_bound; upgrade and tunnel: switched protocols)
 //!          ├─ 7 answer

@@ -1,7 +1,7 @@
 //! In which order do the phases of a request run? This is the front page of the request path.
 //!
 //! ```text
-//! 1 context ─→ 2 admit ─→ 3 clean ─→ 4 route ─→ 5 guard ─→ 6 forward ─→ 7 answer ─→ 8 record
+//! 1 context ─→ 2 admit ─→ 3 route ─→ 4 clean ─→ 5 guard ─→ 6 forward ─→ 7 answer ─→ 8 record
 //! ```
 //!
 //! Nothing is forwarded without a [`Permit`], which only the guard can make. A refusal becomes a response in
@@ -52,11 +52,11 @@ pub struct Pipeline {
     pub trusted: TrustedProxies,
     /// Phase 1: request ids.
     pub ids: Arc<RequestIds>,
-    /// Phases 2 and 3.
+    /// Phases 2 and 4.
     pub admission: Admission,
-    /// Phase 4: Sidegate's own routes.
+    /// Phase 3: Sidegate's own routes.
     pub api_calls: ApiCalls,
-    /// Phase 4: untrusted peers that ask like gateways.
+    /// Phase 3: untrusted peers that send forward-auth requests.
     pub untrusted_gateways: UntrustedGateways,
     /// Phase 5.
     pub authorizer: Authorizer,
@@ -90,6 +90,7 @@ impl Pipeline {
         let peer = connection.peer();
         let context = Context::of(request.headers(), peer, &self.trusted, &self.ids, now); // 1 context
         let mut log = RequestLog::begin(context, &request, &self.metrics, &self.log);
+        // The request is moved below, and a refusal needs to know what its client accepts.
         let format = ReplyFormat::of(&request, |path| self.route(path).is_own());
         let arrival = Arrival {
             connection,
@@ -108,7 +109,7 @@ impl Pipeline {
         }
     }
 
-    /// Phase 8 for a response with extras.
+    /// Completes a response with extras: CORS, the renewed tokens, the start of a tunnel. Then phase 8.
     async fn finish_with(
         &self,
         extras: ResponseExtras,
@@ -137,7 +138,7 @@ impl Pipeline {
         log: &mut RequestLog,
     ) -> Result<Reply, Refused> {
         let Admitted { host, uri } = self.admission.admit(&mut request)?; // 2 admit
-        let route = self.route(uri.path());
+        let route = self.route(uri.path()); // 3 route
         if let Some(check) = route.check() {
             if log.context().trusted {
                 // The path of the original request is cleaned in place of this one's.
@@ -147,7 +148,7 @@ impl Pipeline {
             let gateways = &self.untrusted_gateways;
             check::refuse_untrusted(gateways, check, request.headers(), log.context())?;
         }
-        let path = self.admission.clean(&uri)?; // 3 clean
+        let path = self.admission.clean(&uri)?; // 4 clean
         match route {
             Route::Jwks => {
                 log.routed(RouteClass::Api);
@@ -162,7 +163,7 @@ impl Pipeline {
                     scheme: self.connection_headers.scheme(log.context()),
                 };
                 let calls = &self.api_calls;
-                Box::pin(calls.answer(called, request, log.context())).await // 4 route
+                Box::pin(calls.answer(called, request, log.context())).await
             }
             Route::Upstream => {
                 let head = Head {
@@ -220,7 +221,7 @@ impl Pipeline {
         forwarded
     }
 
-    /// A gateway's question about a request that it holds.
+    /// A forward-auth request: a gateway asks whether the original request may pass.
     async fn check(
         &self,
         check: CheckRoute<'_>,

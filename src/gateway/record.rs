@@ -180,7 +180,10 @@ impl RequestLog {
             request_id: self.context.request_id(),
             client: self.context.client,
             method: self.method.as_str(),
-            path: self.uri.path(),
+            path: match self.uri.path() {
+                "" => "-", // of CONNECT
+                path => path,
+            },
             status: self.status,
             bytes: self.bytes,
             micros: u64::try_from(micros).unwrap_or(u64::MAX),

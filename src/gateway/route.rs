@@ -1,4 +1,4 @@
-//! Phase 4: does Sidegate answer this path itself?
+//! Phase 3: does Sidegate answer this path itself?
 
 use crate::api::{Api, CheckRoute, Mounted};
 
@@ -14,7 +14,8 @@ pub(crate) enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// Finds the route of a path. The path need not be normalized: a mount's prefix holds no odd character.
+    /// Finds the route of a path. The path need not be checked before: a mount's prefix has no ambiguous
+    /// character.
     pub(crate) fn of(api: &'a Api, path: &'a str) -> Self {
         if path == "/.well-known/jwks.json" {
             return Self::Jwks;

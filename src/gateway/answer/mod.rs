@@ -102,7 +102,7 @@ pub fn problem(refusal: &Refusal) -> Problem {
         Refusal::Leaving(_) => Problem::new(
             503,
             Code::UpstreamUnreachable,
-            "the application is going; another instance will answer",
+            "the application is shutting down; another instance will answer",
         )
         .with(Extra::RetryAfter(Duration::from_secs(1))),
     }
