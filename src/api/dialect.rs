@@ -1,8 +1,13 @@
 //! What does a dialect consist of?
 //!
-//! To add one: write a folder beside [`native`](crate::api::native) with a type that implements [`Dialect`], list
-//! it in [`dialects`](crate::api::dialects), and give it a word and its deliveries in
-//! [`DialectName`](crate::api::settings::DialectName). A request that is forwarded does not call a dialect.
+//! To add one:
+//!
+//! 1. Write a folder beside [`native`](crate::api::native) with a type that implements [`Dialect`].
+//! 2. List it in [`dialects`](crate::api::dialects).
+//! 3. Give it a word and its deliveries in [`DialectName`](crate::api::settings::DialectName).
+//! 4. Let a mount choose it: in `config/keys/mount.rs`, move its word from `later` to `DIALECT_WORDS`.
+//!
+//! A request that is forwarded does not call a dialect.
 
 use std::fmt;
 use std::pin::Pin;

@@ -20,11 +20,19 @@
 //!    these work in pages.
 //! 8. Every wait has a deadline. A store that cannot answer returns an error instead of blocking.
 //!
-//! To add an engine: write it in a folder of its own here, add a variant to [`Engine`] in
-//! `settings.rs` (`config/build/store.rs` reads it from `store.url`), and add a variant to
-//! [`AnyStore`] in `any.rs`. The contract suite runs on each engine that `contract/mod.rs` lists. A
-//! byte-level engine implements `Ledger` (`embedded/ledger.rs`) only and needs no new variant of
-//! [`AnyStore`].
+//! The traits in `traits/` add the promises of each method; `traits/feed.rs` has the most important one: a revocation
+//! is delivered before the call that wrote it returns. `contract` tests the logic of all this for every engine,
+//! `tests/torture` the durability of the sled engine, and `embedded/tests.rs` deadlines and sizes.
+//!
+//! To add an engine, add a variant to [`Engine`] in `settings.rs`, which `config/build/store.rs` reads from
+//! `store.url`; the compiler then names every match that needs it. Then:
+//!
+//! - An engine of bytes (ordered keys, atomic batches) implements `Ledger` (`embedded/ledger.rs`) in a folder here
+//!   and is opened in `embedded/mod.rs`. It needs no variant of [`AnyStore`].
+//! - Any other engine implements the traits in a folder here and becomes a variant of [`AnyStore`] in `any.rs`.
+//!
+//! Both are listed in `contract/mod.rs`, so that the contract suite runs on them, and in the text of the key
+//! (`config/keys/store.rs`).
 //!
 //! [`Engine`]: settings::Engine
 

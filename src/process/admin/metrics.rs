@@ -186,7 +186,7 @@ fn handshake_failures(tls: &Arc<ServerTls>) -> Reading {
         name: "tls_handshake_failures",
         help: "TLS handshakes that failed",
         kind: Kind::Counter,
-        read: Box::new(move || tls.turned_away()),
+        read: Box::new(move || tls.failed_handshakes()),
     }
 }
 

@@ -124,7 +124,8 @@ impl Operator {
             Some(server) => {
                 server.lifecycle.advance(Phase::Draining);
                 Reply::Done(
-                    "draining: /readyz says so, connections close after their answer".to_owned(),
+                    "draining: /readyz answers 503, and connections close after their response"
+                        .to_owned(),
                 )
             }
             None => no_server(),

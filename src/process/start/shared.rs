@@ -108,9 +108,9 @@ impl Shared {
 fn open_keys(config: &Config, surroundings: &Surroundings) -> Result<Arc<Keys>, StartError> {
     let Surroundings { clock, random, .. } = surroundings;
     let retired = if clock.state().is_settled {
-        Retired::Go
+        Retired::Delete
     } else {
-        Retired::Stay
+        Retired::Keep
     };
     let (keys, warnings) = Keys::open_with(&config.tokens, clock.now(), retired, &**random)?;
     for warning in warnings {

@@ -1,8 +1,14 @@
 //! Which tasks run beside the workers, and in which order does everything end?
 //!
 //! The supervisor starts the workers, runs the listeners of the operator and the periodic checks, and waits for
-//! the [drain](crate::process::drain). Then, in this order: the control socket is removed, audit records and the
-//! store are flushed and released, and the access log is written out.
+//! the [drain](crate::process::drain). Then, in this order:
+//!
+//! | what ends | waits at most |
+//! |---|---|
+//! | the tasks beside the workers, and the control socket | not at all |
+//! | the audit log, until its last record is on disk | 5 s (`audit::writer`) |
+//! | the store, until it is flushed and its files are released | 10 s |
+//! | the access log, and in `main` the process log | 1 s each (`telemetry::logging`) |
 
 mod clock;
 mod store_check;
