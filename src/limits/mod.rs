@@ -91,7 +91,7 @@ pub enum Name<'a> {
     /// An account, by the name that was typed.
     OfAccount(UserId, &'a str),
     /// A name that no account has.
-    OfNobody(&'a str),
+    OfNoAccount(&'a str),
 }
 
 /// The tokens of one attempt at a password. Dropped, the attempt counts.
@@ -163,7 +163,7 @@ impl Limits {
         let from = address.map(net::limit_key);
         let token = match name {
             Name::OfAccount(user, name) => self.accounts.take(&(from, user, name)).await,
-            Name::OfNobody(name) => self.nobodies.take(&(from, name)).await,
+            Name::OfNoAccount(name) => self.nobodies.take(&(from, name)).await,
         };
         attempt.0.push(token?);
         Ok(())

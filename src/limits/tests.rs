@@ -50,7 +50,7 @@ fn account(n: u8) -> UserId {
 /// One attempt at a name that no account has.
 async fn attempt(limits: &Limits, from: &str, name: &str) -> Result<Attempt, Refused> {
     let mut attempt = limits.attempt_from(ip(from)).await?;
-    let name = Name::OfNobody(name);
+    let name = Name::OfNoAccount(name);
     limits.attempt_at(&mut attempt, ip(from), name).await?;
     Ok(attempt)
 }
@@ -308,7 +308,7 @@ fn accounts_and_unknown_names_behave_the_same() {
                     let name = if of_account {
                         Name::OfAccount(account(1), typed)
                     } else {
-                        Name::OfNobody(typed)
+                        Name::OfNoAccount(typed)
                     };
                     outcomes.push(limits.attempt_at(&mut attempt, from, name).await);
                 }

@@ -94,12 +94,12 @@ impl Service {
         let Some(login) = login else {
             // No account can have this name. The work is done all the same.
             let name = request.identifier.trim();
-            let of_nobody = Name::OfNobody(name);
+            let of_nobody = Name::OfNoAccount(name);
             limits
                 .attempt_at(attempt, caller.address, of_nobody)
                 .await?;
             let share = Share::new(caller.address, Class::Unproven);
-            self.compare_with_nobody(name, request.password.clone(), share)
+            self.compare_without_account(name, request.password.clone(), share)
                 .await?;
             return Err(self.refuse_login("no_such_name", None, caller));
         };
@@ -110,7 +110,7 @@ impl Service {
         let mut user = self.parts.store.user_by_login(&key).await?;
         let name = match &user {
             Some(user) => Name::OfAccount(user.key.user, key.login.as_str()),
-            None => Name::OfNobody(key.login.as_str()),
+            None => Name::OfNoAccount(key.login.as_str()),
         };
         limits.attempt_at(attempt, caller.address, name).await?;
         for _ in 0..TRIES {
@@ -196,7 +196,7 @@ impl Service {
         share: Share,
     ) -> Result<Option<Verified>, AuthError> {
         let Some(user) = user else {
-            self.compare_with_nobody(name, password, share).await?;
+            self.compare_without_account(name, password, share).await?;
             return Ok(Some(Verified::Mismatch));
         };
         let stored = user.password.clone();
@@ -206,7 +206,7 @@ impl Service {
             Err(PasswordError::Busy(busy)) => Err(busy.into()),
             Err(PasswordError::Stored(error)) => {
                 tracing::error!(user = %user.key.user, %error, "no log-in to this account is possible");
-                self.compare_with_nobody(name, password, share).await?;
+                self.compare_without_account(name, password, share).await?;
                 Ok(None)
             }
         }
@@ -215,7 +215,7 @@ impl Service {
     /// Does the work of a comparison at a cost that accounts have: the same each time for one name, and
     /// over all names each cost as often as accounts have it. Otherwise, after a change of the
     /// configured cost, the time would reveal which names belong to accounts.
-    async fn compare_with_nobody(
+    async fn compare_without_account(
         &self,
         name: &str,
         password: Password,
@@ -228,7 +228,7 @@ impl Service {
         Ok(self
             .parts
             .passwords
-            .verify_nobody(password, cost, share)
+            .verify_without_account(password, cost, share)
             .await?)
     }
 

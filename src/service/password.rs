@@ -83,7 +83,7 @@ impl PasswordPool {
 
     /// The same work for a user who does not exist, with the parameter set of some account; without any
     /// account, with the configured set.
-    pub async fn verify_nobody(
+    pub async fn verify_without_account(
         &self,
         password: Password,
         cost: Option<HashCost>,
@@ -93,7 +93,7 @@ impl PasswordPool {
         let hasher = Arc::clone(&self.hasher);
         let verified = self
             .run(share, move |memory| {
-                hasher.verify_nobody(&password, cost.as_ref(), memory)
+                hasher.verify_without_account(&password, cost.as_ref(), memory)
             })
             .await?;
         let _mismatch = verified.map_err(PasswordError::from)?;
@@ -225,7 +225,9 @@ mod tests {
             assert_eq!(effect, Ok(Verified::Match));
             let effect = pool.verify(password("other"), hash, ANYBODY).await;
             assert_eq!(effect, Ok(Verified::Mismatch));
-            let nobody = pool.verify_nobody(password("secret"), None, ANYBODY).await;
+            let nobody = pool
+                .verify_without_account(password("secret"), None, ANYBODY)
+                .await;
             assert_eq!(nobody, Ok(()));
             let broken = PasswordHash::new("x");
             assert_eq!(
@@ -257,7 +259,9 @@ mod tests {
         }
         block_on(async {
             assert_eq!(pool.hash(password("x"), ANYBODY).await.unwrap_err(), Busy);
-            let effect = pool.verify_nobody(password("x"), None, ANYBODY).await;
+            let effect = pool
+                .verify_without_account(password("x"), None, ANYBODY)
+                .await;
             assert_eq!(effect, Err(PasswordError::Busy(Busy)));
         });
     }

@@ -75,7 +75,7 @@ pub struct ServerTls {
     /// into force, so that a check that began with other settings never overwrites a newer one.
     seen: Mutex<u64>,
     failed: AtomicU64,
-    turned_away: AtomicU64,
+    failed_handshakes: AtomicU64,
 }
 
 /// Files that were read and can be put into force.
@@ -106,7 +106,7 @@ impl ServerTls {
             current: ArcSwap::from_pointee(setup.config),
             seen: Mutex::new(setup.seen),
             failed: AtomicU64::new(0),
-            turned_away: AtomicU64::new(0),
+            failed_handshakes: AtomicU64::new(0),
         })
     }
 
@@ -135,13 +135,13 @@ impl ServerTls {
     }
 
     /// Counts a handshake that failed.
-    pub fn turns_away(&self) {
-        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    pub fn handshake_failed(&self) {
+        self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The number of handshakes that failed.
-    pub fn turned_away(&self) -> u64 {
-        self.turned_away.load(Ordering::Relaxed)
+    pub fn failed_handshakes(&self) -> u64 {
+        self.failed_handshakes.load(Ordering::Relaxed)
     }
 
     /// Reads the files if they have changed. A file that cannot be used is reported once, not at every

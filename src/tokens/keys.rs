@@ -23,10 +23,10 @@ use crate::types::time::Timestamp;
 /// The treatment of retired keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retired {
-    /// They are deleted.
-    Go,
-    /// They are kept, because the clock is in doubt.
-    Stay,
+    /// Delete them.
+    Delete,
+    /// Keep them, because the clock is in doubt.
+    Keep,
 }
 
 /// The keys of one installation, shared by all workers.
@@ -51,7 +51,7 @@ impl Keys {
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<(Self, Vec<Warning>), KeysError> {
-        Self::open_with(settings, now, Retired::Go, random)
+        Self::open_with(settings, now, Retired::Delete, random)
     }
 
     /// The same, with the treatment of retired keys.
@@ -67,7 +67,7 @@ impl Keys {
             Algorithm::EdDSA | Algorithm::ES256 | Algorithm::RS256 => None,
         };
         let directory = KeyDirectory::open(&settings.keys_dir)?;
-        directory.keep_retired(retired == Retired::Stay);
+        directory.keep_retired(retired == Retired::Keep);
         let loaded = directory.load(kind(algorithm), now, random)?;
         let ring = Ring::new(algorithm, secret.as_ref(), &loaded, 0)?;
         let refresh = loaded.refresh_keys()?;

@@ -11,7 +11,7 @@ use crate::api::error::ApiError;
 use crate::types::secret::SecretText;
 
 /// The expected form of a body, for messages. No call has nested objects or lists.
-const MAX_DEPTH_NOTE: &str = "one flat JSON object";
+const EXPECTED_BODY: &str = "one flat JSON object";
 
 /// The most fields of one object.
 const MAX_FIELDS: usize = 32;
@@ -98,7 +98,7 @@ fn plain(error: &serde_json::Error) -> String {
     let words = text.split(" at line ").next().unwrap_or_default();
     // The parser's message quotes the invalid value, which may be a password.
     match error.classify() {
-        serde_json::error::Category::Data => MAX_DEPTH_NOTE.to_owned() + " is expected",
+        serde_json::error::Category::Data => EXPECTED_BODY.to_owned() + " is expected",
         _ => words.to_owned(),
     }
 }

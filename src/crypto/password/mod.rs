@@ -78,7 +78,7 @@ impl Hasher {
 
     /// Does the work of a comparison for a user who does not exist, so that the time reveals nothing: with the
     /// parameter set of some account, or with the configured one if there is no account. Always a mismatch.
-    pub fn verify_nobody(
+    pub fn verify_without_account(
         &self,
         password: &Password,
         cost: Option<&HashCost>,

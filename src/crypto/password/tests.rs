@@ -117,18 +117,18 @@ fn a_damaged_hash_is_an_error_and_never_a_mismatch() {
 #[test]
 fn s37_an_unknown_user_costs_the_memory_of_a_real_comparison() {
     let mut memory = Memory::default();
-    let verdict = cheap().verify_nobody(&password("x"), None, &mut memory);
+    let verdict = cheap().verify_without_account(&password("x"), None, &mut memory);
     assert_eq!(verdict, Ok(Verified::Mismatch));
     assert_eq!(memory.held_bytes(), 64 * 1024);
     // The parameter set of some account's hash.
     let other = PasswordHash::new("$argon2id$v=19$m=128,t=1,p=1$c29tZXNhbHQ$aGFzaA").cost();
-    let verdict = cheap().verify_nobody(&password("x"), Some(&other), &mut memory);
+    let verdict = cheap().verify_without_account(&password("x"), Some(&other), &mut memory);
     assert_eq!(verdict, Ok(Verified::Mismatch));
     assert_eq!(memory.held_bytes(), 128 * 1024);
     memory.release();
     // A cost that a comparison would refuse is not used here either.
     let dear = PasswordHash::new("$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$aGFzaA").cost();
-    let verdict = cheap().verify_nobody(&password("x"), Some(&dear), &mut memory);
+    let verdict = cheap().verify_without_account(&password("x"), Some(&dear), &mut memory);
     assert_eq!(verdict, Ok(Verified::Mismatch));
     assert_eq!(memory.held_bytes(), 64 * 1024);
     memory.release();

@@ -46,7 +46,7 @@ struct Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if !self.is_complete {
-            self.tls.turns_away();
+            self.tls.handshake_failed();
         }
     }
 }
