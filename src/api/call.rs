@@ -2,6 +2,7 @@
 //!
 //! A [`Call`] owns everything: a call that changes something is completed even if its client disconnects.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +21,6 @@ use crate::service::activity::{Activity, Note};
 use crate::types::origin::Origin;
 
 /// One request of a mount's client.
-#[derive(Debug)]
 pub struct Call {
     /// The shared state.
     pub state: Arc<State>,
@@ -44,6 +44,16 @@ pub struct Call {
     pub origin: Origin,
     /// Where the activity of the session is recorded.
     pub activity: Activity,
+}
+
+/// Without the body, the headers and the query, which may hold passwords and tokens.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Call {
