@@ -36,8 +36,9 @@ impl<'a> CheckRoute<'a> {
 /// The response for a request that may pass: 200 with the identity headers of its caller, if it has one.
 pub fn permitted(identity: Option<&Identity>) -> Answer {
     let mut answer = reply::empty(StatusCode::OK);
-    for (name, value) in identity.map(|i| i.headers.as_slice()).unwrap_or_default() {
-        answer.headers_mut().insert(name.clone(), value.clone());
+    if let Some(identity) = identity {
+        let headers = answer.headers_mut();
+        identity.each_header(|name, value| drop(headers.insert(name, value.clone())));
     }
     answer
 }

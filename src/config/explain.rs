@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::api::settings::{Delivery, Mount};
 use crate::config::Config;
-use crate::guard::settings::Preset;
+use crate::guard::settings::{Preset, Settings as Guard};
 use crate::net::settings::Listen;
 use crate::policy::settings::{Access, Rule, Storage};
 use crate::proxy::settings::Address;
@@ -83,7 +83,7 @@ impl Explanation {
             rules: config.policy.rules.iter().map(rule).collect(),
             otherwise: access(config.policy.default, &[])
                 + stored(config.policy.default, config.policy.storage),
-            identity_headers: identity_headers(&config.guard.headers),
+            identity_headers: identity_headers(&config.guard),
             dangers: config.dangers.clone(),
             warnings: config.warnings.clone(),
         }
@@ -359,8 +359,8 @@ fn stored(access: Access, storage: Storage) -> &'static str {
     }
 }
 
-fn identity_headers(preset: &Preset) -> Vec<String> {
-    match preset {
+fn identity_headers(guard: &Guard) -> Vec<String> {
+    let mut lines = match &guard.headers {
         Preset::Named(name) if name == "native" => [
             "X-User-Id",
             "X-User-Name",
@@ -377,5 +377,9 @@ fn identity_headers(preset: &Preset) -> Vec<String> {
             .iter()
             .map(|(claim, header)| format!("{header} = {claim}"))
             .collect(),
+    };
+    if let Some(audience) = &guard.assertion {
+        lines.push(format!("X-Sidegate-Assertion, signed for {audience}"));
     }
+    lines
 }

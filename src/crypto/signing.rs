@@ -46,27 +46,36 @@ impl SigningKey {
         kind: KeyKind,
         random: &dyn Random,
     ) -> Result<(Self, Zeroizing<Vec<u8>>), BadKey> {
-        let (signer, pkcs8) = match kind {
+        let signer = match kind {
             KeyKind::Ed25519 => {
                 let seed = Zeroizing::new(random.bytes::<32>());
                 let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_slice());
-                let pair = pair.map_err(|_| BadKey)?;
-                let pkcs8 = pair.to_pkcs8v1().map_err(|_| BadKey)?;
-                (Signer::Ed25519(pair), pkcs8.as_ref().to_vec())
+                Signer::Ed25519(pair.map_err(|_| BadKey)?)
             }
             KeyKind::P256 => {
                 let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
-                let pair = pair.map_err(|_| BadKey)?;
-                let pkcs8 = pair.to_pkcs8v1().map_err(|_| BadKey)?;
-                (Signer::P256(pair), pkcs8.as_ref().to_vec())
+                Signer::P256(pair.map_err(|_| BadKey)?)
             }
             KeyKind::Rsa => {
                 let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| BadKey)?;
-                let pkcs8 = pair.as_der().map_err(|_| BadKey)?;
-                (Signer::Rsa(Box::new(pair)), pkcs8.as_ref().to_vec())
+                Signer::Rsa(Box::new(pair))
             }
         };
-        Ok((Self(signer), Zeroizing::new(pkcs8)))
+        let key = Self(signer);
+        let pkcs8 = key.pkcs8()?;
+        Ok((key, pkcs8))
+    }
+
+    /// The key pair as PKCS#8, for the key directory and for a library with its own form of keys. A shared secret
+    /// has no such form.
+    pub fn pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, BadKey> {
+        let bytes = match &self.0 {
+            Signer::Ed25519(pair) => pair.to_pkcs8v1().map_err(|_| BadKey)?.as_ref().to_vec(),
+            Signer::P256(pair) => pair.to_pkcs8v1().map_err(|_| BadKey)?.as_ref().to_vec(),
+            Signer::Rsa(pair) => pair.as_der().map_err(|_| BadKey)?.as_ref().to_vec(),
+            Signer::Hmac(_) => return Err(BadKey),
+        };
+        Ok(Zeroizing::new(bytes))
     }
 
     /// Reads a key pair of this kind from PKCS#8 (RFC 5958). RSA below 2048 bits is refused.
@@ -272,6 +281,7 @@ mod tests {
             let (key, pkcs8) = SigningKey::generate(kind, &SeededRandom::new(1)).unwrap();
             let again = SigningKey::from_pkcs8(kind, &pkcs8).unwrap();
             assert_eq!(key.id(), again.id(), "{kind:?}");
+            assert_eq!(again.pkcs8().unwrap(), pkcs8, "{kind:?}");
             assert_eq!(key.id().len(), 16);
             let signature = again.sign(b"message").unwrap();
             let verifying = key.verifying().unwrap();
@@ -343,6 +353,7 @@ mod tests {
     fn a_shared_secret_has_no_public_key_and_a_silent_debug_output() {
         let key = SigningKey::from_secret(b"0123456789abcdef0123456789abcdef");
         assert_eq!(key.public(), None);
+        assert_eq!(key.pkcs8().unwrap_err(), BadKey);
         assert!(!format!("{key:?}").contains("0123"));
         let tag = key.sign(b"message").unwrap();
         assert!(key.verifying().unwrap().verify(b"message", &tag));

@@ -154,7 +154,8 @@ fn could_help(outcome: &Result<Permit, Denial>) -> bool {
             Reason::Unavailable
             | Reason::TwoCredentials
             | Reason::MissingRole
-            | Reason::Forbidden => false,
+            | Reason::Forbidden
+            | Reason::Unsigned => false,
         },
     }
 }

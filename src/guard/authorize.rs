@@ -12,6 +12,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::guard::assertion::Assertions;
 use crate::guard::denial::{Denial, Reason};
 use crate::guard::extract::Shown;
 use crate::guard::headers::{BadPreset, IdentityHeaders};
@@ -21,7 +22,7 @@ use crate::guard::permit::Permit;
 use crate::guard::settings::Settings;
 use crate::guard::unseen::{Candidate, Demand, Proof, Proofs, Unseen};
 use crate::model::revocation::RevocationEffect as Revoked;
-use crate::policy::settings::{Access, Storage};
+use crate::policy::settings::Access;
 use crate::policy::{RouteTable, RuleMatch};
 use crate::service::first_sight::{FirstSight, FirstSights};
 use crate::service::liveness::Liveness;
@@ -29,7 +30,6 @@ use crate::tokens::cache::CachedToken;
 use crate::tokens::{TokenCache, Verifier};
 use crate::types::path::CleanPath;
 use crate::types::random::Random;
-use crate::types::role::Role;
 use crate::types::time::Timestamp;
 
 /// Authorizes the requests of one worker.
@@ -37,6 +37,7 @@ use crate::types::time::Timestamp;
 pub struct Guard {
     cookie: String,
     headers: Arc<IdentityHeaders>,
+    assertions: Option<Arc<Assertions>>,
     verifier: Arc<Verifier>,
     liveness: Arc<Liveness>,
     first_sights: Arc<FirstSights>,
@@ -79,6 +80,7 @@ impl Guard {
         Ok(Self {
             cookie: settings.access_cookie.clone(),
             headers: Arc::new(IdentityHeaders::new(&settings.headers)?),
+            assertions: None,
             verifier,
             liveness,
             first_sights,
@@ -95,6 +97,13 @@ impl Guard {
         self
     }
 
+    /// The same guard, which also asserts each known caller.
+    #[must_use]
+    pub fn asserting(mut self, assertions: Assertions) -> Self {
+        self.assertions = Some(Arc::new(assertions));
+        self
+    }
+
     /// A guard with other rules that shares this one's cache of tokens: the identities in the cache
     /// are made by the same verifier for the same headers.
     #[must_use]
@@ -102,6 +111,7 @@ impl Guard {
         Self {
             cookie: self.cookie.clone(),
             headers: Arc::clone(&self.headers),
+            assertions: self.assertions.clone(),
             verifier: Arc::clone(&self.verifier),
             liveness: Arc::clone(&self.liveness),
             first_sights: Arc::clone(&self.first_sights),
@@ -121,7 +131,7 @@ impl Guard {
         now: Timestamp,
     ) -> Decision {
         let rule = self.rules.find(method.as_str(), host, path);
-        apply_rule(&rule, || self.caller(headers, now))
+        apply_rule(&rule, now, || self.caller(headers, now))
     }
 
     /// Authorizes a request by a token that was just issued for it.
@@ -134,7 +144,7 @@ impl Guard {
         now: Timestamp,
     ) -> Decision {
         let rule = self.rules.find(method.as_str(), host, path);
-        apply_rule(&rule, || self.caller_of(token, now))
+        apply_rule(&rule, now, || self.caller_of(token, now))
     }
 
     /// Completes the authorization of a request that shows a token which this worker has not seen: waits
@@ -263,7 +273,11 @@ impl Guard {
     fn verify(&self, token: &[u8], now: Timestamp) -> Result<Candidate, Denial> {
         let verified = self.verifier.verify(token, now)?;
         let (not_before, expires_at) = (verified.claims.not_before, verified.claims.expires_at);
-        let identity = Arc::new(Identity::new(verified.claims, &self.headers)?);
+        let identity = Arc::new(Identity::new(
+            verified.claims,
+            &self.headers,
+            self.assertions.as_ref(),
+        )?);
         self.check_alive(&identity)?;
         Ok(Candidate {
             token: Box::from(token),
@@ -342,19 +356,23 @@ impl Guard {
 }
 
 /// The decision of a rule about a caller, who is identified only if the rule needs it.
-fn apply_rule(rule: &RuleMatch<'_>, caller: impl FnOnce() -> Result<Caller, Denial>) -> Decision {
+fn apply_rule(
+    rule: &RuleMatch<'_>,
+    now: Timestamp,
+    caller: impl FnOnce() -> Result<Caller, Denial>,
+) -> Decision {
     match rule.access {
         Access::Public => return Decision::Allow(Permit::anonymous()),
         Access::Deny => return Decision::Deny(Denial::new(Reason::Forbidden)),
         Access::Optional | Access::User => {}
     }
     match caller() {
-        Ok(Caller::Known(identity)) => match permit(rule.roles, identity, rule.storage) {
+        Ok(Caller::Known(identity)) => match Permit::of(rule.roles, identity, rule.storage, now) {
             Ok(permit) => Decision::Allow(permit),
             Err(denial) => Decision::Deny(denial),
         },
         Ok(Caller::Unseen(proofs)) => {
-            let demand = Demand::of(rule);
+            let demand = Demand::of(rule, now);
             Decision::Unseen(Box::new(Unseen { proofs, demand }))
         }
         Ok(Caller::Anonymous) if rule.access == Access::Optional => {
@@ -362,19 +380,6 @@ fn apply_rule(rule: &RuleMatch<'_>, caller: impl FnOnce() -> Result<Caller, Deni
         }
         Ok(Caller::Anonymous) => Decision::Deny(Denial::new(Reason::Missing)),
         Err(denial) => Decision::Deny(denial),
-    }
-}
-
-/// A permit for a known caller with one of the required roles, if any.
-pub(super) fn permit(
-    roles: &[Role],
-    identity: Arc<Identity>,
-    storage: Storage,
-) -> Result<Permit, Denial> {
-    if roles.is_empty() || roles.iter().any(|role| identity.roles.has(role)) {
-        Ok(Permit::identified(identity, storage))
-    } else {
-        Err(Denial::new(Reason::MissingRole))
     }
 }
 

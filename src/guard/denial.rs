@@ -33,6 +33,8 @@ pub enum Reason {
     MissingRole,
     /// The rule denies every request.
     Forbidden,
+    /// The assertion about the caller cannot be signed.
+    Unsigned,
 }
 
 impl Denial {
@@ -97,6 +99,7 @@ impl Reason {
             Self::TwoCredentials => "two_credentials",
             Self::MissingRole => "role_missing",
             Self::Forbidden => "forbidden",
+            Self::Unsigned => "assertion_unsigned",
         }
     }
 }

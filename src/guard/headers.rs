@@ -7,8 +7,8 @@
 
 use http::{HeaderName, HeaderValue};
 
-use crate::guard::presets::{ALWAYS, Entry, PRESETS};
-use crate::guard::settings::{Preset, RESERVED};
+use crate::guard::presets::{ALWAYS, ASSERTIONS, Entry, PRESETS};
+use crate::guard::settings::{Preset, is_reserved};
 use crate::tokens::AccessClaims;
 use crate::types::header::{encoded, is_same};
 
@@ -34,12 +34,14 @@ impl IdentityHeaders {
         Ok(Self { entries })
     }
 
-    /// Every name that no client may send: all that any preset may write, the custom ones, the assertion. The
+    /// Every name that no client may send: all that any preset may write, the custom ones, the assertions. The
     /// proxy compares them in their folded form, and also removes every name that folds to `X_SIDEGATE_…`.
     pub fn managed(&self) -> Vec<HeaderName> {
         let written = PRESETS.iter().flat_map(|t| t.writes).map(|(name, _)| name);
         let others = PRESETS.iter().flat_map(|t| t.strips).chain(ALWAYS);
-        let fixed = written.chain(others).map(|n| HeaderName::from_static(n));
+        let assertions = ASSERTIONS.iter().map(|(_, name)| name);
+        let fixed = written.chain(others).chain(assertions);
+        let fixed = fixed.map(|n| HeaderName::from_static(n));
         let own = self.entries.iter().map(|(name, _)| name.clone());
         let mut names: Vec<_> = fixed.chain(own).collect();
         names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -70,7 +72,7 @@ fn custom(list: &[(String, HeaderName)]) -> Result<Vec<(HeaderName, Claim)>, Bad
     let mut entries: Vec<(HeaderName, Claim)> = Vec::new();
     for (claim, header) in list {
         let known = Claim::from_name(claim).ok_or_else(|| BadPreset::Claim(claim.clone()))?;
-        if RESERVED.contains(&header.as_str()) {
+        if is_reserved(header) {
             return Err(BadPreset::Reserved(header.clone()));
         }
         if entries.iter().any(|(other, _)| is_same(other, header)) {
@@ -323,6 +325,14 @@ mod tests {
             custom(&[("sub", "host")]),
             Err(BadPreset::Reserved(_))
         ));
+        for name in [
+            "x-sidegate-assertion",
+            "x_sidegate_assertion",
+            "proxy_authorization",
+        ] {
+            let refused = custom(&[("sub", name)]);
+            assert!(matches!(refused, Err(BadPreset::Reserved(_))), "{name}");
+        }
         let twice = custom(&[("sub", "x-a"), ("email", "x_a")]);
         assert!(matches!(twice, Err(BadPreset::Twice(_))));
         let unknown = IdentityHeaders::new(&Preset::Named("nope".to_owned()));

@@ -1,10 +1,13 @@
 //! The caller's identity for the upstream: the verified claims and the headers made from them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::guard::assertion::{Assertion, Assertions};
+use crate::guard::denial::Denial;
 use crate::guard::headers::{IdentityHeaders, TooLong, method};
 use crate::model::session::{Generation, SessionKey};
 use crate::model::user::AccountVersion;
@@ -40,6 +43,8 @@ pub struct Identity {
     pub expires_at: Timestamp,
     /// The identity headers, ready to be written: each name once.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The signed assertion, if assertions are sent.
+    pub assertion: Option<Box<Assertion>>,
     /// When this worker last reported that the session is active.
     pub noted: LastNoted,
 }
@@ -60,6 +65,31 @@ impl Identity {
         due
     }
 
+    /// Makes sure that there is a recent assertion, if assertions are sent. Must be called before
+    /// [`Identity::each_header`].
+    ///
+    /// # Errors
+    ///
+    /// A [`Denial`] if it cannot be signed: the application would take the request for an anonymous one.
+    #[inline]
+    pub fn assert(&self, now: Timestamp) -> Result<(), Denial> {
+        match &self.assertion {
+            None => Ok(()),
+            Some(assertion) => assertion.renew(&self.session, &self.roles, now),
+        }
+    }
+
+    /// Passes each header for the upstream: the identity headers, then the assertion.
+    #[inline]
+    pub fn each_header(&self, mut line: impl FnMut(&HeaderName, &HeaderValue)) {
+        for (name, value) in &self.headers {
+            line(name, value);
+        }
+        if let Some(assertion) = &self.assertion {
+            assertion.write(line);
+        }
+    }
+
     /// The claims that are compared with the store.
     pub(super) fn stated(&self) -> Stated<'_> {
         Stated {
@@ -71,10 +101,15 @@ impl Identity {
     }
 
     /// The identity that a token states, with its headers rendered.
-    pub(super) fn new(claims: AccessClaims, headers: &IdentityHeaders) -> Result<Self, TooLong> {
+    pub(super) fn new(
+        claims: AccessClaims,
+        headers: &IdentityHeaders,
+        assertions: Option<&Arc<Assertions>>,
+    ) -> Result<Self, TooLong> {
         Ok(Self {
             headers: headers.render(&claims)?,
             method: method(&claims.amr),
+            assertion: assertions.map(|all| Box::new(Assertion::new(Arc::clone(all), claims.amr))),
             session: claims.session,
             generation: claims.generation,
             version: claims.version,
@@ -94,6 +129,8 @@ impl Identity {
         let headers: usize = self.headers.iter().map(header).sum();
         let roles: usize = self.roles.iter().map(|role| role.as_str().len() + 32).sum();
         let texts = self.username.len() + self.email.as_ref().map_or(0, String::len);
-        size_of::<Self>() + headers + roles + texts + self.method.len()
+        let assertion = self.assertion.as_ref();
+        let assertion = assertion.map_or(0, |assertion| assertion.bytes(&self.roles));
+        size_of::<Self>() + headers + roles + texts + self.method.len() + assertion
     }
 }

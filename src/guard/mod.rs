@@ -1,4 +1,5 @@
 //! May this request pass? One question, one answer: a [`Permit`] or a [`Denial`].
+pub mod assertion;
 pub mod authorize;
 pub mod caching;
 pub mod denial;
@@ -11,6 +12,7 @@ mod presets;
 pub mod settings;
 mod unseen;
 
+pub use assertion::Assertions;
 pub use authorize::{Decision, Guard};
 pub use denial::{Denial, Reason};
 pub use headers::IdentityHeaders;

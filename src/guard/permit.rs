@@ -7,8 +7,11 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use crate::guard::caching;
+use crate::guard::denial::{Denial, Reason};
 use crate::guard::identity::Identity;
 use crate::policy::settings::Storage;
+use crate::types::role::Role;
+use crate::types::time::Timestamp;
 
 /// The right to forward one request, and its caller.
 #[derive(Debug)]
@@ -30,8 +33,22 @@ enum Caller {
 }
 
 impl Permit {
+    /// A permit for a known caller with one of the required roles, if any.
+    pub(super) fn of(
+        roles: &[Role],
+        identity: Arc<Identity>,
+        storage: Storage,
+        now: Timestamp,
+    ) -> Result<Self, Denial> {
+        if !roles.is_empty() && !roles.iter().any(|role| identity.roles.has(role)) {
+            return Err(Denial::new(Reason::MissingRole));
+        }
+        identity.assert(now)?;
+        Ok(Self::identified(identity, storage))
+    }
+
     /// A permit for a request whose caller is known.
-    pub(super) fn identified(identity: Arc<Identity>, storage: Storage) -> Self {
+    fn identified(identity: Arc<Identity>, storage: Storage) -> Self {
         Self {
             caller: Caller::Known(identity),
             storage,

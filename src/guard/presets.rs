@@ -81,12 +81,12 @@ pub(super) const PRESETS: &[PresetTable] = &[
             ("x-pomerium-claim-email", Claim::Email),
             ("x-pomerium-claim-groups", Claim::Roles(',')),
         ],
-        strips: &["x-pomerium-jwt-assertion"],
+        strips: &[],
     },
     PresetTable {
         names: &["cloudflare"],
         writes: &[("cf-access-authenticated-user-email", Claim::Email)],
-        strips: &["cf-access-jwt-assertion"],
+        strips: &[],
     },
     PresetTable {
         names: &["grafana"],
@@ -152,6 +152,22 @@ pub(super) const PRESETS: &[PresetTable] = &[
 /// The header with the device token of a client without cookies. It is a credential and never forwarded.
 pub const DEVICE_TOKEN: &str = "x-device-token";
 
+/// The signed assertion.
+pub(super) const ASSERTION: &str = "x-sidegate-assertion";
+
+/// The name under which the applications of a preset read an assertion as well. It is managed like [`ASSERTION`],
+/// whether assertions are sent or not.
+pub(super) const ASSERTIONS: &[(&str, &str)] = &[
+    ("pomerium", "x-pomerium-jwt-assertion"),
+    ("cloudflare", "cf-access-jwt-assertion"),
+];
+
+/// The further name of a preset.
+pub(super) fn assertion_of(preset: &str) -> Option<&'static str> {
+    let mut all = ASSERTIONS.iter();
+    all.find(|(of, _)| *of == preset).map(|(_, name)| *name)
+}
+
 /// Ours whatever the preset: the signed assertion, the device token, and `Proxy`, which CGI programs read as a
 /// setting.
-pub(super) const ALWAYS: &[&str] = &["x-sidegate-assertion", DEVICE_TOKEN, "proxy"];
+pub(super) const ALWAYS: &[&str] = &[ASSERTION, DEVICE_TOKEN, "proxy"];

@@ -2,6 +2,8 @@
 
 use http::HeaderName;
 
+use crate::types::header::is_same;
+
 /// The cookie of the access token, and the headers for the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -9,6 +11,8 @@ pub struct Settings {
     pub access_cookie: String,
     /// Identity headers: which preset, or a map of claim to header name.
     pub headers: Preset,
+    /// The audience of the assertions; none = none are sent.
+    pub assertion: Option<String>,
     /// The most bytes one worker's cache of verified tokens may hold.
     pub cache_bytes: usize,
 }
@@ -47,9 +51,15 @@ pub const CLAIMS: &[&str] = &[
     "sub", "username", "email", "role", "roles", "tenantId", "sid", "amr",
 ];
 
+/// Whether no claim may be written to this header, in any spelling.
+pub fn is_reserved(name: &HeaderName) -> bool {
+    let mut reserved = RESERVED.iter();
+    reserved.any(|known| is_same(&HeaderName::from_static(known), name))
+}
+
 /// Headers that control the message, carry credentials or have another meaning: no claim may be written to
 /// them.
-pub const RESERVED: &[&str] = &[
+const RESERVED: &[&str] = &[
     "accept",
     "accept-encoding",
     "authorization",
@@ -78,4 +88,5 @@ pub const RESERVED: &[&str] = &[
     "x-forwarded-prefix",
     "x-forwarded-proto",
     "x-request-id",
+    "x-sidegate-assertion",
 ];

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::guard::authorize::permit;
 use crate::guard::denial::{Denial, Reason};
 use crate::guard::extract::BadCredential;
 use crate::guard::identity::Identity;
@@ -27,18 +26,21 @@ pub(super) struct Demand {
     /// One of these roles; none = no role is needed.
     roles: Vec<Role>,
     storage: Storage,
+    /// When the request was made.
+    at: Timestamp,
 }
 
 impl Demand {
-    pub(super) fn of(rule: &RuleMatch<'_>) -> Self {
+    pub(super) fn of(rule: &RuleMatch<'_>, at: Timestamp) -> Self {
         Self {
             roles: rule.roles.to_vec(),
             storage: rule.storage,
+            at,
         }
     }
 
     pub(super) fn permit(self, identity: Arc<Identity>) -> Result<Permit, Denial> {
-        permit(&self.roles, identity, self.storage)
+        Permit::of(&self.roles, identity, self.storage, self.at)
     }
 }
 

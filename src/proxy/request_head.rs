@@ -96,8 +96,8 @@ impl HeadWriter {
         via: &Via,
     ) {
         self.write_theirs(out, headers);
-        for (name, value) in identity.map_or(&[][..], |identity| &identity.headers) {
-            out.line(name, value);
+        if let Some(identity) = identity {
+            identity.each_header(|name, value| out.line(name, value));
         }
         forwarded::write(out, via);
     }

@@ -107,6 +107,22 @@ impl Address {
         }
     }
 
+    /// The address as an origin: scheme, host in lower case, and the port unless it is the scheme's own. That of
+    /// HTTP/2 without TLS is `http`, and a Unix socket has its path.
+    pub fn origin(&self) -> String {
+        let text = self.to_string();
+        match self.parts() {
+            None => text,
+            Some((scheme, _, port)) => {
+                let text = text.replacen("h2c:", "http:", 1).to_ascii_lowercase();
+                let own = if scheme == "https" { 443 } else { 80 };
+                let shown = format!(":{port}");
+                let short = text.strip_suffix(&shown).filter(|_| port == own);
+                short.map_or_else(|| text.clone(), str::to_owned)
+            }
+        }
+    }
+
     /// The file of the private key of the client certificate, if there is one.
     pub fn client_key(&self) -> Option<&Path> {
         match self {
@@ -135,6 +151,43 @@ impl fmt::Display for Address {
             (_, Some((scheme, host, port))) => write!(f, "{scheme}://{host}:{port}"),
             (Self::Unix(path), None) => write!(f, "unix:{}", path.display()),
             (_, None) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_no_default_port_and_no_capitals() {
+        let tcp = |host: &str, port| Address::Tcp {
+            host: host.to_owned(),
+            port,
+        };
+        let tls = |host: &str, port| Address::Tls {
+            host: host.to_owned(),
+            port,
+            tls: Tls::default(),
+        };
+        let h2c = |host: &str, port| Address::H2c {
+            host: host.to_owned(),
+            port,
+        };
+        for (address, origin) in [
+            (tcp("127.0.0.1", 3000), "http://127.0.0.1:3000"),
+            (tcp("App.Internal", 80), "http://app.internal"),
+            (tcp("app", 8080), "http://app:8080"),
+            (tcp("app", 443), "http://app:443"),
+            (tcp("::1", 80), "http://[::1]"),
+            (tcp("::80", 8), "http://[::80]:8"),
+            (tls("app", 443), "https://app"),
+            (tls("app", 80), "https://app:80"),
+            (h2c("app", 80), "http://app"),
+            (h2c("h2c", 8443), "http://h2c:8443"),
+            (Address::Unix("/run/App.sock".into()), "unix:/run/App.sock"),
+        ] {
+            assert_eq!(address.origin(), origin);
         }
     }
 }

@@ -3,19 +3,21 @@
 //! Invariant: every key in the ring has the one configured algorithm. A change replaces the whole ring and then
 //! increments the epoch, so a result that was verified with a removed key is no longer valid.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::EncodingKey;
 use parking_lot::Mutex;
 
 use crate::crypto::keydir::{KeyDirError, KeyDirectory, Loaded, Validity, Warning};
 use crate::crypto::refresh::{BadRefreshKeys, RefreshKeys};
 use crate::crypto::signing::{BadKey, KeyKind, PublicKey, SigningKey, VerifyingKey};
 use crate::crypto::strength::{WeakSecret, check_secret};
-use crate::tokens::settings::{Algorithm, Settings};
+use crate::tokens::encoding::encoding_key;
+use crate::tokens::settings::{ASSERTION_LIFE, Algorithm, Settings};
 use crate::types::random::Random;
 use crate::types::secret::SecretBytes;
 use crate::types::time::Timestamp;
@@ -76,7 +78,7 @@ impl Keys {
             directory,
             algorithm,
             secret,
-            keep_for: settings.access_ttl + settings.leeway + Duration::from_secs(1),
+            keep_for: keep_for(settings),
             ring: ArcSwap::from_pointee(ring),
             refresh: ArcSwap::from_pointee(refresh),
             epoch: AtomicU64::new(0),
@@ -156,6 +158,13 @@ impl Keys {
         self.epoch.store(epoch, Ordering::Release);
         Ok(loaded.warnings)
     }
+}
+
+/// How long a key verifies after it stopped signing: for the life of its last access token, and of its last
+/// assertion, which applications verify with half a minute for their clocks.
+fn keep_for(settings: &Settings) -> Duration {
+    let access = settings.access_ttl + settings.leeway + Duration::from_secs(1);
+    access.max(ASSERTION_LIFE + Duration::from_secs(30))
 }
 
 /// The secret of HS256, if it is strong enough.
@@ -245,6 +254,8 @@ pub struct RingKey {
     header: String,
     signing: Arc<SigningKey>,
     verifying: VerifyingKey,
+    /// The form of the key that assertions are signed with. It is made with the first one.
+    encoding: OnceLock<EncodingKey>,
 }
 
 impl RingKey {
@@ -265,6 +276,7 @@ impl RingKey {
             algorithm,
             validity,
             signing,
+            encoding: OnceLock::new(),
         })
     }
 
@@ -295,6 +307,15 @@ impl RingKey {
         token.push('.');
         BASE64URL_NOPAD.encode_append(&signature, &mut token);
         Ok(token)
+    }
+
+    /// The key in the form of the library that makes assertions; none of a shared secret.
+    pub(super) fn encoding(&self) -> Result<&EncodingKey, BadKey> {
+        if let Some(key) = self.encoding.get() {
+            return Ok(key);
+        }
+        let key = encoding_key(self.algorithm, &self.signing)?;
+        Ok(self.encoding.get_or_init(|| key))
     }
 
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {

@@ -1,7 +1,10 @@
 //! Issues and verifies access tokens: JSON Web Tokens (RFC 7519, RFC 9068) in exactly the form that
-//! Sidegate issues. A token in any other form is refused before a claim is used.
+//! Sidegate issues. A token in any other form is refused before a claim is used. Assertions for the application are
+//! tokens of another type, which are only issued.
+pub mod assertion;
 pub mod cache;
 pub mod claims;
+mod encoding;
 pub mod issue;
 pub mod jwks;
 pub mod keys;
@@ -11,6 +14,7 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use assertion::Asserter;
 pub use cache::TokenCache;
 pub use claims::AccessClaims;
 pub use issue::Issuer;

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::types::secret::SecretBytes;
 
+/// The life of an assertion for the application.
+pub const ASSERTION_LIFE: Duration = Duration::from_secs(60);
+
 /// Issuer, audience, algorithm, keys and lifetimes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

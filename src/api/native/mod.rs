@@ -75,5 +75,6 @@ const fn route(method: &'static str, path: &'static str, handler: Handler) -> Ro
 /// `GET /verify` about the request itself: 200 with the identity headers of the caller.
 async fn verify(call: Call) -> Result<Answer, ApiError> {
     let identity = call.identity().await?;
+    identity.assert(call.state.service.now())?;
     Ok(permitted(Some(&identity)))
 }

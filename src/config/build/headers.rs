@@ -6,16 +6,44 @@ use crate::api::settings::Cookies;
 use crate::config::build::reader::Reader;
 use crate::config::keys::headers;
 use crate::config::tree::join;
-use crate::guard::settings::{CLAIMS, PRESETS, Preset, RESERVED, Settings};
+use crate::guard::settings::{CLAIMS, PRESETS, Preset, Settings, is_reserved};
+use crate::proxy::settings::Address;
+use crate::tokens::settings::Algorithm;
 use crate::types::header::is_same;
 
-/// The guard's settings.
-pub(super) fn build(reader: &mut Reader<'_>, cookies: &Cookies) -> Settings {
+/// The guard's settings. `upstream` is the application's address, unless it is a mistake.
+pub(super) fn build(
+    reader: &mut Reader<'_>,
+    cookies: &Cookies,
+    algorithm: Algorithm,
+    upstream: Option<&Address>,
+) -> Settings {
     Settings {
         access_cookie: cookies.access.clone(),
         headers: preset(reader),
+        assertion: assertion(reader, algorithm, upstream),
         cache_bytes: CACHE_BYTES,
     }
+}
+
+/// The audience of assertions, if they are sent.
+fn assertion(
+    reader: &mut Reader<'_>,
+    algorithm: Algorithm,
+    upstream: Option<&Address>,
+) -> Option<String> {
+    if !reader.get(&headers::ASSERTION) {
+        return None;
+    }
+    if algorithm == Algorithm::HS256 {
+        reader.refuse_with(
+            headers::ASSERTION.path(),
+            "the application cannot verify assertions that are signed with HS256: there is no public key, \
+             and whoever has the secret can make access tokens",
+            "set tokens.algorithm = \"EdDSA\", \"ES256\" or \"RS256\", or remove it",
+        );
+    }
+    upstream.map(Address::origin)
 }
 
 fn preset(reader: &mut Reader<'_>) -> Preset {
@@ -49,7 +77,7 @@ fn custom(reader: &mut Reader<'_>) -> Preset {
             reader.refuse(&key, format!("{header:?} is no header name"));
             continue;
         };
-        if RESERVED.contains(&name.as_str()) {
+        if is_reserved(&name) {
             reader.refuse(
                 &key,
                 format!("{name} has its own meaning and cannot carry a claim"),

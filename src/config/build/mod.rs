@@ -60,7 +60,8 @@ pub(super) fn build(
     };
     let server = server::build(&mut reader, inputs);
     let proxy = upstream::build(&mut reader, &cookies);
-    let guard = headers::build(&mut reader, &cookies);
+    let upstream = proxy.as_ref().map(|proxy| &proxy.upstream);
+    let guard = headers::build(&mut reader, &cookies, tokens.algorithm, upstream);
     let policy = policy::build(&mut reader);
     let crypto = passwords::build(&mut reader);
     let service = accounts::build(&mut reader, &tokens);

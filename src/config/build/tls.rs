@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use crate::config::build::reader::Reader;
 use crate::config::keys::server::{self, ClientCertificate};
-use crate::guard::settings::RESERVED;
+use crate::guard::settings::is_reserved;
 use crate::tls::settings::{ClientAuth, Pair, Settings};
 
 /// Whether the public listener uses TLS.
@@ -41,7 +41,7 @@ pub(super) fn subject_header(reader: &mut Reader<'_>) -> Option<HeaderName> {
         reader.refuse(key, "is no header name");
         return None;
     };
-    if RESERVED.contains(&name.as_str()) {
+    if is_reserved(&name) {
         reader.refuse(
             key,
             format!("{name} has its own meaning and cannot carry a subject"),

@@ -1,6 +1,6 @@
 //! The keys of `[headers]`.
 
-use crate::config::key::{Support, keys};
+use crate::config::key::keys;
 use crate::config::kind::{Flag, Text, flag, map, section, text};
 
 keys! {
@@ -14,9 +14,11 @@ keys! {
     /// true: the upstream receives the Authorization header of the request.
     PASS_AUTHORIZATION: Flag = flag("headers.pass_authorization", false);
 
-    /// Not in this version: a signed assertion about the user.
-    ASSERTION: Flag = flag("headers.assertion", false)
-        .support(Support::Refused("this version does not send a signed assertion"));
+    /// true: the upstream also receives X-Sidegate-Assertion, a signed JWT of 60 seconds about the
+    /// caller, which it verifies with /.well-known/jwks.json. Its audience is the origin of
+    /// upstream.url. With preset = "pomerium" or "cloudflare" it is also written to
+    /// X-Pomerium-Jwt-Assertion or Cf-Access-Jwt-Assertion. Not with tokens.algorithm = "HS256".
+    ASSERTION: Flag = flag("headers.assertion", false);
 }
 
 keys! {

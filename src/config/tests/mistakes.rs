@@ -148,8 +148,6 @@ url = "redis://localhost"
 mode = "verify"
 [login]
 second_factor = "totp"
-[headers]
-assertion = true
 [policy]
 stale = "strict"
 [[rule]]

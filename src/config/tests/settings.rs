@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{UPSTREAM, good, load_with, mistakes, no_files};
 use crate::api::settings::Delivery;
+use crate::config::explain::Explanation;
 use crate::net::settings::Listen;
 use crate::policy::settings::Access;
 use crate::service::settings::SignupMode;
@@ -176,4 +177,48 @@ fn custom_headers_map_known_claims_to_free_names() {
     let wrong = "sub = \"X-Id\"\nusername = \"x_id\"\nrole = \"Host\"\nmail = \"X-Mail\"\nemail = \"X Mail\"\nsid = 3";
     insta::assert_snapshot!(mistakes(&text(wrong)));
     insta::assert_snapshot!(mistakes(&text("")));
+}
+
+#[test]
+fn the_audience_of_assertions_is_the_origin_of_the_upstream() {
+    assert_eq!(good("").guard.assertion, None);
+    let on = "[headers]\nassertion = true\n";
+    for (url, audience) in [
+        ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ("https://App.internal", "https://app.internal"),
+        ("unix:/run/app.sock", "unix:/run/app.sock"),
+    ] {
+        let config = load_with(
+            Some(&format!("{on}[upstream]\nurl = \"{url}\"\n")),
+            &[],
+            &no_files,
+        );
+        let config = config.unwrap();
+        assert_eq!(config.guard.assertion.as_deref(), Some(audience));
+        let explained = Explanation::of(&config).to_string();
+        assert!(
+            explained.contains(&format!("X-Sidegate-Assertion, signed for {audience}")),
+            "{explained}"
+        );
+    }
+    let explained = Explanation::of(&good("")).to_string();
+    assert!(!explained.contains("X-Sidegate-Assertion"));
+}
+
+#[test]
+fn assertions_that_nobody_could_verify_are_refused() {
+    let secret = "u7Yp2Qx9Lk4Vb8Nz1Rt6Wc3Hd5Jf0GmS";
+    let hs256 = format!("[tokens]\nalgorithm = \"HS256\"\nsecret = \"{secret}\"\n");
+    good(&hs256);
+    let message = mistakes(&format!("{hs256}[headers]\nassertion = true\n"));
+    assert!(
+        message.contains("headers.assertion: the application cannot verify assertions"),
+        "{message}"
+    );
+    assert!(message.contains("EdDSA"), "{message}");
+    for algorithm in ["EdDSA", "ES256", "RS256"] {
+        good(&format!(
+            "[tokens]\nalgorithm = \"{algorithm}\"\n[headers]\nassertion = true\n"
+        ));
+    }
 }

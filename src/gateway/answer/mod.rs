@@ -162,6 +162,7 @@ fn denied(denial: &Denial) -> Problem {
             Problem::new(403, Code::MissingRole, "a role that this needs is missing").with(SCOPE)
         }
         Reason::Forbidden => Problem::new(403, Code::Forbidden, "nobody may do this"),
+        Reason::Unsigned => internal(),
     }
 }
 
@@ -222,8 +223,12 @@ fn auth(error: &AuthError) -> Problem {
         )
         .with(Extra::RetryAfter(*retry_after)),
         AuthError::Store(_) => no_store(),
-        AuthError::Internal(_) => Problem::new(500, Code::Internal, "something went wrong"),
+        AuthError::Internal(_) => internal(),
     }
+}
+
+fn internal() -> Problem {
+    Problem::new(500, Code::Internal, "something went wrong")
 }
 
 fn no_store() -> Problem {

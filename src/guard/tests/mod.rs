@@ -1,5 +1,6 @@
 //! The decision about a request, for every kind of rule and credential.
 
+mod assertion;
 mod cache;
 mod credentials;
 
@@ -65,6 +66,7 @@ impl Gate {
         let guard_settings = Settings {
             access_cookie: COOKIE_NAME.to_owned(),
             headers: Preset::Named("native".to_owned()),
+            assertion: None,
             cache_bytes: 1 << 20,
         };
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW));

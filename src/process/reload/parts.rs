@@ -115,7 +115,7 @@ impl ReloadParts {
             Arc::clone(service),
             &self.keys,
             rules,
-            &*self.surroundings.random,
+            &self.surroundings.random,
         );
         common.longest_life = self.started.tokens.access_ttl;
         let workers = self.workers.iter().filter_map(Weak::upgrade);

@@ -41,6 +41,12 @@ pub enum StartError {
     /// The identity headers.
     #[error("headers: {0}")]
     Headers(#[from] BadPreset),
+    /// Assertions that nobody could verify.
+    #[error(
+        "headers.assertion: the application cannot verify assertions that are signed with HS256; \
+         set tokens.algorithm to EdDSA, ES256 or RS256 and restart"
+    )]
+    Assertion,
     /// The revocations could not be read. Without them no request can be authorized.
     #[error("the ended sessions cannot be read from the store: {0}")]
     Revocations(#[source] AuthError),

@@ -24,7 +24,7 @@ use crate::gateway::original::gateways::UntrustedGateways;
 use crate::gateway::pipeline::Pipeline;
 use crate::gateway::upgrade::Upgrader;
 use crate::gateway::via::ConnectionHeaders;
-use crate::guard::Guard;
+use crate::guard::{Assertions, Guard};
 use crate::net::connection::deadlines::Deadlines;
 use crate::net::lifecycle::Lifecycle;
 use crate::policy::RouteTable;
@@ -36,8 +36,9 @@ use crate::service::first_sight::FirstSights;
 use crate::service::liveness::Liveness;
 use crate::service::streams::StreamRegistry;
 use crate::telemetry::metrics::WorkerMetrics;
+use crate::tokens::Asserter;
 use crate::tokens::keys::Keys;
-use crate::tokens::settings::Settings as TokenSettings;
+use crate::tokens::settings::{Algorithm, Settings as TokenSettings};
 use crate::tokens::verify::Verifier;
 use crate::types::descriptors;
 use crate::types::header;
@@ -53,7 +54,7 @@ pub(crate) struct Common<'a> {
     pub(crate) rules: Arc<RouteTable>,
     pub(crate) keys: &'a Arc<Keys>,
     liveness: Arc<Liveness>,
-    pub(crate) random: &'a dyn Random,
+    pub(crate) random: &'a Arc<dyn Random>,
     /// The longest life a token in use may have: that of the start, which no reload exceeds.
     pub(crate) longest_life: Duration,
     first_sights: Arc<FirstSights>,
@@ -93,7 +94,7 @@ impl<'a> Common<'a> {
         service: Arc<Service>,
         keys: &'a Arc<Keys>,
         rules: Arc<RouteTable>,
-        random: &'a dyn Random,
+        random: &'a Arc<dyn Random>,
     ) -> Self {
         Self {
             first_sights: Arc::clone(service.first_sights()),
@@ -153,9 +154,19 @@ impl<'a> Common<'a> {
             Arc::clone(&self.liveness),
             Arc::clone(&self.first_sights),
             Arc::clone(&self.rules),
-            self.random,
+            &**self.random,
         )?;
-        Ok(guard.sharing(self.api.notice()))
+        let guard = guard.sharing(self.api.notice());
+        let Some(audience) = &self.config.guard.assertion else {
+            return Ok(guard);
+        };
+        // A reload keeps the algorithm of the start, which need not be that of the file.
+        if tokens.algorithm == Algorithm::HS256 {
+            return Err(StartError::Assertion);
+        }
+        let (keys, random) = (Arc::clone(self.keys), Arc::clone(self.random));
+        let asserter = Asserter::new(keys, &tokens.issuer, audience, random);
+        Ok(guard.asserting(Assertions::new(asserter, &self.config.guard.headers)))
     }
 
     /// The proxy's settings, with the header names that the guard manages.

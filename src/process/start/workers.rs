@@ -52,7 +52,7 @@ impl Workers {
             Arc::clone(&service),
             &shared.keys,
             Arc::clone(&shared.rules),
-            &*shared.surroundings.random,
+            &shared.surroundings.random,
         );
         let mut workers = Self {
             limiter: Arc::new(ConnectionLimiter::new(

@@ -102,6 +102,7 @@ fn ann() -> Arc<Identity> {
         auth_time: Timestamp::from_secs(1),
         expires_at: Timestamp::MAX,
         noted: LastNoted::default(),
+        assertion: None,
         headers: vec![header("x-user-id", "ann"), header("x-user-role", "user")],
     })
 }

@@ -1,5 +1,6 @@
 //! Are access tokens issued and verified correctly as a whole? One file for each kind of test.
 
+mod assertion;
 mod claims;
 mod cross;
 mod rotation;

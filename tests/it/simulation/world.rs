@@ -263,6 +263,7 @@ async fn build(
         &GuardSettings {
             access_cookie: "sidegate_access".to_owned(),
             headers: Preset::Named("native".to_owned()),
+            assertion: None,
             cache_bytes: 1 << 20,
         },
         Arc::new(Verifier::new(Arc::clone(keys), &tokens)),
