@@ -3,6 +3,7 @@
 //!
 //! - [`identity`]: forged identity headers, and requests that share a connection.
 //! - [`presets`]: the headers that each kind of application reads.
+//! - [`assertion`]: a signed statement about the caller, for the application.
 //! - [`hop_by_hop`]: `Connection`, upgrades and trailers.
 //! - [`addresses`]: the client's address behind proxies and without them.
 //! - [`credentials`]: tokens stay with Sidegate.
@@ -10,6 +11,7 @@
 //! - [`caching`]: `Cache-Control` on answers that depend on the caller.
 
 mod addresses;
+mod assertion;
 mod caching;
 mod credentials;
 mod hop_by_hop;
