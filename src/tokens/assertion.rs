@@ -1,8 +1,8 @@
 //! How is a caller asserted to the application? By a signed JWT for that application alone.
 //!
-//! Invariants: an assertion lives for at most [`ASSERTION_LIFE`], names exactly one audience, and has a type of its own, so it
-//! is never accepted as an access token. A shared secret signs none, because whoever verifies with it could sign
-//! access tokens, too. A key is published for at least as long as its last assertion lives.
+//! Invariants: an assertion lives for at most [`ASSERTION_LIFE`], names exactly one audience, and has a type of its
+//! own, so it is never accepted as an access token. A shared secret signs none, because a program that verifies with
+//! it could sign access tokens, too. A key is published for at least as long as its last assertion lives.
 
 use std::sync::Arc;
 

@@ -39,7 +39,7 @@ fn assertion(
         reader.refuse_with(
             headers::ASSERTION.path(),
             "the application cannot verify assertions that are signed with HS256: there is no public key, \
-             and whoever has the secret can make access tokens",
+             and a program with the secret can make access tokens",
             "set tokens.algorithm = \"EdDSA\", \"ES256\" or \"RS256\", or remove it",
         );
     }
