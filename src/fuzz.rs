@@ -11,8 +11,11 @@ use std::num::NonZeroUsize;
 
 use crate::api::wire::fields::Fields;
 use crate::config::{self, Sources};
+use crate::control::import::{Accounts, Format};
 use crate::control::{Reply, Request, wire};
+use crate::crypto::password::Hasher;
 use crate::crypto::refresh::Presented;
+use crate::crypto::settings::Settings as HashSettings;
 pub use crate::gateway::original::fuzz::gateway_question;
 use crate::gateway::tunnel::frames::Frames;
 use crate::guard::extract;
@@ -147,6 +150,34 @@ pub fn control_line(data: &[u8]) {
     let _reply = wire::decode::<Reply>(data);
 }
 
+/// A file of accounts in each format, and the password hashes in it. The number of lines is that of the file,
+/// and a hash that is accepted has a parameter set.
+pub fn account_file(data: &[u8]) {
+    let cheap = HashSettings {
+        memory_kib: 64,
+        iterations: 1,
+        parallelism: 1,
+        max_concurrent: 1,
+    };
+    let hasher = Hasher::new(cheap).ok();
+    let most = data.split(|byte| *byte == b'\n').count();
+    for format in [Format::Htpasswd, Format::Csv, Format::JsonLines] {
+        let Ok(mut accounts) = Accounts::open(format, data) else {
+            continue;
+        };
+        let mut found = 0_usize;
+        while let Ok(Some(line)) = accounts.next_line() {
+            found = found.saturating_add(1);
+            if let (Ok(record), Some(hasher)) = (line.account, &hasher)
+                && let Ok(stored) = hasher.adopt(record.password_hash.expose())
+            {
+                assert!(!stored.cost().as_str().is_empty());
+            }
+        }
+        assert!(found <= most, "a line that is not in the file");
+    }
+}
+
 /// The first bytes of a connection from a load balancer: a header is never longer than the received bytes, and
 /// later bytes do not change it.
 pub fn proxy_protocol(data: &[u8]) {
@@ -209,5 +240,6 @@ mod tests {
         replay("control_line", control_line);
         replay("configuration", configuration);
         replay("proxy_protocol", proxy_protocol);
+        replay("account_file", account_file);
     }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args as Group, Parser, Subcommand};
 
 use crate::cli::help;
+use crate::control::import::Format;
 use crate::control::request::{AuditAction, Since};
 use crate::types::ids::SessionId;
 use crate::types::login::{BadLogin, LoginName};
@@ -112,6 +113,9 @@ pub(super) enum Users {
         #[command(flatten)]
         json: Json,
     },
+    /// Add the accounts of a file, with the password hashes of another system
+    #[command(after_help = help::USERS_IMPORT)]
+    Import(Import),
     /// List accounts
     #[command(after_help = help::USERS_LIST)]
     List {
@@ -163,6 +167,23 @@ pub(super) enum Users {
     /// Delete an account and end its sessions
     #[command(after_help = "Example:\n  sidegate users delete ann")]
     Delete(Who),
+}
+
+#[derive(Debug, Group)]
+pub(super) struct Import {
+    /// The file: htpasswd, CSV or JSON lines
+    pub(super) file: PathBuf,
+    /// htpasswd, csv or jsonl [default: what the name of the file ends with]
+    #[arg(long)]
+    pub(super) format: Option<Format>,
+    /// A role for accounts whose line has none; may be repeated
+    #[arg(long = "role", value_name = "ROLE")]
+    pub(super) roles: Vec<Role>,
+    /// Check every line and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) json: Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -50,6 +50,7 @@ impl Executor<'_, '_> {
                 let user = self.user(request)?;
                 self.added(&user, made.as_ref(), json.json)
             }
+            Users::Import(import) => self.users_import(&import),
             Users::List { limit, after, json } => self.users_list(limit, after, json.json),
             Users::Show { user, json } => {
                 let user = self.user(Request::UsersShow { user: user.user })?;
@@ -348,7 +349,7 @@ pub(super) fn unexpected(reply: &Reply) -> CommandError {
     let word = match reply {
         Reply::Done(text) => text.as_str(),
         Reply::Health { .. } => "health",
-        Reply::User(_) | Reply::Users { .. } => "users",
+        Reply::User(_) | Reply::Users { .. } | Reply::UsersImported(_) => "users",
         Reply::Sessions { .. } => "sessions",
         Reply::Ended(_) | Reply::Ending(_) => "a count",
         Reply::BackupBegun(_) | Reply::BackupPage { .. } => "a backup",

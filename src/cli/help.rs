@@ -43,6 +43,21 @@ Examples:
   sidegate users add ann --generate                     prints the password
   sidegate users add ann --email ann@example.org < password.txt";
 
+pub(super) const USERS_IMPORT: &str = "\
+Hashes: argon2id, argon2i, bcrypt, PBKDF2 and scrypt of Django, scrypt of passlib, apr1 and {SHA}.
+The first log-in of an account replaces its hash. An account that exists is skipped and never changed,
+so an import that was interrupted can be repeated. Refused lines are printed with their numbers.
+
+CSV columns and JSON members: username, email, mobile, name, roles, password_hash.
+
+Examples:
+  sidegate users import --dry-run .htpasswd
+  sidegate users import .htpasswd --role user
+  sidegate users import users.csv --json
+  sidegate users import dump.txt --format jsonl
+
+Exits 0 when every account is imported or exists, 1 when a line was refused, 2 when the file cannot be used.";
+
 pub(super) const USERS_LIST: &str = "\
 Examples:
   sidegate users list

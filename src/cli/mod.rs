@@ -13,6 +13,7 @@ mod console;
 mod error;
 mod execute;
 mod help;
+mod import;
 mod listing;
 pub mod load;
 mod password;

@@ -11,6 +11,7 @@
 //! has a wider mode, not even for a moment. When no server runs, the command line executes the same [`Request`]
 //! itself.
 
+pub mod import;
 pub mod listener;
 pub mod reply;
 pub mod request;

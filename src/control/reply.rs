@@ -28,6 +28,8 @@ pub enum Reply {
         /// The value of `after` for the next page; absent when this was the last page.
         next: Option<String>,
     },
+    /// The outcome for the accounts of one request of an import.
+    UsersImported(ImportedView),
     /// Live sessions.
     Sessions {
         /// The sessions.
@@ -95,6 +97,31 @@ pub struct UserView {
     pub created_at: String,
     /// When it was last changed, ISO 8601.
     pub updated_at: String,
+}
+
+/// The outcome for some accounts of an import.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportedView {
+    /// How many were added, or would be.
+    pub imported: u64,
+    /// How many exist already and were left unchanged.
+    pub skipped: u64,
+    /// The others.
+    pub refused: Vec<RefusedLine>,
+}
+
+/// A line of an import that was refused. Contains nothing of the line.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedLine {
+    /// The number of the line.
+    pub line: u64,
+    /// The reason as a word: `line`, `username`, `email`, `mobile`, `name`, `roles`, `hash_unknown`,
+    /// `hash_damaged`, `hash_too_expensive`, `hash_variety`, `duplicate` or `taken`.
+    pub reason: String,
+    /// The reason as a text.
+    pub detail: String,
 }
 
 /// One live session.

@@ -9,6 +9,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::control::import::ImportRecord;
 use crate::model::session::SessionKey;
 use crate::types::duration::parse_duration;
 use crate::types::ids::SessionId;
@@ -99,6 +100,18 @@ pub enum Request {
         /// Which account.
         user: Named,
     },
+    /// Adds accounts of an import, or only checks them. Answer: [`super::Reply::UsersImported`].
+    UsersImport {
+        /// The accounts.
+        accounts: Vec<ImportRecord>,
+        /// Whether nothing is written.
+        dry_run: bool,
+    },
+    /// Records in the audit log that an import begins, or how it ended. Answer: done.
+    UsersImportMark {
+        /// The numbers at the end; absent at the beginning.
+        end: Option<ImportTotals>,
+    },
     /// Live sessions: of one account newest first, else in the store's order. Answer: sessions, and
     /// where the next page begins.
     SessionsList {
@@ -184,6 +197,18 @@ impl FromStr for Since {
 )]
 pub struct BadSince;
 
+/// The numbers of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportTotals {
+    /// Accounts that were added.
+    pub imported: u64,
+    /// Accounts that existed already.
+    pub skipped: u64,
+    /// Lines that were refused.
+    pub refused: u64,
+}
+
 impl Request {
     /// Whether only a running server can execute it, because it does not concern the store.
     pub const fn needs_server(&self) -> bool {
@@ -204,6 +229,9 @@ pub enum SessionsToEnd {
 }
 
 /// Only for the control socket; the module documentation gives the reason.
-fn in_clear<S: Serializer>(secret: &SecretText, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn in_clear<S: Serializer>(
+    secret: &SecretText,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
 }

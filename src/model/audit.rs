@@ -66,6 +66,7 @@ pub enum AuditAction {
     AccountDelete,
     KeyRotate,
     AddressesVerify,
+    AccountsImport,
 }
 
 impl Actor {
@@ -81,7 +82,7 @@ impl Actor {
 
 impl AuditAction {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SignUp,
         Self::Login,
         Self::Refresh,
@@ -96,6 +97,7 @@ impl AuditAction {
         Self::AccountDelete,
         Self::KeyRotate,
         Self::AddressesVerify,
+        Self::AccountsImport,
     ];
 
     /// The word used in the log.
@@ -115,6 +117,7 @@ impl AuditAction {
             Self::AccountDelete => "account_delete",
             Self::KeyRotate => "key_rotate",
             Self::AddressesVerify => "addresses_verify",
+            Self::AccountsImport => "accounts_import",
         }
     }
 }

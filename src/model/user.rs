@@ -42,7 +42,7 @@ pub struct User {
     pub name: Option<String>,
     /// Roles, first one first.
     pub roles: Roles,
-    /// The password's Argon2id hash in PHC form.
+    /// The password's Argon2id hash in PHC form, or an imported hash until the first log-in.
     pub password: PasswordHash,
     /// Whether the account may be used.
     pub status: UserStatus,
@@ -121,7 +121,7 @@ pub enum UserStatus {
     Disabled,
 }
 
-/// A password hash in PHC form. It is not the password, but it must not be printed either.
+/// A password hash in PHC form, or an imported one: in both, salt and hash are the last two parts. It is not the password, but it must not be printed either.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordHash(String);
 
@@ -157,6 +157,11 @@ impl HashCost {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether hashes of this kind are made here, and not only imported.
+    fn is_ours(&self) -> bool {
+        self.0.starts_with("$argon2id$")
+    }
 }
 
 /// How many accounts use each parameter set, the oldest set first.
@@ -167,13 +172,30 @@ impl HashCosts {
     /// The most sets that are counted separately; further ones are not counted.
     pub const MAX_SETS: usize = 32;
 
-    /// One more account with this hash.
+    /// One more account with this hash. The sets of imported hashes count as older than ours, because
+    /// accounts move from them to ours.
     pub fn add(&mut self, cost: HashCost) {
         if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| *known == cost) {
             *count = count.saturating_add(1);
-        } else if self.0.len() < Self::MAX_SETS && (1..=MAX_COST).contains(&cost.0.len()) {
-            self.0.push((cost, 1));
+        } else if self.has_room(&cost) {
+            let at = if cost.is_ours() { self.0.len() } else { 0 };
+            self.0.insert(at, (cost, 1));
         }
+    }
+
+    /// Whether one more account with this hash would be counted.
+    pub fn counts(&self, cost: &HashCost) -> bool {
+        self.0.iter().any(|(known, _)| known == cost) || self.has_room(cost)
+    }
+
+    /// A fourth of the sets is kept for hashes that this program makes.
+    fn has_room(&self, cost: &HashCost) -> bool {
+        let most = if cost.is_ours() {
+            Self::MAX_SETS
+        } else {
+            Self::MAX_SETS - Self::MAX_SETS / 4
+        };
+        self.0.len() < most && (1..=MAX_COST).contains(&cost.0.len())
     }
 
     /// One account less with this hash.
@@ -253,6 +275,24 @@ mod tests {
             before = after;
         }
         assert!(before.iter().all(|cost| *cost == hash(2).cost()));
+    }
+
+    #[test]
+    fn sets_of_imported_hashes_count_as_older_than_ours_and_leave_room_for_ours() {
+        let bcrypt =
+            |cost: u32| PasswordHash::new(format!("$bcrypt$c={cost}$c2FsdA$aGFzaA")).cost();
+        let mut costs = HashCosts::default();
+        costs.add(hash(1).cost());
+        costs.add(bcrypt(10));
+        let order: Vec<&str> = costs.0.iter().map(|(cost, _)| cost.as_str()).collect();
+        assert_eq!(order, ["$bcrypt$c=10", "$argon2id$v=19$m=1,t=2,p=1"]);
+        for n in 11..1_000 {
+            costs.add(bcrypt(n));
+        }
+        assert_eq!(costs.0.len(), 24);
+        assert!(costs.counts(&bcrypt(10)), "another account of a known set");
+        assert!(!costs.counts(&bcrypt(1_001)));
+        assert!(costs.counts(&hash(2).cost()));
     }
 
     #[test]

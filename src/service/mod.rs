@@ -15,6 +15,7 @@ mod enforcement;
 pub mod error;
 pub mod first_sight;
 mod grant;
+pub mod import;
 pub mod liveness;
 mod login;
 mod logout;

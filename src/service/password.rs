@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::crypto::password::{BadCost, HashError, Hasher, Memory, Verified};
+use crate::crypto::password::{BadCost, BadHash, HashError, Hasher, Memory, Verified};
 use crate::crypto::pool::Pool;
 use crate::crypto::settings::Settings;
 use crate::model::user::{HashCost, PasswordHash};
@@ -62,6 +62,12 @@ impl PasswordPool {
             .await?;
         // The parameters were checked at start. Only memory can be missing.
         hash.map_err(|_| Busy)
+    }
+
+    /// Converts a hash of another system to the form in which it is stored. Refuses one that a comparison would
+    /// refuse. Computes nothing.
+    pub fn adopt(&self, hash: &str) -> Result<PasswordHash, BadHash> {
+        self.hasher.adopt(hash)
     }
 
     /// Compares a password with a stored hash.

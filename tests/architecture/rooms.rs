@@ -58,7 +58,7 @@ process/
   on demand:              reload/mod
   by the clock:           reload/watch
   replies to an operator: control/outcome control/view
-  accounts, backups:      control/users control/backups
+  accounts, backups:      control/users control/imports control/backups
   sessions, records:      control/sessions control/audit
   each command:           control/operator
   the control socket:     control/mod

@@ -1,6 +1,7 @@
 //! What does a command print, with which exit code does it end, and where is it executed?
 
 mod help;
+mod imports;
 mod lists;
 mod offline;
 mod online;

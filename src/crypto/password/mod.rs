@@ -1,20 +1,29 @@
-//! Makes and compares password hashes: Argon2id (RFC 9106) in PHC form.
+//! Makes and compares password hashes: Argon2id (RFC 9106) in PHC form. Hashes of other systems, which were
+//! imported, are compared and never made.
 //!
 //! Every comparison costs one whole hash, also for a user who does not exist. The cost of a stored hash
 //! is limited, so that a manipulated record cannot exhaust the machine.
 
+mod adopt;
+mod apr1;
+mod foreign;
 mod phc;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::crypto::password::foreign::{Foreign, Work};
 use crate::crypto::password::phc::Stored;
 use crate::crypto::settings::Settings;
 use crate::model::user::{HashCost, PasswordHash};
 use crate::types::secret::Password;
+
+pub use crate::crypto::password::adopt::BadHash;
 
 /// Makes and checks password hashes at the configured cost.
 #[derive(Debug, Clone)]
@@ -60,6 +69,9 @@ impl Hasher {
         stored: &PasswordHash,
         memory: &mut Memory,
     ) -> Result<Verified, HashError> {
+        if let Some(foreign) = Foreign::parse(stored.expose()) {
+            return self.verify_foreign(password, &foreign, memory);
+        }
         let stored = Stored::parse(stored.expose())?;
         if !self.caps.admit(&stored.params) {
             return Err(HashError::TooDear);
@@ -76,6 +88,27 @@ impl Hasher {
         }
     }
 
+    /// A match is always outdated: the password is hashed again, with Argon2id.
+    fn verify_foreign(
+        &self,
+        password: &Password,
+        stored: &Foreign,
+        memory: &mut Memory,
+    ) -> Result<Verified, HashError> {
+        if !stored.work.is_within(self.caps) {
+            return Err(HashError::TooDear);
+        }
+        let mut hash = Zeroizing::new(vec![0; stored.hash.len()]);
+        stored
+            .work
+            .derive(password, &stored.salt, &mut hash, memory)?;
+        Ok(if bool::from(hash.ct_eq(&stored.hash)) {
+            Verified::MatchButOutdated
+        } else {
+            Verified::Mismatch
+        })
+    }
+
     /// Does the work of a comparison for a user who does not exist, so that the time reveals nothing: with the
     /// parameter set of some account, or with the configured one if there is no account. Always a mismatch.
     pub fn verify_without_account(
@@ -84,6 +117,15 @@ impl Hasher {
         cost: Option<&HashCost>,
         memory: &mut Memory,
     ) -> Result<Verified, HashError> {
+        let foreign = cost.and_then(|cost| Work::parse(cost.as_str()));
+        if let Some(work) = foreign.filter(|work| work.is_within(self.caps)) {
+            let mut hash = Zeroizing::new(vec![0; work.hash_bytes()]);
+            let salt = work.usual_salt();
+            work.derive(password, salt, &mut hash, memory)?;
+            // The comparison prevents the compiler from omitting the work.
+            let _ = bool::from(hash.ct_eq(&vec![0; hash.len()]));
+            return Ok(Verified::Mismatch);
+        }
         let used = cost.and_then(|cost| phc::params(cost.as_str()));
         let used = used.filter(|params| self.caps.admit(params));
         let params = used.as_ref().unwrap_or(&self.params);
@@ -220,7 +262,7 @@ pub struct BadCost;
 /// Why a hash could not be made or compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// The stored hash is not an Argon2id hash in PHC form.
+    /// The stored hash is neither an Argon2id hash in PHC form nor an imported one.
     #[error("the stored password hash is damaged or of an unknown kind")]
     Corrupt,
     /// The stored hash has a cost above the limit.

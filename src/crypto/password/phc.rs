@@ -44,7 +44,7 @@ pub(super) fn params(cost: &str) -> Option<Params> {
 }
 
 /// `m=..,t=..,p=..`.
-fn numbers(cost: &str, hash_bytes: usize) -> Option<Params> {
+pub(super) fn numbers(cost: &str, hash_bytes: usize) -> Option<Params> {
     let (memory, cost) = cost.strip_prefix("m=")?.split_once(",t=")?;
     let (passes, lanes) = cost.split_once(",p=")?;
     let (memory, passes, lanes) = (number(memory)?, number(passes)?, number(lanes)?);
@@ -55,7 +55,7 @@ fn numbers(cost: &str, hash_bytes: usize) -> Option<Params> {
 const KIND: &str = "$argon2id$v=19$";
 
 /// A decimal number without sign or leading zeros.
-fn number(text: &str) -> Option<u32> {
+pub(super) fn number(text: &str) -> Option<u32> {
     let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
     is_plain.then(|| text.parse().ok()).flatten()
 }

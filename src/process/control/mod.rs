@@ -2,6 +2,7 @@
 
 mod audit;
 mod backups;
+mod imports;
 mod operator;
 mod outcome;
 mod sessions;

@@ -12,7 +12,7 @@ use crate::control::request::Request;
 use crate::net::lifecycle::{Lifecycle, Phase};
 use crate::process::control::outcome::{no_server, text};
 use crate::process::control::users::{self, NewUser};
-use crate::process::control::{audit, backups, sessions, view};
+use crate::process::control::{audit, backups, imports, sessions, view};
 use crate::service::{Current, Service};
 use crate::tokens::keys::Keys;
 
@@ -87,6 +87,10 @@ impl Operator {
             Request::UsersUnlock { user } => users::unlock(service, &user).await,
             Request::UsersVerify { user } => users::verify(service, &user).await,
             Request::UsersDelete { user } => users::delete(service, &user).await,
+            Request::UsersImport { accounts, dry_run } => {
+                imports::accounts(service, accounts, dry_run).await
+            }
+            Request::UsersImportMark { end } => Ok(imports::mark(service, end)),
             Request::SessionsList { user, after, limit } => {
                 sessions::list(service, user, after, limit).await
             }

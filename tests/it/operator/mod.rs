@@ -4,9 +4,11 @@
 //! - [`commands`]: every command, with and without a server.
 //! - [`changes`]: roles, locks, sessions and keys changed on a running server.
 //! - [`backup`]: backup and restore.
+//! - [`import`]: accounts of other systems, from files.
 //! - [`files`]: permissions of files and directories.
 
 mod backup;
 mod changes;
 mod commands;
 mod files;
+mod import;
