@@ -162,22 +162,70 @@ async fn import(store: &AnyStore, user: User, dry_run: bool) -> Result<Imported,
     let first = logins.next();
     let first_kind = first.as_ref().map(|key| key.login.kind());
     if let Some(key) = first
-        && store.user_by_login(&key).await?.is_some()
+        && repeated(|| store.user_by_login(&key)).await?.is_some()
     {
         return Ok(Imported::Exists);
     }
     if dry_run {
         for key in logins {
-            if store.user_by_login(&key).await?.is_some() {
+            if repeated(|| store.user_by_login(&key)).await?.is_some() {
                 return Ok(Imported::Refused(ImportRefusal::Taken(key.login.kind())));
             }
         }
         return Ok(Imported::Added);
     }
-    Ok(match store.create_user(user).await? {
+    // A repetition of a step that was applied has the same outcome, because the id is the same.
+    Ok(match repeated(|| store.create_user(user.clone())).await? {
         UserCreated::Stored => Imported::Added,
         // Created since the look-up above.
         UserCreated::LoginTaken(kind) if Some(kind) == first_kind => Imported::Exists,
         UserCreated::LoginTaken(kind) => Imported::Refused(ImportRefusal::Taken(kind)),
     })
+}
+
+/// Repeats an operation that had no answer in time: an import keeps the disk busy for minutes.
+async fn repeated<T, F>(mut operation: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    for _ in 1..TRIES {
+        match operation().await {
+            Err(StoreError::Indeterminate) => {}
+            outcome => return outcome,
+        }
+    }
+    operation().await
+}
+
+/// How often an operation is tried.
+const TRIES: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The outcome of an operation that fails this often, and how often it was tried.
+    fn tried(failures: usize, error: &StoreError) -> (Result<(), StoreError>, usize) {
+        let mut calls = 0;
+        let outcome = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(repeated(|| {
+                calls += 1;
+                let is_over = calls > failures;
+                let error = error.clone();
+                async move { if is_over { Ok(()) } else { Err(error) } }
+            }));
+        (outcome, calls)
+    }
+
+    #[test]
+    fn a_late_answer_is_waited_for_again_and_no_other_failure() {
+        let late = StoreError::Indeterminate;
+        assert_eq!(tried(0, &late), (Ok(()), 1));
+        assert_eq!(tried(4, &late), (Ok(()), 5));
+        assert_eq!(tried(9, &late), (Err(late), 5));
+        let damaged = StoreError::Corrupt("x".to_owned());
+        assert_eq!(tried(1, &damaged), (Err(damaged), 1));
+    }
 }
