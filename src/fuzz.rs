@@ -23,6 +23,7 @@ use crate::net::proxy_protocol::{self, Header};
 use crate::store::backup::Reader;
 use crate::store::embedded::records;
 use crate::types::device::Device;
+use crate::types::language::Language;
 use crate::types::login::LoginName;
 use crate::types::path::{Allow, Allowances, CleanPath};
 use crate::types::trusted_proxies::{TrustedProxies, client_address};
@@ -93,7 +94,7 @@ pub fn json_body(data: &[u8]) {
     let _fields = Fields::parse(data);
 }
 
-/// A login name and a User-Agent.
+/// A login name, a User-Agent and an Accept-Language.
 pub fn names(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(name) = LoginName::guess(&text) {
@@ -104,6 +105,7 @@ pub fn names(data: &[u8]) {
         );
     }
     let _device = Device::from_user_agent(&text);
+    let _language = Language::accepted(&text);
 }
 
 /// A stored record of any kind: damage is an error, never a panic.

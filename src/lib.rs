@@ -11,6 +11,7 @@ pub mod model;
 pub mod policy;
 
 pub mod audit;
+pub mod mail;
 pub mod rules;
 pub mod store;
 pub mod tls;

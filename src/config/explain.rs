@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::api::settings::{Delivery, Mount};
 use crate::config::Config;
 use crate::guard::settings::{Preset, Settings as Guard};
+use crate::mail::settings::{Security, Transport};
 use crate::net::settings::Listen;
 use crate::policy::settings::{Access, Rule, Storage};
 use crate::proxy::settings::Address;
@@ -32,6 +33,7 @@ pub struct Explanation {
     sessions: String,
     cookies: String,
     signup: String,
+    mail: String,
     mounts: Vec<MountWords>,
     rules: Vec<RuleWords>,
     otherwise: String,
@@ -79,6 +81,7 @@ impl Explanation {
             sessions: sessions(config),
             cookies: cookies(config),
             signup: signup(config),
+            mail: mail(config),
             mounts: config.api.mounts.iter().map(mount).collect(),
             rules: config.policy.rules.iter().map(rule).collect(),
             otherwise: access(config.policy.default, &[])
@@ -108,6 +111,7 @@ impl fmt::Display for Explanation {
             ("sessions", self.sessions.clone()),
             ("cookies", self.cookies.clone()),
             ("sign-up", self.signup.clone()),
+            ("mail", self.mail.clone()),
         ];
         for (name, value) in pairs {
             writeln!(f, "{name:15}  {value}")?;
@@ -160,6 +164,24 @@ fn list(f: &mut fmt::Formatter<'_>, heading: &str, lines: &[String]) -> fmt::Res
         write!(f, "\n  {line}")?;
     }
     Ok(())
+}
+
+fn mail(config: &Config) -> String {
+    let Some(mail) = &config.mail else {
+        return "off".to_owned();
+    };
+    match &mail.transport {
+        Transport::Log => "into the log".to_owned(),
+        Transport::Files(directory) => format!("files in {}", directory.display()),
+        Transport::Server(server) => {
+            let security = match server.security {
+                Security::Tls => "TLS",
+                Security::StartTls => "STARTTLS required",
+                Security::IfOffered => "STARTTLS if offered",
+            };
+            format!("{} port {}, {security}", server.host, server.port)
+        }
+    }
 }
 
 fn listener(config: &Config) -> String {

@@ -67,6 +67,8 @@ pub struct Config {
     pub crypto: crate::crypto::settings::Settings,
     /// The use cases.
     pub service: crate::service::settings::Settings,
+    /// Mail; `None` when none is sent.
+    pub mail: Option<crate::mail::settings::Settings>,
     /// Mounts and cookies.
     pub api: crate::api::settings::Settings,
     /// Rate limits.

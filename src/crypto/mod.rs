@@ -7,6 +7,7 @@ pub mod password;
 pub mod pool;
 pub mod refresh;
 pub mod sealed;
+pub mod sealed_record;
 pub mod settings;
 pub mod signing;
 pub mod strength;

@@ -69,7 +69,12 @@ impl RefreshKeys {
         }
     }
 
-    fn key(&self, kid: u8) -> Option<&hmac::Key> {
+    /// The number of the key that signs.
+    pub(super) const fn current(&self) -> u8 {
+        self.current
+    }
+
+    pub(super) fn key(&self, kid: u8) -> Option<&hmac::Key> {
         let found = self.keys.iter().find(|(k, _)| *k == kid);
         found.map(|(_, key)| key)
     }

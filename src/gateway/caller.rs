@@ -9,6 +9,7 @@ use crate::service::Caller;
 use crate::types::device::MAX_USER_AGENT;
 use crate::types::header::exactly_once;
 use crate::types::ids::DeviceId;
+use crate::types::language::Language;
 
 /// The caller of a request, for the service. The address is that of the context, which takes it from
 /// trusted facts only.
@@ -27,10 +28,17 @@ pub(crate) fn caller(api: &Api, headers: &HeaderMap, context: &Context) -> Calle
     Caller {
         address: Some(context.client),
         agent: String::from_utf8_lossy(agent).into_owned(),
+        language: language(headers),
         request_id: context.request_id().to_owned(),
         device: devices.next(),
         other_devices: devices.collect(),
     }
+}
+
+/// The preferred language. Several lines count as one list; only the first is read.
+fn language(headers: &HeaderMap) -> Option<Language> {
+    let value = headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()?;
+    Language::accepted(value)
 }
 
 /// The device token of a client without cookies, if it is sent exactly once.

@@ -67,6 +67,7 @@ pub enum AuditAction {
     KeyRotate,
     AddressesVerify,
     AccountsImport,
+    MailFail,
 }
 
 impl Actor {
@@ -82,7 +83,7 @@ impl Actor {
 
 impl AuditAction {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SignUp,
         Self::Login,
         Self::Refresh,
@@ -98,6 +99,7 @@ impl AuditAction {
         Self::KeyRotate,
         Self::AddressesVerify,
         Self::AccountsImport,
+        Self::MailFail,
     ];
 
     /// The word used in the log.
@@ -118,6 +120,7 @@ impl AuditAction {
             Self::KeyRotate => "key_rotate",
             Self::AddressesVerify => "addresses_verify",
             Self::AccountsImport => "accounts_import",
+            Self::MailFail => "mail_fail",
         }
     }
 }

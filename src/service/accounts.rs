@@ -12,6 +12,7 @@ use crate::service::Service;
 use crate::service::audit::Entry;
 use crate::service::error::AuthError;
 use crate::service::logout::By;
+use crate::service::mail::Changer;
 use crate::service::password::Share;
 use crate::service::signup::SignupRequest;
 use crate::store::{AccountStore as _, Effect, LockoutStore as _, LoginKey, Target, UserUpdated};
@@ -74,7 +75,7 @@ impl Service {
             .await?)
     }
 
-    /// Sets a password. All sessions of the account end. `None` when there is no such account.
+    /// Sets a password. All sessions of the account end, and its owner is told by mail. `None` when there is no such account.
     pub async fn operator_set_password(
         &self,
         named: &Named,
@@ -238,12 +239,14 @@ impl Service {
                 updated_at: self.now(),
                 ..change(user)
             };
-            match self
-                .parts
-                .store
-                .update_user(changed.clone(), effect)
-                .await?
-            {
+            let updated = if action == AuditAction::PasswordChange {
+                let by = Changer::Operator;
+                self.change_password_of(changed.clone(), effect, by).await?
+            } else {
+                let store = &self.parts.store;
+                store.update_user(changed.clone(), effect).await?
+            };
+            match updated {
                 UserUpdated::Stored(revocations) => {
                     if let Effect::EndAll(why) = effect {
                         self.note_ends(&changed.key, &revocations, why, By::Operator);

@@ -243,6 +243,11 @@ impl Entry {
         Self::new(at, action, outcome, Actor::Operator)
     }
 
+    /// An act of Sidegate itself.
+    pub fn by_system(at: Timestamp, action: AuditAction, outcome: &str) -> Self {
+        Self::new(at, action, outcome, Actor::System)
+    }
+
     fn new(at: Timestamp, action: AuditAction, outcome: &str, actor: Actor) -> Self {
         Self {
             record: AuditRecord {

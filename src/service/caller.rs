@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::types::ids::DeviceId;
+use crate::types::language::Language;
 
 /// Facts about the client that do not depend on its claims.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +12,8 @@ pub struct Caller {
     pub address: Option<IpAddr>,
     /// The User-Agent header, unchanged.
     pub agent: String,
+    /// The language of ours that the client prefers, if it names one.
+    pub language: Option<Language>,
     /// The id of the request, as in the access log.
     pub request_id: String,
     /// The device cookie, if there is one.

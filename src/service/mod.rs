@@ -19,6 +19,7 @@ pub mod import;
 pub mod liveness;
 mod login;
 mod logout;
+pub mod mail;
 mod operator_sessions;
 pub mod password;
 mod password_change;

@@ -12,14 +12,15 @@ use crate::service::error::AuthError;
 use crate::service::grant::device_name;
 use crate::service::login::settle;
 use crate::service::logout::By;
+use crate::service::mail::Changer;
 use crate::service::password::{Class, Share};
-use crate::store::{AccountStore as _, Effect, LockoutStore as _, Target, UserUpdated};
+use crate::store::{Effect, LockoutStore as _, Target, UserUpdated};
 use crate::telemetry::metrics::Event;
 use crate::types::secret::Password;
 
 impl Service {
     /// Changes the password of the user of this session, who must give the current one. The other
-    /// sessions of the user end; this one continues.
+    /// sessions of the user end; this one continues. The owner is told by mail.
     pub async fn change_password(
         &self,
         session: &SessionKey,
@@ -76,7 +77,8 @@ impl Service {
             updated_at: self.now(),
             ..user
         };
-        match self.parts.store.update_user(changed, effect).await? {
+        let by = Changer::Owner(caller);
+        match self.change_password_of(changed, effect, by).await? {
             UserUpdated::Stored(ended) => {
                 let (owner, why) = (&session.owner, EndReason::PasswordChanged);
                 self.note_ends(owner, &ended, why, By::Caller(caller));

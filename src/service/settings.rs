@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::rules::names::Reserved;
 use crate::rules::session::Limits as SessionLimits;
 use crate::store::{Cap, LockPolicy, RotatePolicy};
+use crate::types::language::Language;
 use crate::types::login::LoginKind;
 use crate::types::role::Roles;
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub cap: Cap,
     /// The grace of a rotation, and its tolerance.
     pub rotation: RotatePolicy,
+    /// The language of a mail whose cause names none of ours; `None` when no mail is sent.
+    pub mail: Option<Language>,
     /// The life of an access token.
     pub access_ttl: Duration,
 }

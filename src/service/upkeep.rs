@@ -28,12 +28,23 @@ pub struct Queues {
 #[derive(Debug, Default)]
 pub struct Upkeep {
     swept: AtomicU64,
+    mails: AtomicU64,
 }
 
 impl Upkeep {
     /// The number of expired records removed so far.
     pub fn swept(&self) -> u64 {
         self.swept.load(Ordering::Relaxed)
+    }
+
+    /// The number of mails in the queue, when it was read last.
+    pub fn mails(&self) -> u64 {
+        self.mails.load(Ordering::Relaxed)
+    }
+
+    /// Notes the number of mails in the queue.
+    pub(super) fn note_mails(&self, waiting: u64) {
+        self.mails.store(waiting, Ordering::Relaxed);
     }
 }
 

@@ -16,10 +16,10 @@ use crate::store::identity::Ties;
 use crate::store::settings::{Engine, Settings};
 use crate::store::{
     AccountStore, Attempt, AuditStore, BackupStore, BulkStore, Cap, Challenge, ChallengeId,
-    ChallengeStore, Created, Effect, EndAll, Failed, Freshness, Lifecycle, LockPolicy,
-    LockoutStore, LoginKey, LoginProof, ProofHash, RevocationFeed, RevocationSnapshot,
-    RevocationSubscriber, RotatePolicy, Rotation, Route, Scope, Seen, SessionStore, SnapshotPage,
-    SnapshotStart, Stats, StoreError, Target, UserCreated, UserUpdated,
+    ChallengeStore, Created, DueMails, Effect, EndAll, Failed, Freshness, Lifecycle, LockPolicy,
+    LockoutStore, LoginKey, LoginProof, MailStore, ProofHash, Queued, QueuedMail, RevocationFeed,
+    RevocationSnapshot, RevocationSubscriber, RotatePolicy, Rotation, Route, Scope, Seen,
+    SessionStore, SnapshotPage, SnapshotStart, Stats, StoreError, Target, UserCreated, UserUpdated,
 };
 use crate::types::ids::{DeviceId, SessionId, TenantId, UserId};
 use crate::types::time::{Clock, Timestamp};
@@ -140,6 +140,13 @@ forward! { LockoutStore {
 forward! { ChallengeStore {
     async put_challenge(challenge: Challenge) -> ();
     async attempt(id: ChallengeId, proof: ProofHash) -> Attempt;
+} }
+
+forward! { MailStore {
+    async update_user_with_mail(user: User, effect: Effect, mail: QueuedMail) -> (UserUpdated, Queued);
+    async due_mails(limit: usize) -> DueMails;
+    async postpone_mail(mail: &QueuedMail, due_at: Timestamp) -> bool;
+    async remove_mail(mail: &QueuedMail) -> bool;
 } }
 
 forward! { BackupStore {

@@ -71,6 +71,7 @@ pub use self::traits::lifecycle::{Lifecycle, Stats};
 pub use self::traits::lockouts::{
     DEVICE_LIFE, Failed, LockPolicy, LockoutStore, MAX_DEVICES, Target,
 };
+pub use self::traits::mails::{DueMails, MAX_MAILS, MailId, MailStore, Queued, QueuedMail};
 pub use self::traits::sessions::{
     Cap, Created, LoginProof, RotatePolicy, Rotation, Route, Scope, Seen, SessionStore, WhenFull,
 };

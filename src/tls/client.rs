@@ -128,6 +128,16 @@ fn system() -> RootCertStore {
     roots
 }
 
+/// The system's roots that can be used, or none: for a library that has Mozilla's itself. Each in DER.
+pub fn system_certificates() -> Vec<Vec<u8>> {
+    let found = rustls_native_certs::load_native_certs().certs;
+    let usable = found.into_iter().filter(|certificate| {
+        let alone = RootCertStore::empty().add(certificate.clone());
+        alone.is_ok()
+    });
+    usable.map(|certificate| certificate.to_vec()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

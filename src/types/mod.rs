@@ -8,6 +8,7 @@ pub mod device;
 pub mod duration;
 pub mod header;
 pub mod ids;
+pub mod language;
 pub mod login;
 pub mod memory;
 pub mod named;

@@ -42,6 +42,8 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("sled", &["store/sled"]),
     ("unicode_security", &["rules"]),
     ("clap", &["cli", "main"]),
+    ("lettre", &["mail"]),
+    ("minijinja", &["mail"]),
     ("socket2", &["net", "proxy"]),
     ("mimalloc", &["main"]),
 ];

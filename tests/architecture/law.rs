@@ -14,9 +14,10 @@ pub(crate) const TABLE: &str = "
 | 2 | rules | types, model |
 | 2 | control | types, model, files |
 | 2 | tls | types, files |
+| 3 | mail | types, files, tls |
 | 3 | tokens | types, model, rules, crypto |
 | 3 | store | types, model, rules, crypto, telemetry, files |
-| 4 | service | store, rules, tokens, crypto, audit, limits, model, types, telemetry |
+| 4 | service | store, rules, tokens, crypto, audit, mail, limits, model, types, telemetry |
 | 5 | guard | service (first_sight, liveness), tokens, policy, model, types, telemetry |
 | 6 | proxy | guard (Permit, Identity, caching), tls, types, telemetry |
 | 6 | api | service, guard, tokens (jwks, keys), limits (Exceeded), model, types, telemetry |

@@ -18,6 +18,7 @@ mod story;
 mod browsers;
 mod login;
 mod logout;
+mod mail;
 mod refresh;
 mod tokens;
 

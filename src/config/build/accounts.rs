@@ -8,11 +8,16 @@ use crate::rules::session::Limits;
 use crate::service::settings::{Settings, SignupMode};
 use crate::store::{Cap, LockPolicy, RotatePolicy, WhenFull};
 use crate::tokens::settings::Settings as TokenSettings;
+use crate::types::language::Language;
 use crate::types::login::LoginKind;
 use crate::types::role::Roles;
 
 /// The use cases' settings.
-pub(super) fn build(reader: &mut Reader<'_>, issued: &TokenSettings) -> Settings {
+pub(super) fn build(
+    reader: &mut Reader<'_>,
+    issued: &TokenSettings,
+    mail: Option<Language>,
+) -> Settings {
     let (sessions, cap) = sessions(reader);
     let reserved = Reserved::new(reader.get(&signup::RESERVED));
     Settings {
@@ -29,6 +34,7 @@ pub(super) fn build(reader: &mut Reader<'_>, issued: &TokenSettings) -> Settings
             grace: reader.get(&tokens::ROTATION_GRACE),
             max_ahead: MAX_AHEAD,
         },
+        mail,
         access_ttl: issued.access_ttl,
     }
 }

@@ -9,6 +9,7 @@ mod cookies;
 mod headers;
 mod limits;
 mod log;
+mod mail;
 mod mounts;
 mod names;
 mod passwords;
@@ -64,7 +65,9 @@ pub(super) fn build(
     let guard = headers::build(&mut reader, &cookies, tokens.algorithm, upstream);
     let policy = policy::build(&mut reader);
     let crypto = passwords::build(&mut reader);
-    let service = accounts::build(&mut reader, &tokens);
+    let mail = mail::build(&mut reader, sources.read);
+    let language = mail.as_ref().map(|mail| mail.language);
+    let service = accounts::build(&mut reader, &tokens, language);
     let limits = limits::build(&mut reader);
     let api = mounts::build(&mut reader, cookies, public_origin);
     let (warnings, dangers) = reader.finish();
@@ -78,6 +81,7 @@ pub(super) fn build(
         audit,
         crypto,
         service,
+        mail,
         api,
         limits,
         log,

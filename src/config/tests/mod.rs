@@ -2,6 +2,7 @@
 
 mod any_input;
 mod environment;
+mod mail;
 mod mistakes;
 mod secrets;
 mod settings;

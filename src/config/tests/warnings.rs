@@ -27,7 +27,7 @@ fn a_rule_for_a_host_that_is_not_served_is_a_warning() {
 #[test]
 fn a_setting_without_effect_is_accepted_with_a_warning() {
     let config = good(
-        "[mail]\nfrom = \"a\"\n[login]\notp_ttl = \"1m\"\n[[mount]]\npages = true\n\
+        "[login]\notp_ttl = \"1m\"\n[[mount]]\npages = true\n\
          status_mode = \"http\"\n[[tenant]]\nname = \"a\"\n[limits]\nsessions = \"1/s\"",
     );
     insta::assert_debug_snapshot!(config.warnings);

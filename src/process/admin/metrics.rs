@@ -56,7 +56,7 @@ fn readings(sources: &Sources<'_>) -> Vec<Reading> {
     let passwords = Arc::clone(&sources.shared.service);
     let revocations = Arc::clone(service.liveness());
     let streams = Arc::clone(service.streams());
-    let upkeep = Arc::clone(sources.upkeep);
+    let (upkeep, mails) = (Arc::clone(sources.upkeep), Arc::clone(sources.upkeep));
     let tls = sources.shared.tls.as_ref();
     let mut readings = Vec::from(store(&service));
     readings.extend([
@@ -83,6 +83,12 @@ fn readings(sources: &Sources<'_>) -> Vec<Reading> {
             help: "Expired records removed",
             kind: Kind::Counter,
             read: Box::new(move || upkeep.swept()),
+        },
+        Reading {
+            name: "mails_waiting",
+            help: "Mails that wait for their delivery",
+            kind: Kind::Gauge,
+            read: Box::new(move || mails.mails()),
         },
     ]);
     readings.extend(audit(service.audit_log().stats()));

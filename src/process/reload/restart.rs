@@ -8,7 +8,7 @@
 use crate::audit::Settings as Audit;
 use crate::config::Config;
 use crate::config::key::{Key, Reload};
-use crate::config::keys::{admin, audit, log, server, store, tokens};
+use crate::config::keys::{admin, audit, log, mail, server, store, tokens};
 use crate::process::settings::Settings as Server;
 use crate::store::settings::Settings as Store;
 use crate::tokens::settings::Settings as Tokens;
@@ -24,6 +24,11 @@ pub(crate) fn held_back(started: &Config, mut new: Config) -> (Config, Vec<&'sta
     hold.store(&started.store, &mut new.store);
     hold.tokens(&started.tokens, &mut new.tokens);
     hold.audit(&started.audit, &mut new.audit);
+    if new.mail != started.mail {
+        let Config { mail, service, .. } = &mut new;
+        hold.keep(mail::MAIL.path, mail::MAIL.reload, &started.mail, mail);
+        service.mail = started.service.mail;
+    }
     new.log.json = started.log.json;
     new.service.access_ttl = new.tokens.access_ttl;
     (new, waiting)
@@ -193,6 +198,8 @@ mod tests {
         for second in ["store.cache", "tokens.secret_file"] {
             assert!(paths.remove(second), "{second} is declared otherwise");
         }
+        // All keys of mail are one setting, reported under the name of the section.
+        paths.retain(|path| !path.starts_with("mail."));
         paths
     }
 
@@ -223,7 +230,7 @@ mod tests {
              admin.listen = \"\"\nlog.access = false\nlog.access_file = \"/tmp/log\"\n\
              log.format = \"json\"\nstore.url = \"memory:\"\nstore.deadline = \"3s\"\n\
              audit.keep = \"2d\"\naudit.max_size = \"1MiB\"\naudit.refreshes = true\ntokens.issuer = \"other\"\ntokens.keys_dir = \"/tmp/k\"\n\
-             tokens.access_ttl = \"16m\"\ntokens.leeway = \"6s\"\n",
+             tokens.access_ttl = \"16m\"\ntokens.leeway = \"6s\"\nmail.transport = \"file:mails\"\n",
         ));
         let (held, waiting) = held_back(&started, new);
         let keys = "server.listen server.threads server.control admin.listen \
@@ -231,7 +238,7 @@ mod tests {
                     log.access_file log.format store.url store.deadline \
                     tokens.issuer tokens.algorithm tokens.keys_dir tokens.secret \
                     tokens.access_ttl tokens.leeway audit.dir audit.keep audit.max_size \
-                    audit.refreshes";
+                    audit.refreshes mail";
         assert_eq!(waiting.join(" "), keys);
         assert_eq!(waiting.into_iter().collect::<BTreeSet<_>>(), declared());
         assert_eq!(held.server, started.server);
@@ -239,6 +246,7 @@ mod tests {
         assert_eq!(held.store, started.store);
         assert_eq!(held.audit, started.audit);
         assert_eq!(held.service, started.service);
+        assert_eq!(held.mail, started.mail);
         assert_eq!(held.log, started.log);
     }
 

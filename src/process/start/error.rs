@@ -8,6 +8,7 @@ use http::HeaderName;
 use crate::audit::AuditError;
 use crate::control::listener::BindError;
 use crate::guard::headers::BadPreset;
+use crate::mail::mailer::BadMail;
 use crate::net::inherited::BadInheritance;
 use crate::policy::PolicyError;
 use crate::service::AuthError;
@@ -38,6 +39,9 @@ pub enum StartError {
     /// TLS towards the upstream.
     #[error(transparent)]
     Upstream(#[from] BadClient),
+    /// Mail.
+    #[error(transparent)]
+    Mail(#[from] BadMail),
     /// The identity headers.
     #[error("headers: {0}")]
     Headers(#[from] BadPreset),

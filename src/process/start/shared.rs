@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::audit::AuditLog;
 use crate::config::Config;
 use crate::limits::Limits;
+use crate::mail::Mailer;
 use crate::policy::RouteTable;
 use crate::process::file_modes;
 use crate::process::start::error::StartError;
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) rules: Arc<RouteTable>,
     /// TLS of the public listener, if it uses TLS.
     pub(crate) tls: Option<Arc<ServerTls>>,
+    /// Delivers mails, if any are sent.
+    pub(crate) mailer: Option<Mailer>,
 }
 
 impl Shared {
@@ -56,6 +59,7 @@ impl Shared {
             Some(settings) => Some(Arc::new(ServerTls::open(settings.clone(), clock.wall())?)),
             None => None,
         };
+        let mailer = config.mail.as_ref().map(Mailer::new).transpose()?;
         let liveness = Arc::new(Liveness::new());
         let streams = Arc::new(Streams::new(Arc::clone(&liveness)));
         // After the store: its lock keeps two processes apart.
@@ -99,6 +103,7 @@ impl Shared {
             events,
             rules,
             tls,
+            mailer,
             surroundings,
             config,
         })

@@ -26,6 +26,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::mail::Mailer;
 use crate::net::lifecycle::Lifecycle;
 use crate::process::admin::health::Health;
 use crate::process::admin::metrics::{Sources, metrics};
@@ -46,8 +47,8 @@ use crate::process::start::sockets::Sockets;
 use crate::process::start::workers::Workers;
 use crate::process::supervisor::clock::ClockCheck;
 use crate::process::supervisor::store_check::check_store;
-use crate::service::Current;
 use crate::service::upkeep::{self, Queues, Upkeep};
+use crate::service::{Current, mail};
 use crate::store::{Lifecycle as _, StoreError};
 use crate::telemetry::log_queue::Writer;
 use crate::telemetry::logging::Log;
@@ -73,6 +74,7 @@ pub(crate) struct Supervisor {
     reload: Reload,
     control: Option<(UnixListener, PathBuf)>,
     clock: ClockCheck,
+    mailer: Option<Mailer>,
 }
 
 impl Supervisor {
@@ -140,6 +142,7 @@ impl Supervisor {
             random: Arc::clone(&shared.surroundings.random),
         };
         Ok(Self {
+            mailer: shared.mailer,
             clock,
             config: in_force,
             reload,
@@ -180,6 +183,10 @@ impl Supervisor {
         spawn_service_tasks(&mut tasks, &service);
         spawn_checks(&mut tasks, &service, &admin);
         tasks.spawn(self.clock.run());
+        if let Some(mailer) = self.mailer {
+            let (service, upkeep) = (Arc::clone(&service), Arc::clone(&upkeep));
+            tasks.spawn(mail::deliver(service, mailer, upkeep));
+        }
         tasks.spawn(watch(Arc::clone(&config), self.reloaded, self.reload));
         let control = spawn_listeners(&mut tasks, admin, self.admin_socket, operator, self.control);
         tokio::select! {

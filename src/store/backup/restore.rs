@@ -12,8 +12,8 @@ use crate::store::backup::content::Content;
 use crate::store::backup::{BackupError, Reader, Sha256Sum, Trailer};
 use crate::store::embedded::Embedded;
 use crate::store::embedded::keys::{
-    CHALLENGE, META_CHECK, META_CLOCK, META_COMMIT, META_END_ALL, META_FORMAT, META_STORE,
-    META_TOTALS, SESSION, SESSION_INDEX, expiring, session_made_at,
+    CHALLENGE, MAIL, META_CHECK, META_CLOCK, META_COMMIT, META_END_ALL, META_FORMAT, META_MAILS,
+    META_STORE, META_TOTALS, SESSION, SESSION_INDEX, expiring, session_made_at,
 };
 use crate::store::embedded::records::{StoredEndAll, Totals};
 use crate::store::identity::{Founding, Ties};
@@ -298,6 +298,10 @@ impl Copy {
         }
         // The new store has its own.
         if [META_FORMAT, META_STORE, META_COMMIT, META_CHECK, META_CLOCK].contains(&key) {
+            return Ok(false);
+        }
+        // Mails in the queue of the backup have been sent since.
+        if key == META_MAILS || key.first() == Some(&MAIL) {
             return Ok(false);
         }
         if key.first() == Some(&SESSION) {

@@ -12,6 +12,7 @@ mod accounts;
 mod bulk;
 pub(super) mod feed;
 mod histories;
+mod mails;
 mod others;
 mod recorder;
 mod sessions;
@@ -302,8 +303,17 @@ every_engine! {
     others::the_sweep_removes_what_is_over_and_nothing_younger;
     others::the_audit_log_is_newest_first_for_all_or_one;
     others::the_store_counts_what_it_holds;
+    mails::a_mail_is_stored_with_its_act_or_not_at_all;
+    mails::a_mail_is_due_at_its_time_and_removed_once;
+    mails::the_mails_about_an_account_are_removed_with_it;
     histories::c3_one_of_sixteen_callers_wins;
     histories::c4_random_histories_are_linearizable;
+}
+
+#[test]
+fn a_full_queue_of_mails_drops_the_mail_and_not_the_act() {
+    // On sled ten thousand commits would take long.
+    in_memory(mails::a_full_queue_drops_the_mail_and_not_the_act);
 }
 
 #[test]

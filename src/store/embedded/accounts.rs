@@ -155,7 +155,12 @@ impl Transaction<'_> {
         Ok(UserCreated::Stored)
     }
 
-    fn update_user(&mut self, mut user: User, effect: Effect) -> Result<UserUpdated, StoreError> {
+    /// Replaces an account, if its version is that of `user`.
+    pub(crate) fn update_user(
+        &mut self,
+        mut user: User,
+        effect: Effect,
+    ) -> Result<UserUpdated, StoreError> {
         let record = keys::account(&user.key);
         let Some(before) = self.account(&record)? else {
             return Ok(UserUpdated::Gone);
@@ -196,6 +201,7 @@ impl Transaction<'_> {
         self.count_costs(Some(&user.password), None)?;
         self.forget_account_failures(key)?;
         self.forget_devices(key)?;
+        self.forget_mails(key)?;
         self.count(|totals| totals.users = totals.users.saturating_sub(1))?;
         let revocations = self.end_user(key, None, EndReason::AccountClosed)?;
         Ok(Some(revocations))

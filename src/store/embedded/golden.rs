@@ -22,9 +22,10 @@ use crate::store::embedded::digest::Digest;
 use crate::store::embedded::founding::StoredIdentity;
 use crate::store::embedded::keys;
 use crate::store::embedded::records::{
-    StoredChallenge, StoredDevice, StoredLockout, StoredRevocation, StoredSession, Totals,
+    StoredChallenge, StoredDevice, StoredLockout, StoredMail, StoredRevocation, StoredSession,
+    Totals,
 };
-use crate::store::{ChallengeId, LoginKey, Route};
+use crate::store::{ChallengeId, LoginKey, MailId, Route};
 use crate::types::device::{Device, DeviceKind};
 use crate::types::ids::{DeviceId, SessionId, StoreId, TenantId, UserId};
 use crate::types::login::LoginName;
@@ -248,6 +249,24 @@ fn a_failure_counter_a_challenge_an_audit_line_and_the_totals() {
 }
 
 #[test]
+fn a_mail() {
+    let mail = StoredMail {
+        owner: owner(),
+        queued_at: AT,
+        attempts: 3,
+        sealed: vec![0x99; 4],
+    };
+    same(
+        &mail,
+        "01f0f0dc6b0461636d651011111111111111111111111111111111fbd095ffbc31030499999999",
+    );
+    assert_eq!(
+        keys::mail_parts(&keys::mail(AT, MailId([0x88; 16]))),
+        Some((AT, MailId([0x88; 16])))
+    );
+}
+
+#[test]
 fn a_commit_and_the_identity() {
     let commit = Commit {
         number: 300,
@@ -282,6 +301,7 @@ fn the_keys() {
         keys::account_lockout(&owner()),
         keys::device(&owner(), DeviceId::from_bytes([0x44; 16])),
         keys::challenge(ChallengeId([0x66; 16])),
+        keys::mail(AT, MailId([0x88; 16])),
         keys::revocation(route, id()),
         keys::audit(AT, 7),
         keys::audit_index(route, AT, 7),
@@ -297,6 +317,7 @@ fn the_keys() {
         "460461636d656111111111111111111111111111111111",
         "440461636d651111111111111111111111111111111144444444444444444444444444444444",
         "4366666666666666666666666666666666",
+        "510000018bcfe5687b88888888888888888888888888888888",
         "524d25b9757fee398034225a6b9008603922222222222222222222222222222222",
         "550000018bcfe5687b0000000000000007",
         "564d25b9757fee398034225a6b900860390000018bcfe5687b0000000000000007",

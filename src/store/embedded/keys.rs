@@ -10,6 +10,7 @@
 //! F    tenant 'a' user(16)                          StoredLockout: an account
 //! D    tenant user(16) device(16)                   StoredDevice
 //! C    challenge(16)                                StoredChallenge
+//! Q    moment(8) mail(16)                           StoredMail: due at that moment
 //! R    route(16) session(16)                        StoredRevocation
 //! U    moment(8) number(8)                          AuditRecord
 //! V    route(16) moment(8) number(8)                (nothing: finds the audit records of a user)
@@ -28,7 +29,7 @@ use crate::crypto::digest::sha256;
 use crate::model::session::SessionKey;
 use crate::model::user::UserKey;
 use crate::store::embedded::ledger::KeyRange;
-use crate::store::{ChallengeId, LoginKey, Route};
+use crate::store::{ChallengeId, LoginKey, MailId, Route};
 use crate::types::ids::{DeviceId, SessionId, TenantId, UserId};
 use crate::types::time::Timestamp;
 
@@ -40,6 +41,8 @@ pub(crate) const LOCKOUT: u8 = b'F';
 pub(crate) const DEVICE: u8 = b'D';
 /// Table tag of challenges.
 pub(crate) const CHALLENGE: u8 = b'C';
+/// Table tag of mails that wait for their delivery.
+pub(crate) const MAIL: u8 = b'Q';
 /// Table tag of revocations.
 pub(crate) const REVOCATION: u8 = b'R';
 /// Table tag of the index of sessions by id.
@@ -71,6 +74,8 @@ pub(crate) const META_CLOCK: &[u8] = b"Mclock";
 pub(crate) const META_COSTS: &[u8] = b"Mcosts";
 /// The secret by which logins without an account are assigned a parameter set.
 pub(crate) const META_DECOY: &[u8] = b"Mdecoy";
+/// The number of mails that wait for their delivery.
+pub(crate) const META_MAILS: &[u8] = b"Mmails";
 /// Written by a health check.
 pub(crate) const META_CHECK: &[u8] = b"Mcheck";
 
@@ -168,6 +173,31 @@ pub(crate) fn devices_of(key: &UserKey) -> KeyRange {
 /// The key of a challenge.
 pub(crate) fn challenge(id: ChallengeId) -> Vec<u8> {
     join(CHALLENGE, &[&id.0])
+}
+
+/// The key of a mail.
+pub(crate) fn mail(due_at: Timestamp, id: MailId) -> Vec<u8> {
+    join(MAIL, &[&moment(due_at), &id.0])
+}
+
+/// All mails.
+pub(crate) fn mails() -> KeyRange {
+    KeyRange::prefix(&[MAIL])
+}
+
+/// The mails that are due.
+pub(crate) fn mails_due(now: Timestamp) -> KeyRange {
+    KeyRange {
+        from: vec![MAIL],
+        to: join(MAIL, &[&now.as_millis().saturating_add(1).to_be_bytes()]),
+    }
+}
+
+/// The moment and the id in the key of a mail.
+pub(crate) fn mail_parts(key: &[u8]) -> Option<(Timestamp, MailId)> {
+    let (moment, id) = key.strip_prefix(&[MAIL])?.split_first_chunk::<8>()?;
+    let at = Timestamp::from_millis(u64::from_be_bytes(*moment));
+    Some((at, MailId(id.try_into().ok()?)))
 }
 
 /// The key of the revocation of a session.

@@ -28,6 +28,7 @@ mod jobs;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod lockouts;
+mod mails;
 mod numbers;
 #[cfg(test)]
 mod reached;

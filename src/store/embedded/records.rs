@@ -6,7 +6,7 @@ use crate::model::audit::AuditRecord;
 use crate::model::lockout::Lockout;
 use crate::model::revocation::Revocation;
 use crate::model::session::{EndReason, Session};
-use crate::model::user::{HashCosts, User};
+use crate::model::user::{HashCosts, User, UserKey};
 use crate::store::codec;
 use crate::store::embedded::account_record;
 use crate::store::{Challenge, ChallengeId, ProofHash};
@@ -105,6 +105,19 @@ impl StoredChallenge {
     }
 }
 
+/// A mail that waits for its delivery. Its key has the id and the moment when it is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredMail {
+    /// The account that it is about.
+    pub(crate) owner: UserKey,
+    /// When it was queued.
+    pub(crate) queued_at: Timestamp,
+    /// The number of failed attempts.
+    pub(crate) attempts: u32,
+    /// The content, encrypted.
+    pub(crate) sealed: Vec<u8>,
+}
+
 /// The totals over all tables, updated by every batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Totals {
@@ -128,6 +141,7 @@ pub(crate) fn read_as_any(data: &[u8]) {
     read::<StoredLockout>(data);
     read::<StoredChallenge>(data);
     read::<StoredDevice>(data);
+    read::<StoredMail>(data);
     read::<HashCosts>(data);
     read::<account_record::First>(data);
     read::<account_record::Second>(data);

@@ -80,13 +80,14 @@ impl Transaction<'_> {
                 kept.sessions_ended += 1;
                 Ok(())
             }
-            // Rebuilt from the accounts, or useless without the sessions.
+            // Rebuilt from the accounts, useless without the sessions, or mails, which may have been sent.
             Some(
                 &(keys::LOGIN
                 | keys::SESSION_INDEX
                 | keys::EXPIRY
                 | keys::REVOCATION
-                | keys::CHALLENGE),
+                | keys::CHALLENGE
+                | keys::MAIL),
             )
             | None => Ok(()),
             Some(b'M') => {

@@ -11,4 +11,5 @@ pub(super) mod challenges;
 pub(super) mod feed;
 pub(super) mod lifecycle;
 pub(super) mod lockouts;
+pub(super) mod mails;
 pub(super) mod sessions;

@@ -259,10 +259,15 @@ pub enum Event {
     FirstSightEnded,
     FirstSightStale,
     FirstSightUnanswered,
+    MailQueued,
+    MailSent,
+    MailPostponed,
+    MailFailed,
+    MailDropped,
 }
 
 impl Event {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 20] = [
         Self::LoginGranted,
         Self::LoginRefused,
         Self::LoginLimited,
@@ -278,6 +283,11 @@ impl Event {
         Self::FirstSightEnded,
         Self::FirstSightStale,
         Self::FirstSightUnanswered,
+        Self::MailQueued,
+        Self::MailSent,
+        Self::MailPostponed,
+        Self::MailFailed,
+        Self::MailDropped,
     ];
 
     const fn name(self) -> (&'static str, &'static str) {
@@ -297,6 +307,11 @@ impl Event {
             Self::FirstSightEnded => ("first_sight", "ended"),
             Self::FirstSightStale => ("first_sight", "stale"),
             Self::FirstSightUnanswered => ("first_sight", "unanswered"),
+            Self::MailQueued => ("mail", "queued"),
+            Self::MailSent => ("mail", "sent"),
+            Self::MailPostponed => ("mail", "postponed"),
+            Self::MailFailed => ("mail", "failed"),
+            Self::MailDropped => ("mail", "dropped"),
         }
     }
 }

@@ -60,6 +60,11 @@ impl Timestamp {
         UNIX_EPOCH + Duration::from_millis(self.0.min(last))
     }
 
+    /// The moment for libraries. A moment after the year 9999 becomes the last moment of that year.
+    pub fn to_system_time(self) -> SystemTime {
+        self.printable()
+    }
+
     /// Whole seconds since the Unix epoch, rounded down.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1000

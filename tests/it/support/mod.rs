@@ -8,7 +8,7 @@
 //! | How does a test wait? | [`wait`] |
 //! | Which application is behind Sidegate? | [`upstream`] echoes, [`scripted`] plays a script, [`silent_app`] reads and does not answer, [`hyper_app`] is a function, [`h2_app`] streams, [`header_app`] sends given headers |
 //! | Where do certificates and tokens come from? | [`certificates`], [`forge`] |
-//! | What else is there? | [`load`] sends requests without a pause, [`sockets`] finds listeners, [`dice`] makes repeatable choices, [`spellings`] lists header names |
+//! | What else is there? | [`load`] sends requests without a pause, [`smtp`] is a mail server, [`sockets`] finds listeners, [`dice`] makes repeatable choices, [`spellings`] lists header names |
 
 pub(crate) mod actors;
 pub(crate) mod answer;
@@ -29,6 +29,7 @@ pub(crate) mod program;
 pub(crate) mod received;
 pub(crate) mod scripted;
 pub(crate) mod silent_app;
+pub(crate) mod smtp;
 pub(crate) mod sockets;
 pub(crate) mod spellings;
 pub(crate) mod upstream;
