@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::api::settings::{Delivery, Mount};
 use crate::config::Config;
 use crate::guard::settings::{Preset, Settings as Guard};
-use crate::mail::settings::{Security, Transport};
 use crate::net::settings::Listen;
 use crate::policy::settings::{Access, Rule, Storage};
 use crate::proxy::settings::Address;
@@ -81,7 +80,8 @@ impl Explanation {
             sessions: sessions(config),
             cookies: cookies(config),
             signup: signup(config),
-            mail: mail(config),
+            mail: (config.mail.as_ref())
+                .map_or_else(|| "off".to_owned(), |mail| mail.transport.to_string()),
             mounts: config.api.mounts.iter().map(mount).collect(),
             rules: config.policy.rules.iter().map(rule).collect(),
             otherwise: access(config.policy.default, &[])
@@ -164,24 +164,6 @@ fn list(f: &mut fmt::Formatter<'_>, heading: &str, lines: &[String]) -> fmt::Res
         write!(f, "\n  {line}")?;
     }
     Ok(())
-}
-
-fn mail(config: &Config) -> String {
-    let Some(mail) = &config.mail else {
-        return "off".to_owned();
-    };
-    match &mail.transport {
-        Transport::Log => "into the log".to_owned(),
-        Transport::Files(directory) => format!("files in {}", directory.display()),
-        Transport::Server(server) => {
-            let security = match server.security {
-                Security::Tls => "TLS",
-                Security::StartTls => "STARTTLS required",
-                Security::IfOffered => "STARTTLS if offered",
-            };
-            format!("{} port {}, {security}", server.host, server.port)
-        }
-    }
 }
 
 fn listener(config: &Config) -> String {

@@ -1,5 +1,6 @@
 //! Which settings does mail have?
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,6 +33,23 @@ pub enum Transport {
     Files(PathBuf),
     /// They are sent to a mail server.
     Server(Server),
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log => f.write_str("into the log"),
+            Self::Files(directory) => write!(f, "files in {}", directory.display()),
+            Self::Server(server) => {
+                let security = match server.security {
+                    Security::Tls => "TLS",
+                    Security::StartTls => "STARTTLS required",
+                    Security::IfOffered => "STARTTLS if offered",
+                };
+                write!(f, "{}, port {}, {security}", server.host, server.port)
+            }
+        }
+    }
 }
 
 /// A mail server.

@@ -75,7 +75,7 @@ impl Service {
             .await?)
     }
 
-    /// Sets a password. All sessions of the account end, and its owner is told by mail. `None` when there is no such account.
+    /// Sets a password. All sessions of the account end, and its owner gets a mail. `None` when there is no such account.
     pub async fn operator_set_password(
         &self,
         named: &Named,

@@ -55,7 +55,7 @@ pub async fn deliver(current: Arc<Current>, mailer: Mailer, upkeep: Arc<Upkeep>)
 }
 
 impl Service {
-    /// Replaces an account, and tells its owner in a mail that the password was changed. Without mail, or without
+    /// Replaces an account, with a mail to its owner about the change of the password. Without mail, or without
     /// a verified address, there is no mail.
     pub(super) async fn change_password_of(
         &self,

@@ -20,7 +20,7 @@ use crate::types::secret::Password;
 
 impl Service {
     /// Changes the password of the user of this session, who must give the current one. The other
-    /// sessions of the user end; this one continues. The owner is told by mail.
+    /// sessions of the user end; this one continues. The owner gets a mail.
     pub async fn change_password(
         &self,
         session: &SessionKey,

@@ -7,7 +7,7 @@ use crate::config::kind::{
 use crate::types::language::Language;
 
 keys! {
-    /// Mail to the owners of accounts (docs/mail.md). A change of any of these keys needs a restart.
+    /// Mail to the owners of accounts (docs/mail.md).
     MAIL = section("mail").changes(Reload::Restart);
 
     /// "": no mail. "smtp://host:port": a mail server, with STARTTLS, which is required unless the

@@ -9,10 +9,11 @@ use crate::model::user::UserKey;
 use crate::rules::session::sample;
 use crate::store::backup::tests::{Records, written};
 use crate::store::backup::{Descent, Sessions, Target, Trailer, restore, split_page};
+use crate::store::contract::account;
 use crate::store::settings::{Engine, Settings};
 use crate::store::{
-    AnyStore, BackupStore, Cap, Created, Lifecycle, RevocationFeed, Scope, SessionStore,
-    StoreError, WhenFull,
+    AccountStore, AnyStore, BackupStore, Cap, Created, DueMails, Effect, Lifecycle, MailId,
+    MailStore, Queued, QueuedMail, RevocationFeed, Scope, SessionStore, StoreError, WhenFull,
 };
 use crate::types::ids::{SessionId, StoreId, TenantId, UserId};
 use crate::types::random::SeededRandom;
@@ -221,6 +222,40 @@ fn a_restored_store_has_the_same_content_or_every_session_ended() {
         store.close().await.unwrap();
         // No directory of a restore remains.
         assert!(!ended.join(".restore").exists());
+    });
+}
+
+#[test]
+fn the_queue_of_mails_is_not_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = clock();
+    block_on(async {
+        let store = open(Engine::Memory, &clock);
+        let owner = UserKey {
+            tenant: TenantId::default(),
+            user: UserId::from_bytes([5; 16]),
+        };
+        let user = account(&owner, "ann");
+        store.create_user(user.clone()).await.unwrap();
+        let mail = QueuedMail {
+            id: MailId([1; 16]),
+            owner,
+            queued_at: clock.now(),
+            due_at: clock.now(),
+            attempts: 0,
+            sealed: vec![1],
+        };
+        let changed = store.update_user_with_mail(user.clone(), Effect::None, mail);
+        assert_eq!(changed.await.unwrap().1, Queued::Stored);
+        let backup = saved(&store).await;
+        for wanted in [Sessions::End, Sessions::Keep] {
+            let place = folder.path().join(format!("{wanted:?}"));
+            restored(&backup, &place, wanted, &clock).await;
+            let store = open(sled(&place), &clock);
+            assert!(store.user(&user.key).await.unwrap().is_some());
+            assert_eq!(store.due_mails(9).await, Ok(DueMails::default()));
+            store.close().await.unwrap();
+        }
     });
 }
 

@@ -116,7 +116,7 @@ impl<S: SessionStore + RevocationFeed> Subject<S> {
     }
 }
 
-fn account(key: &UserKey, name: &str) -> User {
+pub(in crate::store) fn account(key: &UserKey, name: &str) -> User {
     User {
         key: key.clone(),
         username: Some(LoginName::username(name).unwrap()),

@@ -1,4 +1,4 @@
-//! The owner of an account is told by mail after a change of the password, in the language of the request that
+//! The owner of an account gets a mail after a change of the password, in the language of the request that
 //! caused the mail. A mail is sent at least once, also after `kill -9`, and a mail server that is away, slow or hostile
 //! changes no answer.
 //!

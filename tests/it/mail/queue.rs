@@ -18,7 +18,7 @@ const POSTPONED: &str = "sidegate_events_total{act=\"mail\",outcome=\"postponed\
 const WAITING: &str = "sidegate_mails_waiting";
 
 #[tokio::test]
-async fn a_mail_that_was_not_accepted_is_sent_later_with_the_same_id() {
+async fn a_mail_that_was_not_accepted_is_sent_later_unchanged() {
     for behaviour in [Behaviour::RefusesForNow, Behaviour::Drops] {
         let server = MailServer::plain(behaviour).await;
         let app = TestApp::with(&by(server.address)).await;
@@ -29,6 +29,12 @@ async fn a_mail_that_was_not_accepted_is_sent_later_with_the_same_id() {
         app.clock.advance(SOON);
         let mails = server.accepted(1).await;
         assert!(mails[0].header("Message-ID").ends_with("@localhost>"));
+        // The copy that was refused was the same, byte by byte.
+        for refused in server.refused() {
+            assert_eq!(refused.text, mails[0].text);
+        }
+        let refuses = behaviour == Behaviour::RefusesForNow;
+        assert_eq!(server.refused().len(), usize::from(refuses));
         assert_eq!(mails[0].to, ["ann@example.org"], "{behaviour:?}");
     }
 }

@@ -324,6 +324,7 @@ fn settings() -> Settings {
             grace: model::GRACE,
             max_ahead: 0,
         },
+        mail: None,
         access_ttl: ACCESS_TTL,
     }
 }

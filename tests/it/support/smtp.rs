@@ -73,6 +73,8 @@ struct State {
     login: Option<(String, String)>,
     tls: Option<Arc<ServerConfig>>,
     mails: Mutex<Vec<Mail>>,
+    /// Those that were refused for now.
+    refused: Mutex<Vec<Mail>>,
     connections: Mutex<usize>,
     released: Notify,
 }
@@ -122,6 +124,7 @@ impl MailServer {
                 login: login.map(|(name, password)| (name.to_owned(), password.to_owned())),
                 tls: tls.map(Arc::new),
                 mails: Mutex::default(),
+                refused: Mutex::default(),
                 connections: Mutex::default(),
                 released: Notify::new(),
             }),
@@ -149,6 +152,11 @@ impl MailServer {
     /// The accepted mails so far.
     pub(crate) fn mails(&self) -> Vec<Mail> {
         self.state.mails.lock().expect("the mails").clone()
+    }
+
+    /// The mails that were refused for now.
+    pub(crate) fn refused(&self) -> Vec<Mail> {
+        self.state.refused.lock().expect("the mails").clone()
     }
 
     /// The accepted mails, once there are this many.
@@ -210,17 +218,19 @@ async fn serve(state: Arc<State>, stream: Box<dyn Wire>) -> Option<()> {
                     return None;
                 }
                 let text = session.text().await?;
-                if behaviour == Behaviour::RefusesForNow {
-                    session.say("451 try again later").await?;
-                    continue;
-                }
-                state.mails.lock().expect("the mails").push(Mail {
+                let mail = Mail {
                     from: std::mem::take(&mut from),
                     to: std::mem::take(&mut to),
                     text,
                     over_tls: session.over_tls,
                     logged_in: session.logged_in,
-                });
+                };
+                if behaviour == Behaviour::RefusesForNow {
+                    state.refused.lock().expect("the mails").push(mail);
+                    session.say("451 try again later").await?;
+                    continue;
+                }
+                state.mails.lock().expect("the mails").push(mail);
                 session.say("250 accepted").await?;
             }
             "QUIT" => {
