@@ -20,6 +20,7 @@ use crate::store::{
     AccountStore as _, Effect, MailId, MailStore as _, Queued, QueuedMail, StoreError, UserUpdated,
 };
 use crate::telemetry::metrics::Event;
+use crate::types::login::LoginName;
 use crate::types::random::Random;
 
 /// How often the queue is read.
@@ -90,7 +91,7 @@ impl Service {
             Changer::Operator => (By::Operator, None),
         };
         let name = user.name.as_deref();
-        let name = name.or_else(|| user.username.as_ref().map(|name| name.as_str()));
+        let name = name.or_else(|| user.username.as_ref().map(LoginName::as_str));
         let letter = Letter {
             to: email.as_str().to_owned(),
             name: name.unwrap_or(email.as_str()).to_owned(),

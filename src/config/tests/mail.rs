@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::config::explain::Explanation;
 use crate::config::tests::{UPSTREAM, good, load_with, mistakes};
 use crate::mail::settings::{Security, Server, Transport};
 use crate::types::language::Language;
@@ -66,6 +67,35 @@ fn starttls_is_required_unless_the_server_is_on_this_machine() {
         let server = server(&format!("transport = {transport:?}"));
         assert_eq!((&*server.host, server.port), (host, port), "{transport}");
         assert_eq!(server.security, security, "{transport}");
+    }
+}
+
+#[test]
+fn the_transport_is_explained() {
+    let words = |transport: &str| {
+        let config = good(&format!(
+            "[mail]\ndanger_log_mail = true\ntransport = {transport:?}"
+        ));
+        Explanation::of(&config).to_string()
+    };
+    for (transport, told) in [
+        ("log", "mail             into the log\n"),
+        ("file:mails", "mail             files in mails\n"),
+        (
+            "smtp://a.example",
+            "mail             a.example, port 587, STARTTLS required\n",
+        ),
+        (
+            "smtp://[::1]:25",
+            "mail             ::1, port 25, STARTTLS if offered\n",
+        ),
+        (
+            "smtps://a.example",
+            "mail             a.example, port 465, TLS\n",
+        ),
+    ] {
+        let words = words(transport);
+        assert!(words.contains(told), "{told}: {words}");
     }
 }
 

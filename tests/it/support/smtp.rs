@@ -9,6 +9,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::certificates::Authority;
@@ -59,11 +60,12 @@ impl Mail {
     }
 }
 
-/// A running server. It stops with its runtime.
-#[derive(Debug, Clone)]
+/// A running server. It stops when it is dropped.
+#[derive(Debug)]
 pub(crate) struct MailServer {
     pub(crate) address: SocketAddr,
     state: Arc<State>,
+    _life: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -116,28 +118,32 @@ impl MailServer {
         login: Option<(&str, &str)>,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let server = Self {
-            address: listener.local_addr().expect("an address"),
-            state: Arc::new(State {
-                behaviour: Mutex::new(behaviour),
-                protection,
-                login: login.map(|(name, password)| (name.to_owned(), password.to_owned())),
-                tls: tls.map(Arc::new),
-                mails: Mutex::default(),
-                refused: Mutex::default(),
-                connections: Mutex::default(),
-                released: Notify::new(),
-            }),
-        };
-        let state = Arc::clone(&server.state);
-        tokio::spawn(async move {
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::new(State {
+            behaviour: Mutex::new(behaviour),
+            protection,
+            login: login.map(|(name, password)| (name.to_owned(), password.to_owned())),
+            tls: tls.map(Arc::new),
+            mails: Mutex::default(),
+            refused: Mutex::default(),
+            connections: Mutex::default(),
+            released: Notify::new(),
+        });
+        let shared = Arc::clone(&state);
+        let mut life = JoinSet::new();
+        life.spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                *state.connections.lock().expect("the count") += 1;
+                *shared.connections.lock().expect("the count") += 1;
                 // A connection that fails is the matter of its client.
-                tokio::spawn(serve(Arc::clone(&state), Box::new(stream)));
+                connections.spawn(serve(Arc::clone(&shared), Box::new(stream)));
             }
         });
-        server
+        Self {
+            address,
+            state,
+            _life: life,
+        }
     }
 
     pub(crate) fn behaves(&self, behaviour: Behaviour) {
@@ -301,22 +307,18 @@ impl Session {
     }
 
     async fn log_in(&mut self, state: &State, rest: &str) -> Option<()> {
-        let (name, password) = match rest.split_once(' ') {
-            Some(("PLAIN", initial)) => {
-                let bytes = BASE64.decode(initial.as_bytes()).ok()?;
-                let text = String::from_utf8(bytes).ok()?;
-                let mut parts = text.split('\0').skip(1).map(str::to_owned);
-                (parts.next()?, parts.next()?)
-            }
-            _ => {
-                self.say("334 VXNlcm5hbWU6").await?;
-                let name = self.line().await?;
-                self.say("334 UGFzc3dvcmQ6").await?;
-                let password = self.line().await?;
-                let text =
-                    |line: &str| String::from_utf8(BASE64.decode(line.as_bytes()).ok()?).ok();
-                (text(&name)?, text(&password)?)
-            }
+        let (name, password) = if let Some(("PLAIN", initial)) = rest.split_once(' ') {
+            let bytes = BASE64.decode(initial.as_bytes()).ok()?;
+            let text = String::from_utf8(bytes).ok()?;
+            let mut parts = text.split('\0').skip(1).map(str::to_owned);
+            (parts.next()?, parts.next()?)
+        } else {
+            self.say("334 VXNlcm5hbWU6").await?;
+            let name = self.line().await?;
+            self.say("334 UGFzc3dvcmQ6").await?;
+            let password = self.line().await?;
+            let text = |line: &str| String::from_utf8(BASE64.decode(line.as_bytes()).ok()?).ok();
+            (text(&name)?, text(&password)?)
         };
         if state.login == Some((name, password)) {
             self.logged_in = true;
