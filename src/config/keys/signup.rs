@@ -9,7 +9,7 @@ keys! {
 
     /// "closed": the operator adds accounts. "open": everybody may sign up.
     MODE: Word<SignupMode> = word("signup.mode", "closed", &MODE_WORDS)
-        .later(&["verify"], "this version sends no mail, so it cannot have addresses confirmed; use \"closed\" or \"open\"");
+        .later(&["verify"], "this version cannot have addresses confirmed; use \"closed\" or \"open\"");
 
     /// Roles of new accounts.
     ROLES: Texts = texts("signup.roles", &["user"]);
