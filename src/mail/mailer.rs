@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -31,7 +31,15 @@ const MAX_REPLY: usize = 200;
 #[derive(Debug)]
 pub struct Mailer {
     settings: Settings,
-    server: Option<AsyncSmtpTransport<Tokio1Executor>>,
+    route: Route,
+}
+
+/// Where messages are handed over.
+#[derive(Debug)]
+enum Route {
+    Server(AsyncSmtpTransport<Tokio1Executor>),
+    Files(PathBuf),
+    Log,
 }
 
 /// Why a mail was not delivered.
@@ -62,18 +70,18 @@ pub enum BadMail {
 impl Mailer {
     /// A mailer with these settings. Nothing is connected: a mail server that is away does not matter here.
     pub fn new(settings: &Settings) -> Result<Self, BadMail> {
-        let server = match &settings.transport {
-            Transport::Server(server) => Some(transport(server, settings.from.domain())?),
+        let route = match &settings.transport {
+            Transport::Server(server) => Route::Server(connector(server, settings.from.domain())?),
             Transport::Files(directory) => {
                 files::make_directory(directory)
                     .map_err(|error| BadMail::Directory(directory.display().to_string(), error))?;
-                None
+                Route::Files(directory.clone())
             }
-            Transport::Log => None,
+            Transport::Log => Route::Log,
         };
         Ok(Self {
             settings: settings.clone(),
-            server,
+            route,
         })
     }
 
@@ -81,20 +89,19 @@ impl Mailer {
     pub async fn deliver(&self, letter: &Letter, id: [u8; 16]) -> Result<(), Failure> {
         let message = message(&self.settings, letter, id)?;
         let bytes = message.formatted();
-        match (&self.settings.transport, &self.server) {
-            (Transport::Log, _) => {
+        match &self.route {
+            Route::Log => {
                 let mail = String::from_utf8_lossy(&bytes);
                 tracing::info!(to = %letter.to, %mail, "a mail");
                 Ok(())
             }
-            (Transport::Files(directory), _) => {
+            Route::Files(directory) => {
                 let directory = directory.clone();
                 let written = spawn_blocking(move || write(&directory, id, &bytes)).await;
                 let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
                 written.map_err(|error| Failure::Later(error.to_string()))
             }
-            (Transport::Server(_), Some(server)) => send(server, message.envelope(), &bytes).await,
-            (Transport::Server(_), None) => Err(Failure::Later("no server".to_owned())),
+            Route::Server(server) => send(server, message.envelope(), &bytes).await,
         }
     }
 }
@@ -144,7 +151,7 @@ fn describe(error: &Error) -> String {
     text
 }
 
-fn transport(server: &Server, domain: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, BadMail> {
+fn connector(server: &Server, domain: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, BadMail> {
     let mut parameters = TlsParameters::builder(server.host.clone());
     for certificate in tls::client::system_certificates() {
         parameters = parameters.add_root_certificate(Certificate::from_der(certificate)?);

@@ -20,7 +20,6 @@ use crate::store::{
     AccountStore as _, Effect, MailId, MailStore as _, Queued, QueuedMail, StoreError, UserUpdated,
 };
 use crate::telemetry::metrics::Event;
-use crate::types::login::LoginName;
 use crate::types::random::Random;
 
 /// How often the queue is read.
@@ -85,16 +84,15 @@ impl Service {
 
     fn password_mail(&self, user: &User, by: Changer<'_>) -> Option<QueuedMail> {
         let default = self.parts.settings.mail?;
-        let email = user.email.as_ref().filter(|_| user.verified.email)?;
+        let email = user.verified_email()?;
         let (by, caller) = match by {
             Changer::Owner(caller) => (By::Owner, Some(caller)),
             Changer::Operator => (By::Operator, None),
         };
-        let name = user.name.as_deref();
-        let name = name.or_else(|| user.username.as_ref().map(LoginName::as_str));
+        let name = user.name.as_deref().unwrap_or_else(|| user.handle());
         let letter = Letter {
             to: email.as_str().to_owned(),
-            name: name.unwrap_or(email.as_str()).to_owned(),
+            name: name.to_owned(),
             language: caller.and_then(|caller| caller.language).unwrap_or(default),
             at: self.now(),
             subject: Subject::PasswordChanged {

@@ -12,7 +12,7 @@ use crate::support::smtp::{Behaviour, MailServer};
 use crate::support::wait::until;
 
 #[tokio::test]
-async fn the_owner_is_told_once_in_the_language_of_the_request() {
+async fn the_owner_gets_one_mail_in_the_language_of_the_request() {
     let server = MailServer::plain(Behaviour::Accepts).await;
     let app = TestApp::with(&by(server.address)).await;
     let client = ann(&app).await;
