@@ -26,10 +26,11 @@ use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::audit::writer::Writer;
+use crate::audit::writer::{PATIENCE, Writer};
 use crate::model::audit::AuditRecord;
 use crate::types::time::Clock;
 
@@ -60,11 +61,20 @@ impl AuditLog {
     /// # Errors
     /// When its directory cannot be used.
     pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        Self::with_patience(settings, clock, PATIENCE)
+    }
+
+    /// The same, with another limit for the wait of [`AuditLog::settled`].
+    fn with_patience(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        patience: Duration,
+    ) -> Result<Self, AuditError> {
         let Some(path) = &settings.dir else {
             return Ok(Self::in_memory());
         };
         let stats = Arc::new(Stats::default());
-        let writer = Writer::start(path, settings, Arc::clone(&stats), clock)?;
+        let writer = Writer::start(path, settings, Arc::clone(&stats), clock, patience)?;
         Ok(Self {
             place: Place::Files(writer),
             stats,

@@ -26,7 +26,7 @@ const BATCH: usize = 256;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the caller of an action waits for its record.
-const PATIENCE: Duration = Duration::from_millis(250);
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long the end of the process waits for the disk.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -41,6 +41,8 @@ pub(super) struct Writer {
     done: watch::Receiver<u64>,
     /// The disk did not respond in time. No caller waits until it has.
     is_stalled: Arc<AtomicBool>,
+    /// How long a caller waits for its record.
+    patience: Duration,
     ended: Mutex<Receiver<()>>,
 }
 
@@ -58,6 +60,7 @@ impl Writer {
         settings: &Settings,
         stats: Arc<Stats>,
         clock: Arc<dyn Clock>,
+        patience: Duration,
     ) -> Result<Self, AuditError> {
         let directory = Directory::open(path, settings, Arc::clone(&stats))?;
         let (queue, messages) = sync_channel(QUEUE);
@@ -85,6 +88,7 @@ impl Writer {
             accepted: AtomicU64::new(0),
             done,
             is_stalled,
+            patience,
             ended: Mutex::new(ended),
         })
     }
@@ -110,7 +114,7 @@ impl Writer {
             return;
         }
         let mut done = self.done.clone();
-        let is_in_time = timeout(PATIENCE, done.wait_for(|done| *done >= target)).await;
+        let is_in_time = timeout(self.patience, done.wait_for(|done| *done >= target)).await;
         if is_in_time.is_err() && !self.is_stalled.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "the disk of the audit log is slow: requests are answered before their records are written"
