@@ -222,8 +222,8 @@ mod tests {
     fn the_list_is_set_by_the_operator() {
         let name = LoginName::username("admin").unwrap();
         assert_eq!(check_chosen(&name, &Reserved::default()), Ok(()));
-        let own = Reserved::new(["Billing Desk"]);
-        let name = LoginName::username("b1lling_desk").unwrap();
+        let own = Reserved::new(["Billing Team"]);
+        let name = LoginName::username("b1lling_team").unwrap();
         assert_eq!(check_chosen(&name, &own), Err(BadName::Reserved));
     }
 

@@ -8,7 +8,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, TokenData, Validation};
 use serde_json::{Value, json};
 
-use super::{ALGORITHMS, Desk, NOW, session, user};
+use super::{ALGORITHMS, Issuance, NOW, session, user};
 use crate::tokens::assertion::{Subject, TYP};
 use crate::tokens::issue::IssueError;
 use crate::tokens::jwks::jwks;
@@ -18,12 +18,12 @@ use crate::types::time::Timestamp;
 
 const AUDIENCE: &str = "http://app.example.org:3000";
 
-fn asserter(desk: &Desk) -> Asserter {
-    let keys = Arc::clone(&desk.keys);
-    Asserter::new(keys, "sidegate", AUDIENCE, desk.random.clone())
+fn asserter(issuance: &Issuance) -> Asserter {
+    let keys = Arc::clone(&issuance.keys);
+    Asserter::new(keys, "sidegate", AUDIENCE, issuance.random.clone())
 }
 
-fn assertion(desk: &Desk, amr: &[&str], now: Timestamp) -> Result<String, IssueError> {
+fn assertion(issuance: &Issuance, amr: &[&str], now: Timestamp) -> Result<String, IssueError> {
     let session = session();
     let user = user(&session);
     let amr: Vec<_> = amr.iter().map(|method| (*method).to_owned()).collect();
@@ -32,13 +32,13 @@ fn assertion(desk: &Desk, amr: &[&str], now: Timestamp) -> Result<String, IssueE
         roles: &user.roles,
         amr: &amr,
     };
-    asserter(desk).sign(subject, now)
+    asserter(issuance).sign(subject, now)
 }
 
 /// Verifies as an application does: by the key set that is published at `now`.
-fn verified(desk: &Desk, token: &str, now: Timestamp) -> Option<TokenData<Value>> {
+fn verified(issuance: &Issuance, token: &str, now: Timestamp) -> Option<TokenData<Value>> {
     let header = jsonwebtoken::decode_header(token).unwrap();
-    let set: JwkSet = serde_json::from_slice(&jwks(&desk.keys.ring(), now)).unwrap();
+    let set: JwkSet = serde_json::from_slice(&jwks(&issuance.keys.ring(), now)).unwrap();
     let key = DecodingKey::from_jwk(set.find(&header.kid?)?).unwrap();
     let mut validation = Validation::new(header.alg);
     validation.set_issuer(&["sidegate"]);
@@ -56,9 +56,9 @@ fn with_key_pairs() -> impl Iterator<Item = Algorithm> {
 #[test]
 fn an_application_verifies_an_assertion_with_the_published_keys() {
     for algorithm in with_key_pairs() {
-        let desk = Desk::new(algorithm);
-        let token = assertion(&desk, &["pwd", "otp", "mfa"], NOW).unwrap();
-        let data = verified(&desk, &token, NOW).unwrap();
+        let issuance = Issuance::new(algorithm);
+        let token = assertion(&issuance, &["pwd", "otp", "mfa"], NOW).unwrap();
+        let data = verified(&issuance, &token, NOW).unwrap();
         assert_eq!(data.header.typ.as_deref(), Some(TYP));
         let session = session();
         let mut claims = data.claims;
@@ -85,34 +85,34 @@ fn an_application_verifies_an_assertion_with_the_published_keys() {
 
 #[test]
 fn a_changed_assertion_does_not_verify() {
-    let desk = Desk::new(Algorithm::EdDSA);
-    let token = assertion(&desk, &["pwd"], NOW).unwrap();
+    let issuance = Issuance::new(Algorithm::EdDSA);
+    let token = assertion(&issuance, &["pwd"], NOW).unwrap();
     let header = token.find('.').unwrap();
     let letters = token.char_indices().skip(header);
     for (at, letter) in letters.filter(|(_, letter)| *letter != '.') {
         let mut changed = token.clone();
         let other = if letter == 'A' { "B" } else { "A" };
         changed.replace_range(at..=at, other);
-        assert!(verified(&desk, &changed, NOW).is_none(), "{at}");
+        assert!(verified(&issuance, &changed, NOW).is_none(), "{at}");
     }
 }
 
 #[test]
 fn two_assertions_about_one_caller_have_different_ids() {
-    let desk = Desk::new(Algorithm::EdDSA);
+    let issuance = Issuance::new(Algorithm::EdDSA);
     let id = || {
-        let token = assertion(&desk, &["pwd"], NOW).unwrap();
-        verified(&desk, &token, NOW).unwrap().claims["jti"].clone()
+        let token = assertion(&issuance, &["pwd"], NOW).unwrap();
+        verified(&issuance, &token, NOW).unwrap().claims["jti"].clone()
     };
     assert_ne!(id(), id());
 }
 
 #[test]
 fn one_factor_is_aal1() {
-    let desk = Desk::new(Algorithm::EdDSA);
+    let issuance = Issuance::new(Algorithm::EdDSA);
     for amr in [&["pwd"][..], &["otp"], &[]] {
-        let token = assertion(&desk, amr, NOW).unwrap();
-        let claims = verified(&desk, &token, NOW).unwrap().claims;
+        let token = assertion(&issuance, amr, NOW).unwrap();
+        let claims = verified(&issuance, &token, NOW).unwrap().claims;
         assert_eq!(claims["acr"], "aal1", "{amr:?}");
     }
 }
@@ -120,44 +120,44 @@ fn one_factor_is_aal1() {
 #[test]
 fn s18_an_assertion_is_no_access_token_and_an_access_token_is_no_assertion() {
     for algorithm in with_key_pairs() {
-        // The access tokens of this desk have the audience of the application.
-        let desk = Desk::with(algorithm, |settings| {
+        // The access tokens of this issuance have the audience of the application.
+        let issuance = Issuance::with(algorithm, |settings| {
             settings.audience = vec![AUDIENCE.to_owned()];
         });
-        let token = assertion(&desk, &["pwd"], NOW).unwrap();
-        let refused = desk.verifier.verify(token.as_bytes(), NOW);
+        let token = assertion(&issuance, &["pwd"], NOW).unwrap();
+        let refused = issuance.verifier.verify(token.as_bytes(), NOW);
         assert_eq!(refused.err(), Some(Refusal::Header), "{algorithm:?}");
-        let access = verified(&desk, &desk.token(), NOW).unwrap();
+        let access = verified(&issuance, &issuance.token(), NOW).unwrap();
         assert_eq!(access.header.typ.as_deref(), Some("at+jwt"));
         // Without that audience it already fails where the application checks `aud`.
-        let desk = Desk::new(algorithm);
-        assert!(verified(&desk, &desk.token(), NOW).is_none());
+        let issuance = Issuance::new(algorithm);
+        assert!(verified(&issuance, &issuance.token(), NOW).is_none());
     }
 }
 
 #[test]
 fn s18_an_assertion_with_all_claims_of_an_access_token_is_refused_by_its_type() {
     use data_encoding::BASE64URL_NOPAD;
-    let desk = Desk::new(Algorithm::EdDSA);
-    let access = desk.token();
-    let assertion = assertion(&desk, &["pwd"], NOW).unwrap();
+    let issuance = Issuance::new(Algorithm::EdDSA);
+    let access = issuance.token();
+    let assertion = assertion(&issuance, &["pwd"], NOW).unwrap();
     let (header, _) = assertion.split_once('.').unwrap();
     let claims = access.split('.').nth(1).unwrap();
     let message = format!("{header}.{claims}");
-    let ring = desk.keys.ring();
+    let ring = issuance.keys.ring();
     let key = ring.signer(NOW).unwrap().encoding().unwrap();
     let signature =
         jsonwebtoken::crypto::sign(message.as_bytes(), key, jsonwebtoken::Algorithm::EdDSA);
     let token = format!("{message}.{}", signature.unwrap());
     assert!(BASE64URL_NOPAD.decode(header.as_bytes()).is_ok());
-    let refused = desk.verifier.verify(token.as_bytes(), NOW);
+    let refused = issuance.verifier.verify(token.as_bytes(), NOW);
     assert_eq!(refused.err(), Some(Refusal::Header));
 }
 
 #[test]
 fn a_shared_secret_signs_no_assertion() {
-    let desk = Desk::new(Algorithm::HS256);
-    let refused = assertion(&desk, &["pwd"], NOW);
+    let issuance = Issuance::new(Algorithm::HS256);
+    let refused = assertion(&issuance, &["pwd"], NOW);
     assert!(matches!(refused, Err(IssueError::Key(_))), "{refused:?}");
 }
 
@@ -165,22 +165,25 @@ fn a_shared_secret_signs_no_assertion() {
 fn s24_an_assertion_of_a_replaced_key_verifies_for_its_life() {
     for algorithm in with_key_pairs() {
         // Access tokens that live shorter than an assertion do not shorten that.
-        let desk = Desk::with(algorithm, |settings| {
+        let issuance = Issuance::with(algorithm, |settings| {
             settings.access_ttl = Duration::from_secs(10);
             settings.leeway = Duration::ZERO;
         });
-        let old = assertion(&desk, &["pwd"], NOW).unwrap();
-        let kid = desk
+        let old = assertion(&issuance, &["pwd"], NOW).unwrap();
+        let kid = issuance
             .keys
-            .rotate(NOW, Duration::ZERO, &*desk.random)
+            .rotate(NOW, Duration::ZERO, &*issuance.random)
             .unwrap();
         let end = NOW.plus(LIFE);
-        desk.keys.reload(end, &*desk.random).unwrap();
-        assert!(verified(&desk, &old, end).is_some(), "{algorithm:?}");
-        let new = assertion(&desk, &["pwd"], NOW).unwrap();
-        assert_eq!(verified(&desk, &new, NOW).unwrap().header.kid, Some(kid));
+        issuance.keys.reload(end, &*issuance.random).unwrap();
+        assert!(verified(&issuance, &old, end).is_some(), "{algorithm:?}");
+        let new = assertion(&issuance, &["pwd"], NOW).unwrap();
+        assert_eq!(
+            verified(&issuance, &new, NOW).unwrap().header.kid,
+            Some(kid)
+        );
         let later = end.plus(LIFE);
-        desk.keys.reload(later, &*desk.random).unwrap();
-        assert!(verified(&desk, &old, later).is_none(), "{algorithm:?}");
+        issuance.keys.reload(later, &*issuance.random).unwrap();
+        assert!(verified(&issuance, &old, later).is_none(), "{algorithm:?}");
     }
 }

@@ -5,31 +5,35 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::verify::{SECOND, claims_of, refusal};
-use super::{Desk, NOW, TTL};
+use super::{Issuance, NOW, TTL};
 use crate::tokens::settings::Algorithm;
 use crate::tokens::{Refusal, Verifier};
 use crate::types::time::Timestamp;
 
 /// Valid claims with one of them changed, signed with our own key.
-pub(super) fn with(desk: &Desk, name: &str, value: Option<Value>) -> String {
-    let mut claims = claims_of(&desk.token());
+pub(super) fn with(issuance: &Issuance, name: &str, value: Option<Value>) -> String {
+    let mut claims = claims_of(&issuance.token());
     let members = claims.as_object_mut().unwrap();
     match value {
         Some(value) => members.insert(name.to_owned(), value),
         None => members.remove(name),
     };
-    desk.sign(&claims.to_string())
+    issuance.sign(&claims.to_string())
 }
 
 #[test]
 fn s19_every_claim_is_required_typed_and_unique() {
-    let desk = Desk::new(Algorithm::HS256);
-    let good = claims_of(&desk.token());
+    let issuance = Issuance::new(Algorithm::HS256);
+    let good = claims_of(&issuance.token());
     for name in good.as_object().unwrap().keys() {
         // An account may have no verified address, and tokens of earlier releases have no `ver`.
         if name != "email" && name != "ver" {
-            let missing = with(&desk, name, None);
-            assert_eq!(refusal(&desk, &missing), Some(Refusal::Claims), "{name}");
+            let missing = with(&issuance, name, None);
+            assert_eq!(
+                refusal(&issuance, &missing),
+                Some(Refusal::Claims),
+                "{name}"
+            );
         }
         let value = &good[name];
         for wrong in [
@@ -40,23 +44,23 @@ fn s19_every_claim_is_required_typed_and_unique() {
             json!(-1),
             json!(1.5),
         ] {
-            let token = with(&desk, name, Some(wrong.clone()));
+            let token = with(&issuance, name, Some(wrong.clone()));
             assert_eq!(
-                refusal(&desk, &token),
+                refusal(&issuance, &token),
                 Some(Refusal::Claims),
                 "{name} {wrong}"
             );
         }
-        let listed = with(&desk, name, Some(json!([value])));
+        let listed = with(&issuance, name, Some(json!([value])));
         assert_eq!(
-            refusal(&desk, &listed),
+            refusal(&issuance, &listed),
             Some(Refusal::Claims),
             "{name} in a list"
         );
         let text = good.to_string();
         let double = format!("{},\"{name}\":{value}}}", &text[..text.len() - 1]);
         assert_eq!(
-            refusal(&desk, &desk.sign(&double)),
+            refusal(&issuance, &issuance.sign(&double)),
             Some(Refusal::Claims),
             "{name} twice"
         );
@@ -65,8 +69,8 @@ fn s19_every_claim_is_required_typed_and_unique() {
 
 #[test]
 fn s19_claims_that_contradict_or_are_spelled_otherwise_are_refused() {
-    let desk = Desk::new(Algorithm::HS256);
-    let good = claims_of(&desk.token());
+    let issuance = Issuance::new(Algorithm::HS256);
+    let good = claims_of(&issuance.token());
     let upper = |name: &str| json!(good[name].as_str().unwrap().to_uppercase());
     for (name, value) in [
         ("role", json!("user")),
@@ -82,35 +86,35 @@ fn s19_claims_that_contradict_or_are_spelled_otherwise_are_refused() {
         ("gen", json!(4_294_967_296_u64)),
         ("iat", json!("1700000000")),
     ] {
-        let token = with(&desk, name, Some(value.clone()));
+        let token = with(&issuance, name, Some(value.clone()));
         assert_eq!(
-            refusal(&desk, &token),
+            refusal(&issuance, &token),
             Some(Refusal::Claims),
             "{name} {value}"
         );
     }
     for garbage in ["", "{", "[]", "null", "{}", "\u{feff}{}", "{}{}"] {
-        let token = desk.sign(garbage);
-        assert!(refusal(&desk, &token).is_some(), "{garbage}");
+        let token = issuance.sign(garbage);
+        assert!(refusal(&issuance, &token).is_some(), "{garbage}");
     }
-    let unknown = with(&desk, "partner", Some(json!({"a": 1})));
-    assert_eq!(refusal(&desk, &unknown), None);
+    let unknown = with(&issuance, "partner", Some(json!({"a": 1})));
+    assert_eq!(refusal(&issuance, &unknown), None);
 }
 
 #[test]
 fn s19_the_issuer_is_one_exact_string() {
-    let desk = Desk::new(Algorithm::HS256);
+    let issuance = Issuance::new(Algorithm::HS256);
     for other in ["", "Sidegate", "sidegate ", "sidegate/"] {
-        let token = with(&desk, "iss", Some(json!(other)));
-        assert_eq!(refusal(&desk, &token), Some(Refusal::Issuer), "{other}");
+        let token = with(&issuance, "iss", Some(json!(other)));
+        assert_eq!(refusal(&issuance, &token), Some(Refusal::Issuer), "{other}");
     }
 }
 
 #[test]
 fn s19_the_audience_has_exactly_the_issued_form() {
-    let none = Desk::new(Algorithm::HS256);
-    let one = Desk::with(Algorithm::HS256, |s| s.audience = vec!["app".to_owned()]);
-    let two = Desk::with(Algorithm::HS256, |s| {
+    let none = Issuance::new(Algorithm::HS256);
+    let one = Issuance::with(Algorithm::HS256, |s| s.audience = vec!["app".to_owned()]);
+    let two = Issuance::with(Algorithm::HS256, |s| {
         s.audience = vec!["app".to_owned(), "api".to_owned()];
     });
     let forms = [
@@ -124,19 +128,19 @@ fn s19_the_audience_has_exactly_the_issued_form() {
         Some(json!([])),
         Some(json!("")),
     ];
-    for (desk, fits) in [(&none, 0), (&one, 1), (&two, 2)] {
-        assert_eq!(refusal(desk, &desk.token()), None);
+    for (issuance, fits) in [(&none, 0), (&one, 1), (&two, 2)] {
+        assert_eq!(refusal(issuance, &issuance.token()), None);
         for (at, form) in forms.iter().enumerate() {
-            let token = with(desk, "aud", form.clone());
+            let token = with(issuance, "aud", form.clone());
             let expected = (at != fits).then_some(Refusal::Audience);
-            assert_eq!(refusal(desk, &token), expected, "{form:?}");
+            assert_eq!(refusal(issuance, &token), expected, "{form:?}");
         }
         assert_eq!(
-            refusal(desk, &with(desk, "aud", Some(json!(null)))),
+            refusal(issuance, &with(issuance, "aud", Some(json!(null)))),
             Some(Refusal::Claims)
         );
         assert_eq!(
-            refusal(desk, &with(desk, "aud", Some(json!(7)))),
+            refusal(issuance, &with(issuance, "aud", Some(json!(7)))),
             Some(Refusal::Claims)
         );
     }
@@ -144,9 +148,9 @@ fn s19_the_audience_has_exactly_the_issued_form() {
 
 #[test]
 fn s19_times_are_checked_with_exactly_the_leeway() {
-    let desk = Desk::new(Algorithm::HS256);
-    let token = desk.token();
-    let at = |now: Timestamp| desk.verifier.verify(token.as_bytes(), now).err();
+    let issuance = Issuance::new(Algorithm::HS256);
+    let token = issuance.token();
+    let at = |now: Timestamp| issuance.verifier.verify(token.as_bytes(), now).err();
     let leeway = Duration::from_secs(5);
     let millisecond = Duration::from_millis(1);
     let end = NOW.plus(TTL).plus(leeway);
@@ -159,22 +163,22 @@ fn s19_times_are_checked_with_exactly_the_leeway() {
     assert_eq!(at(Timestamp::default()), Some(Refusal::NotYet));
     let later = json!(NOW.plus(leeway).plus(SECOND).as_secs());
     for name in ["nbf", "iat"] {
-        let token = with(&desk, name, Some(later.clone()));
-        assert_eq!(refusal(&desk, &token), Some(Refusal::NotYet), "{name}");
+        let token = with(&issuance, name, Some(later.clone()));
+        assert_eq!(refusal(&issuance, &token), Some(Refusal::NotYet), "{name}");
     }
 }
 
 #[test]
 fn s19_the_leeway_is_at_most_half_a_minute() {
-    let desk = Desk::with(Algorithm::HS256, |s| s.leeway = Duration::from_secs(3600));
+    let issuance = Issuance::with(Algorithm::HS256, |s| s.leeway = Duration::from_secs(3600));
     let late = NOW.plus(TTL).plus(Verifier::MAX_LEEWAY);
-    let effect = desk.verifier.verify(desk.token().as_bytes(), late);
+    let effect = issuance.verifier.verify(issuance.token().as_bytes(), late);
     assert_eq!(effect.err(), Some(Refusal::Expired));
 }
 
 #[test]
 fn s19_a_lifetime_above_the_configured_one_is_refused() {
-    let desk = Desk::new(Algorithm::HS256);
+    let issuance = Issuance::new(Algorithm::HS256);
     let end = |secs: u64| json!(NOW.as_secs() + secs);
     for (exp, why) in [
         (end(901), None),
@@ -184,7 +188,7 @@ fn s19_a_lifetime_above_the_configured_one_is_refused() {
         (json!(NOW.as_secs() - 1), Some(Refusal::Lifetime)),
     ] {
         assert_eq!(
-            refusal(&desk, &with(&desk, "exp", Some(exp.clone()))),
+            refusal(&issuance, &with(&issuance, "exp", Some(exp.clone()))),
             why,
             "{exp}"
         );
@@ -193,12 +197,12 @@ fn s19_a_lifetime_above_the_configured_one_is_refused() {
 
 #[test]
 fn only_an_otherwise_valid_token_is_reported_as_expired() {
-    let desk = Desk::new(Algorithm::HS256);
+    let issuance = Issuance::new(Algorithm::HS256);
     let late = NOW.plus(Duration::from_secs(3600));
-    let refusal = |token: &str| desk.verifier.verify(token.as_bytes(), late).err();
-    assert_eq!(refusal(&desk.token()), Some(Refusal::Expired));
-    let forged = format!("{}A", desk.token());
+    let refusal = |token: &str| issuance.verifier.verify(token.as_bytes(), late).err();
+    assert_eq!(refusal(&issuance.token()), Some(Refusal::Expired));
+    let forged = format!("{}A", issuance.token());
     assert_ne!(refusal(&forged), Some(Refusal::Expired));
-    let foreign = with(&desk, "iss", Some(json!("other")));
+    let foreign = with(&issuance, "iss", Some(json!("other")));
     assert_eq!(refusal(&foreign), Some(Refusal::Issuer));
 }

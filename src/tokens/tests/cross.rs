@@ -5,7 +5,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde_json::Value;
 
-use super::{ALGORITHMS, Desk, NOW, SECRET};
+use super::{ALGORITHMS, Issuance, NOW, SECRET};
 use crate::tokens::jwks::jwks;
 use crate::tokens::settings::Algorithm;
 
@@ -18,22 +18,22 @@ fn theirs(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
     }
 }
 
-fn decoding_key(desk: &Desk, algorithm: Algorithm, kid: &str) -> DecodingKey {
+fn decoding_key(issuance: &Issuance, algorithm: Algorithm, kid: &str) -> DecodingKey {
     if algorithm == Algorithm::HS256 {
         return DecodingKey::from_secret(SECRET);
     }
-    let set: JwkSet = serde_json::from_slice(&jwks(&desk.keys.ring(), NOW)).unwrap();
+    let set: JwkSet = serde_json::from_slice(&jwks(&issuance.keys.ring(), NOW)).unwrap();
     DecodingKey::from_jwk(set.find(kid).unwrap()).unwrap()
 }
 
 #[test]
 fn an_independent_library_accepts_issued_tokens_with_the_published_keys() {
     for algorithm in ALGORITHMS {
-        let desk = Desk::new(algorithm);
-        let token = desk.token();
+        let issuance = Issuance::new(algorithm);
+        let token = issuance.token();
         let header = jsonwebtoken::decode_header(&token).unwrap();
         assert_eq!(header.typ.as_deref(), Some("at+jwt"));
-        let key = decoding_key(&desk, algorithm, header.kid.as_deref().unwrap());
+        let key = decoding_key(&issuance, algorithm, header.kid.as_deref().unwrap());
         let mut validation = Validation::new(theirs(algorithm));
         validation.set_issuer(&["sidegate"]);
         validation.validate_exp = false;
@@ -48,8 +48,8 @@ fn an_independent_library_accepts_issued_tokens_with_the_published_keys() {
 fn tokens_signed_by_an_independent_library_with_the_same_keys_are_accepted() {
     for algorithm in ALGORITHMS {
         let directory = tempfile::tempdir().unwrap();
-        let desk = Desk::with(algorithm, |s| s.keys_dir = directory.path().to_owned());
-        let kid = desk.keys.ring().signer(NOW).unwrap().id().to_owned();
+        let issuance = Issuance::with(algorithm, |s| s.keys_dir = directory.path().to_owned());
+        let kid = issuance.keys.ring().signer(NOW).unwrap().id().to_owned();
         let pem = || std::fs::read(directory.path().join(format!("{kid}.pem"))).unwrap();
         let key = match algorithm {
             Algorithm::EdDSA => EncodingKey::from_ed_pem(&pem()).unwrap(),
@@ -60,17 +60,17 @@ fn tokens_signed_by_an_independent_library_with_the_same_keys_are_accepted() {
         let mut header = Header::new(theirs(algorithm));
         header.typ = Some("at+jwt".to_owned());
         header.kid = Some(kid);
-        let ours = desk.token();
+        let ours = issuance.token();
         let claims = BASE64URL_NOPAD.decode(ours.split('.').nth(1).unwrap().as_bytes());
         let claims: Value = serde_json::from_slice(&claims.unwrap()).unwrap();
         let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
-        let effect = desk.verifier.verify(token.as_bytes(), NOW);
+        let effect = issuance.verifier.verify(token.as_bytes(), NOW);
         assert_eq!(effect.unwrap().claims.username, "ann", "{algorithm:?}");
     }
 }
 
 #[test]
 fn a_shared_secret_is_never_published() {
-    let desk = Desk::new(Algorithm::HS256);
-    assert_eq!(jwks(&desk.keys.ring(), NOW), br#"{"keys":[]}"#);
+    let issuance = Issuance::new(Algorithm::HS256);
+    assert_eq!(jwks(&issuance.keys.ring(), NOW), br#"{"keys":[]}"#);
 }

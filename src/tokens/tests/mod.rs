@@ -44,8 +44,8 @@ pub(super) fn settings(algorithm: Algorithm, keys_dir: &Path) -> Settings {
     }
 }
 
-/// An issuer and a verifier with a directory of their own.
-pub(super) struct Desk {
+/// An issuer, and the verifier of its tokens, with a directory of their own.
+pub(super) struct Issuance {
     pub(super) issuer: Issuer,
     pub(super) verifier: Verifier,
     pub(super) keys: Arc<Keys>,
@@ -53,7 +53,7 @@ pub(super) struct Desk {
     _directory: tempfile::TempDir,
 }
 
-impl Desk {
+impl Issuance {
     pub(super) fn new(algorithm: Algorithm) -> Self {
         Self::with(algorithm, |_| ())
     }
@@ -80,7 +80,7 @@ impl Desk {
         issued.unwrap().0.expose().to_owned()
     }
 
-    /// Signs any claims with the desk's own key, as only its owner could.
+    /// Signs any claims with the issuance's own key, as only its owner could.
     pub(super) fn sign(&self, claims: &str) -> String {
         let ring = self.keys.ring();
         ring.signer(NOW).unwrap().sign(claims.as_bytes()).unwrap()

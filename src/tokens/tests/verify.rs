@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::claims::with;
-use super::{ALGORITHMS, Desk, NOW, SECRET, TTL, session, user};
+use super::{ALGORITHMS, Issuance, NOW, SECRET, TTL, session, user};
 use crate::crypto::signing::SigningKey;
 use crate::tokens::settings::Algorithm;
 use crate::tokens::{Refusal, Verifier};
@@ -23,18 +23,21 @@ pub(super) fn claims_of(token: &str) -> Value {
     serde_json::from_slice(&BASE64URL_NOPAD.decode(part.as_bytes()).unwrap()).unwrap()
 }
 
-pub(super) fn refusal(desk: &Desk, token: &str) -> Option<Refusal> {
-    desk.verifier.verify(token.as_bytes(), NOW).err()
+pub(super) fn refusal(issuance: &Issuance, token: &str) -> Option<Refusal> {
+    issuance.verifier.verify(token.as_bytes(), NOW).err()
 }
 
 #[test]
 fn an_issued_token_verifies_for_every_algorithm() {
     for algorithm in ALGORITHMS {
-        let desk = Desk::new(algorithm);
+        let issuance = Issuance::new(algorithm);
         let session = session();
-        let (token, expires_at) = desk.issuer.issue(&session, &user(&session), NOW).unwrap();
+        let (token, expires_at) = issuance
+            .issuer
+            .issue(&session, &user(&session), NOW)
+            .unwrap();
         assert_eq!(expires_at, NOW.plus(TTL));
-        let verified = desk.verifier.verify(token.expose().as_bytes(), NOW);
+        let verified = issuance.verifier.verify(token.expose().as_bytes(), NOW);
         let claims = verified.unwrap().claims;
         assert_eq!(claims.session, session.key, "{algorithm:?}");
         assert_eq!(claims.generation, session.generation);
@@ -49,7 +52,7 @@ fn an_issued_token_verifies_for_every_algorithm() {
 
 #[test]
 fn a_token_carries_the_documented_claims_and_no_other() {
-    let claims = claims_of(&Desk::new(Algorithm::EdDSA).token());
+    let claims = claims_of(&Issuance::new(Algorithm::EdDSA).token());
     let mut names: Vec<_> = claims.as_object().unwrap().keys().cloned().collect();
     names.sort();
     assert_eq!(
@@ -80,13 +83,17 @@ fn a_token_carries_the_documented_claims_and_no_other() {
 
 #[test]
 fn a_token_never_outlives_its_session() {
-    let desk = Desk::new(Algorithm::HS256);
+    let issuance = Issuance::new(Algorithm::HS256);
     let session = session();
     let late = session.ends_at().minus(Duration::from_millis(1_500));
-    let (token, expires_at) = desk.issuer.issue(&session, &user(&session), late).unwrap();
+    let (token, expires_at) = issuance
+        .issuer
+        .issue(&session, &user(&session), late)
+        .unwrap();
     assert!(expires_at <= session.ends_at());
     assert!(
-        desk.verifier
+        issuance
+            .verifier
             .verify(token.expose().as_bytes(), late)
             .is_ok()
     );
@@ -95,11 +102,11 @@ fn a_token_never_outlives_its_session() {
 #[test]
 fn s18_an_unexpected_header_is_refused() {
     for algorithm in ALGORITHMS {
-        let desk = Desk::new(algorithm);
-        let ring = desk.keys.ring();
+        let issuance = Issuance::new(algorithm);
+        let ring = issuance.keys.ring();
         let key = ring.signer(NOW).unwrap();
         let (kid, alg) = (key.id(), algorithm.as_str());
-        let body = desk.token().split('.').nth(1).unwrap().to_owned();
+        let body = issuance.token().split('.').nth(1).unwrap().to_owned();
         let table = [
             (
                 format!(r#"{{"alg":"none","kid":"{kid}","typ":"at+jwt"}}"#),
@@ -190,7 +197,7 @@ fn s18_an_unexpected_header_is_refused() {
             let secret = SigningKey::from_secret(SECRET);
             let signature = BASE64URL_NOPAD.encode(&secret.sign(signed.as_bytes()).unwrap());
             let token = format!("{signed}.{signature}");
-            assert_eq!(refusal(&desk, &token), Some(why), "{header}");
+            assert_eq!(refusal(&issuance, &token), Some(why), "{header}");
         }
     }
 }
@@ -198,19 +205,19 @@ fn s18_an_unexpected_header_is_refused() {
 #[test]
 fn a_public_key_is_not_accepted_as_an_hs256_secret() {
     for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256] {
-        let desk = Desk::new(algorithm);
-        let jwks = crate::tokens::jwks::jwks(&desk.keys.ring(), NOW);
-        let kid = desk.keys.ring().signer(NOW).unwrap().id().to_owned();
+        let issuance = Issuance::new(algorithm);
+        let jwks = crate::tokens::jwks::jwks(&issuance.keys.ring(), NOW);
+        let kid = issuance.keys.ring().signer(NOW).unwrap().id().to_owned();
         for alg in ["HS256", algorithm.as_str()] {
             let header = format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt"}}"#);
-            let body = desk.token().split('.').nth(1).unwrap().to_owned();
+            let body = issuance.token().split('.').nth(1).unwrap().to_owned();
             let signed = format!("{}.{body}", b64(&header));
             let forged = SigningKey::from_secret(&jwks)
                 .sign(signed.as_bytes())
                 .unwrap();
             let token = format!("{signed}.{}", BASE64URL_NOPAD.encode(&forged));
             assert!(matches!(
-                refusal(&desk, &token),
+                refusal(&issuance, &token),
                 Some(Refusal::Header | Refusal::Signature)
             ));
         }
@@ -219,13 +226,13 @@ fn a_public_key_is_not_accepted_as_an_hs256_secret() {
 
 #[test]
 fn s22_shape_and_length_are_checked_before_decoding() {
-    let desk = Desk::new(Algorithm::HS256);
-    let good = desk.token();
+    let issuance = Issuance::new(Algorithm::HS256);
+    let good = issuance.token();
     let parts: Vec<_> = good.split('.').collect();
     let (h, c, s) = (parts[0], parts[1], parts[2]);
     let long = "a".repeat(Verifier::MAX_TOKEN + 1);
     let dots = ".".repeat(Verifier::MAX_TOKEN);
-    assert_eq!(refusal(&desk, &long), Some(Refusal::TooLong));
+    assert_eq!(refusal(&issuance, &long), Some(Refusal::TooLong));
     for bad in [
         String::new(),
         ".".to_owned(),
@@ -244,23 +251,27 @@ fn s22_shape_and_length_are_checked_before_decoding() {
         format!("{h}.{c}.{s}+"),
         format!("{h}.{c}.{s}/"),
     ] {
-        assert_eq!(refusal(&desk, &bad), Some(Refusal::Malformed), "{bad:.40}");
+        assert_eq!(
+            refusal(&issuance, &bad),
+            Some(Refusal::Malformed),
+            "{bad:.40}"
+        );
     }
-    assert_eq!(refusal(&desk, &good), None);
+    assert_eq!(refusal(&issuance, &good), None);
 }
 
 #[test]
 fn every_changed_letter_of_a_token_is_refused() {
-    let desk = Desk::new(Algorithm::EdDSA);
-    let good = desk.token();
+    let issuance = Issuance::new(Algorithm::EdDSA);
+    let good = issuance.token();
     for at in 0..good.len() {
         for letter in ['A', 'B', 'w', '9', '-', '.'] {
             let changed = format!("{}{letter}{}", &good[..at], &good[at + 1..]);
             if changed != good {
-                assert!(refusal(&desk, &changed).is_some(), "{at} {letter}");
+                assert!(refusal(&issuance, &changed).is_some(), "{at} {letter}");
             }
         }
-        assert!(refusal(&desk, &good[..at]).is_some(), "{at}");
+        assert!(refusal(&issuance, &good[..at]).is_some(), "{at}");
     }
 }
 
@@ -299,18 +310,18 @@ proptest! {
 
     #[test]
     fn s51_any_bytes_are_verified_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let desk = Desk::new(Algorithm::HS256);
-        prop_assert!(desk.verifier.verify(&bytes, NOW).is_err());
+        let issuance = Issuance::new(Algorithm::HS256);
+        prop_assert!(issuance.verifier.verify(&bytes, NOW).is_err());
     }
 
     #[test]
     fn s51_any_signed_text_is_verified_without_a_panic(text in "\\PC{0,60}", name in "[a-z]{1,8}") {
-        let desk = Desk::new(Algorithm::HS256);
-        let effect = desk.verifier.verify(desk.sign(&text).as_bytes(), NOW);
+        let issuance = Issuance::new(Algorithm::HS256);
+        let effect = issuance.verifier.verify(issuance.sign(&text).as_bytes(), NOW);
         prop_assert!(effect.is_err());
-        let effect = desk.verifier.verify(with(&desk, &name, Some(json!(text))).as_bytes(), NOW);
+        let effect = issuance.verifier.verify(with(&issuance, &name, Some(json!(text))).as_bytes(), NOW);
         // A claim that means something is checked; one that means nothing is skipped.
-        let means = claims_of(&desk.token()).get(&name).is_some() || name == "aud";
+        let means = claims_of(&issuance.token()).get(&name).is_some() || name == "aud";
         prop_assert!(name == "email" || effect.is_ok() != means);
     }
 }

@@ -7,7 +7,7 @@ use sidegate::types::role::Roles;
 use sidegate::types::secret::Password;
 
 use super::life::Life;
-use super::model::{Account, Door, Session};
+use super::model::{Account, FailureCounter, Session};
 
 /// The maximum number of accounts of one history.
 const ACCOUNTS: usize = 3;
@@ -36,7 +36,7 @@ impl Life {
                 name,
                 password,
                 enabled: true,
-                door: Door::default(),
+                failures: FailureCounter::default(),
                 sessions: Vec::new(),
             });
         }
@@ -53,9 +53,9 @@ impl Life {
             .service
             .login(request, &mut Caller::default())
             .await;
-        if account.enabled && !account.door.is_locked(now) {
+        if account.enabled && !account.failures.is_locked(now) {
             let grant = outcome.expect("a valid log-in");
-            account.door = Door::default();
+            account.failures = FailureCounter::default();
             account.make_room(now);
             account.sessions.push(Session::begin(&grant, now, remember));
         } else {
@@ -63,7 +63,7 @@ impl Life {
                 matches!(outcome, Err(AuthError::InvalidCredentials)),
                 "{outcome:?}"
             );
-            account.door.fail(now);
+            account.failures.fail(now);
         }
     }
 
@@ -81,7 +81,7 @@ impl Life {
             matches!(outcome, Err(AuthError::InvalidCredentials)),
             "{outcome:?}"
         );
-        account.door.fail(now);
+        account.failures.fail(now);
     }
 
     pub(super) async fn change_password(&mut self) {
@@ -106,16 +106,16 @@ impl Life {
             .await;
         if account.enabled && account.sessions[of].lives(now) {
             // A wrong current password counts like a wrong log-in, under the same lock.
-            if guesses || account.door.is_locked(now) {
+            if guesses || account.failures.is_locked(now) {
                 assert!(
                     matches!(outcome, Err(AuthError::InvalidCredentials)),
                     "{outcome:?}"
                 );
-                account.door.fail(now);
+                account.failures.fail(now);
                 return;
             }
             outcome.unwrap();
-            account.door = Door::default();
+            account.failures = FailureCounter::default();
             account.password = fresh;
             account.end_others(Some(of), now);
         } else {
@@ -149,7 +149,7 @@ impl Life {
             .operator_unlock(&named(account))
             .await
             .unwrap();
-        account.door = Door::default();
+        account.failures = FailureCounter::default();
     }
 
     pub(super) async fn change_roles(&mut self) {

@@ -131,13 +131,13 @@ impl Session {
 
 /// Failed log-ins of one name.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Door {
+pub(super) struct FailureCounter {
     failures: u32,
     last: Timestamp,
     locked_until: Timestamp,
 }
 
-impl Door {
+impl FailureCounter {
     pub(super) fn is_locked(self, now: Timestamp) -> bool {
         now < self.locked_until
     }
@@ -162,7 +162,7 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) password: String,
     pub(super) enabled: bool,
-    pub(super) door: Door,
+    pub(super) failures: FailureCounter,
     pub(super) sessions: Vec<Session>,
 }
 
