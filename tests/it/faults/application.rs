@@ -49,11 +49,9 @@ async fn an_application_that_does_not_answer_is_504() {
     let settings = public_upstream(upstream.address) + "response_timeout = \"100ms\"\n";
     let app = TestApp::with(&settings).await;
     let mut connection = Connection::open(app.address).await;
-    let answer = connection.request(&TestRequest::new("GET", "/x")).await;
+    let answer = connection.get("/x").await;
     assert_eq!(answer.refusal(), (504, "upstream_timeout".to_owned()));
-    let answer = connection
-        .request(&TestRequest::new("GET", "/auth/health"))
-        .await;
+    let answer = connection.get("/auth/health").await;
     assert_eq!(
         answer.status, 200,
         "the connection of the client stays open"

@@ -75,10 +75,7 @@ fn on_a_socket() -> (Program, PathBuf) {
 async fn health(path: &Path) -> u16 {
     let stream = UnixStream::connect(path).await.expect("a connection");
     let mut connection = Connection::over(stream, "a");
-    connection
-        .request(&TestRequest::new("GET", "/auth/health"))
-        .await
-        .status
+    connection.get("/auth/health").await.status
 }
 
 #[tokio::test]

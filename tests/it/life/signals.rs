@@ -78,9 +78,9 @@ async fn a_stop_signal_lets_the_request_in_progress_finish() {
     let mut connection = Connection::open(address).await;
     connection.write(&request.bytes("a")).await;
     held.next_request().await;
-    let door = Sockets::at(address);
+    let listener = Sockets::at(address);
     server.signal("TERM");
-    door.closes().await;
+    listener.closes().await;
     held.answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nheld\n");
     let answer = connection.answer("GET").await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "held\n"));

@@ -37,17 +37,17 @@ async fn a_drain_fails_readiness_before_the_listener_is_closed() {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("connection"), Some("close"));
     }
-    let door = Sockets::at(app.address);
+    let listener = Sockets::at(app.address);
     app.running().lifecycle().advance(Phase::Closing);
-    door.closes().await;
+    listener.closes().await;
     app.stop().await;
 }
 
-#[tokio::test]
-async fn a_request_in_progress_finishes_after_the_listener_is_closed() {
+/// A request that the application has received and not answered.
+async fn with_waiting_request(drain_timeout: &str) -> (TestApp, ManualApp, Connection) {
     let upstream = ManualApp::start();
     let app = TestApp::with(&format!(
-        "[server]\ndrain_timeout = \"10m\"\n{}",
+        "[server]\ndrain_timeout = \"{drain_timeout}\"\n{}",
         public_upstream(upstream.address)
     ))
     .await;
@@ -56,9 +56,15 @@ async fn a_request_in_progress_finishes_after_the_listener_is_closed() {
         .write(b"GET /slow HTTP/1.1\r\nHost: app\r\n\r\n")
         .await;
     upstream.next_request().await;
-    let door = Sockets::at(app.address);
+    (app, upstream, waiting)
+}
+
+#[tokio::test]
+async fn a_request_in_progress_finishes_after_the_listener_is_closed() {
+    let (app, upstream, mut waiting) = with_waiting_request("10m").await;
+    let listener = Sockets::at(app.address);
     app.running().stop();
-    door.closes().await;
+    listener.closes().await;
     assert_eq!(app.admin_get("/readyz").await.status, 503);
     upstream.answer(ANSWER);
     let answer = waiting.answer("GET").await;
@@ -70,17 +76,7 @@ async fn a_request_in_progress_finishes_after_the_listener_is_closed() {
 
 #[tokio::test]
 async fn a_request_that_exceeds_the_drain_timeout_is_cut() {
-    let upstream = ManualApp::start();
-    let app = TestApp::with(&format!(
-        "[server]\ndrain_timeout = \"50ms\"\n{}",
-        public_upstream(upstream.address)
-    ))
-    .await;
-    let mut waiting = Connection::open(app.address).await;
-    waiting
-        .write(b"GET /slow HTTP/1.1\r\nHost: app\r\n\r\n")
-        .await;
-    upstream.next_request().await;
+    let (app, _upstream, waiting) = with_waiting_request("50ms").await;
     app.stop().await;
     assert_eq!(waiting.rest().await, b"", "cut, not answered");
 }

@@ -56,13 +56,7 @@ async fn s10_one_connection_too_many_gets_a_503() {
     let mut open = Vec::new();
     for _ in 0..2 {
         let mut connection = Connection::open(app.address).await;
-        assert_eq!(
-            connection
-                .request(&TestRequest::new("GET", "/x"))
-                .await
-                .status,
-            200
-        );
+        assert_eq!(connection.get("/x").await.status, 200);
         open.push(connection);
     }
     for _ in 0..3 {
@@ -76,10 +70,7 @@ async fn s10_one_connection_too_many_gets_a_503() {
     }
     for connection in &mut open {
         assert_eq!(
-            connection
-                .request(&TestRequest::new("GET", "/x"))
-                .await
-                .status,
+            connection.get("/x").await.status,
             200,
             "open connections are still served"
         );
@@ -111,13 +102,7 @@ async fn s10_one_address_cannot_take_every_connection_slot() {
     let mut open = Vec::new();
     for _ in 0..2 {
         let mut connection = Connection::open(app.address).await;
-        assert_eq!(
-            connection
-                .request(&TestRequest::new("GET", "/x"))
-                .await
-                .status,
-            200
-        );
+        assert_eq!(connection.get("/x").await.status, 200);
         open.push(connection);
     }
     let mut third = Connection::open(app.address).await;
@@ -149,13 +134,7 @@ async fn s10_a_trusted_proxy_is_not_counted_as_one_client() {
     let mut open = Vec::new();
     for _ in 0..5 {
         let mut connection = Connection::open(app.address).await;
-        assert_eq!(
-            connection
-                .request(&TestRequest::new("GET", "/x"))
-                .await
-                .status,
-            200
-        );
+        assert_eq!(connection.get("/x").await.status, 200);
         open.push(connection);
     }
 }

@@ -298,7 +298,7 @@ async fn a5_connections_of_one_site_leave_slots_for_others() {
         let mut one = Connection::open(app.address).await;
         let client = line(&format!("2001:db8:1:{n:02x}00::1"));
         one.write(client.as_bytes()).await;
-        if one.request(&TestRequest::new("GET", "/")).await.status == 200 {
+        if one.get("/").await.status == 200 {
             kept.push(one);
         }
     }

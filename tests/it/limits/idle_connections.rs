@@ -26,13 +26,7 @@ async fn an_idle_connection_serves_the_next_request() {
     let app = TestApp::start().await;
     let mut connection = Connection::open(app.address).await;
     for _ in 0..2 {
-        assert_eq!(
-            connection
-                .request(&TestRequest::new("GET", "/x"))
-                .await
-                .status,
-            401
-        );
+        assert_eq!(connection.get("/x").await.status, 401);
         until_resting(&app, 1).await;
     }
     // A head in two parts; the first one ends the idle state.
@@ -51,35 +45,17 @@ async fn an_idle_connection_over_tls_serves_the_next_request() {
         .expect("a handshake");
     let mut connection = Connection::over(stream, "app.example.org");
     for _ in 0..2 {
-        assert_eq!(
-            connection
-                .request(&TestRequest::new("GET", "/x"))
-                .await
-                .status,
-            200
-        );
+        assert_eq!(connection.get("/x").await.status, 200);
         until_resting(&app, 1).await;
     }
-    assert_eq!(
-        connection
-            .request(&TestRequest::new("GET", "/x"))
-            .await
-            .status,
-        200
-    );
+    assert_eq!(connection.get("/x").await.status, 200);
 }
 
 #[tokio::test]
 async fn an_idle_connection_closed_by_its_client_is_released() {
     let app = TestApp::start().await;
     let mut connection = Connection::open(app.address).await;
-    assert_eq!(
-        connection
-            .request(&TestRequest::new("GET", "/x"))
-            .await
-            .status,
-        401
-    );
+    assert_eq!(connection.get("/x").await.status, 401);
     until_resting(&app, 1).await;
     drop(connection);
     until_resting(&app, 0).await;
@@ -89,13 +65,7 @@ async fn an_idle_connection_closed_by_its_client_is_released() {
 async fn a_stop_closes_an_idle_connection() {
     let app = TestApp::start().await;
     let mut connection = Connection::open(app.address).await;
-    assert_eq!(
-        connection
-            .request(&TestRequest::new("GET", "/x"))
-            .await
-            .status,
-        401
-    );
+    assert_eq!(connection.get("/x").await.status, 401);
     until_resting(&app, 1).await;
     app.running().stop();
     assert_eq!(connection.rest().await, b"");
@@ -114,17 +84,11 @@ async fn a_connection_whose_last_request_had_a_body_keeps_its_state() {
         .await;
     assert_eq!(answer.status, 200);
     let mut other = Connection::open(app.address).await;
-    assert_eq!(
-        other.request(&TestRequest::new("GET", "/x")).await.status,
-        401
-    );
+    assert_eq!(other.get("/x").await.status, 401);
     // The connection that was idle more recently becomes idle, the other one never does.
     until_resting(&app, 1).await;
     drop(other);
     until_resting(&app, 0).await;
-    assert_eq!(
-        kept.request(&TestRequest::new("GET", "/x")).await.status,
-        401
-    );
+    assert_eq!(kept.get("/x").await.status, 401);
     until_resting(&app, 1).await;
 }

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::support::certificates::Site;
-use crate::support::client::{Connection, DEADLINE, PROMPT, TestRequest};
+use crate::support::client::{Connection, DEADLINE, PROMPT};
 use crate::support::harness::TestApp;
 
 /// The count of this reason, out of all.
@@ -33,10 +33,7 @@ async fn s50_a_connection_too_many_is_counted() {
     ] {
         let app = TestApp::with(&format!("[server]\n{limit} = 1\n")).await;
         let mut first = Connection::open(app.address).await;
-        assert_eq!(
-            first.request(&TestRequest::new("GET", "/x")).await.status,
-            401
-        );
+        assert_eq!(first.get("/x").await.status, 401);
         assert_eq!(only(&app, reason).await, 0);
         for _ in 0..2 {
             let mut more = Connection::open(app.address).await;

@@ -165,6 +165,11 @@ impl Connection {
         self.answer(&request.method).await
     }
 
+    /// Sends a `GET` without further headers and reads its whole answer.
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
+        self.request(&TestRequest::new("GET", path)).await
+    }
+
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         // A server may refuse before it has read everything; its answer counts.
         let written = timeout(DEADLINE, self.stream.write_all(bytes)).await;

@@ -106,7 +106,7 @@ async fn the_redirect_listener_redirects_to_https_and_nowhere_else() {
     let received = redirected(&app, "a@evil").await;
     assert!(received.starts_with("HTTP/1.1 400 "), "{received}");
     assert_eq!(app.upstream.count(), 0);
-    let door = Sockets::at(to);
+    let listener = Sockets::at(to);
     app.stop().await;
-    door.closes().await;
+    listener.closes().await;
 }

@@ -6,7 +6,7 @@ use std::fs;
 use tokio::time::{Instant, sleep};
 
 use crate::support::certificates::{Authority, Site, presented_certificate, request, tls_connect};
-use crate::support::client::{Connection, DEADLINE, TestRequest};
+use crate::support::client::{Connection, DEADLINE};
 use crate::support::harness::TestApp;
 use crate::support::program::Program;
 
@@ -87,10 +87,7 @@ async fn connections_stay_open_while_certificates_are_replaced() {
     for pair in ["other", "tls", "other"] {
         app.rewrite(&with_pair(&site, pair, ""));
         app.running().reload().expect("a valid configuration");
-        assert_eq!(
-            stands.request(&TestRequest::new("GET", "/x")).await.status,
-            200
-        );
+        assert_eq!(stands.get("/x").await.status, 200);
     }
     assert_ne!(presented_certificate(app.address, NAME, &site).await, first);
 }
@@ -132,10 +129,7 @@ async fn accepted_client_authorities_follow_the_file() {
             );
         }
         // A connection that was accepted before is not verified again.
-        assert_eq!(
-            stands.request(&TestRequest::new("GET", "/x")).await.status,
-            200
-        );
+        assert_eq!(stands.get("/x").await.status, 200);
     }
 }
 
@@ -170,10 +164,7 @@ async fn s58_an_unusable_certificate_leaves_the_whole_configuration_unchanged() 
             "{named}"
         );
         // The rule in the same file is not applied either.
-        assert_eq!(
-            stands.request(&TestRequest::new("GET", "/x")).await.status,
-            200
-        );
+        assert_eq!(stands.get("/x").await.status, 200);
     }
     let page = app.admin_get("/metrics").await.text();
     let rejected = format!(
@@ -185,8 +176,5 @@ async fn s58_an_unusable_certificate_leaves_the_whole_configuration_unchanged() 
     app.rewrite(&with_pair(&site, "other", "").replace("\"public\"", "\"user\""));
     app.running().reload().expect("a valid configuration");
     assert_ne!(presented_certificate(app.address, NAME, &site).await, first);
-    assert_eq!(
-        stands.request(&TestRequest::new("GET", "/x")).await.status,
-        401
-    );
+    assert_eq!(stands.get("/x").await.status, 401);
 }
