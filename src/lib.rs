@@ -6,6 +6,7 @@ pub mod telemetry;
 pub mod types;
 
 pub mod crypto;
+pub mod geo;
 pub mod limits;
 pub mod model;
 pub mod policy;

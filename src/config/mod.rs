@@ -73,6 +73,8 @@ pub struct Config {
     pub api: crate::api::settings::Settings,
     /// Rate limits.
     pub limits: crate::limits::Settings,
+    /// Places of addresses.
+    pub geo: crate::geo::settings::Settings,
     /// Level and format of the log.
     pub log: crate::telemetry::settings::Settings,
     /// The networks in `server.trusted_proxies`, as written. Only for output.

@@ -35,6 +35,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
+use crate::geo::Places;
 use crate::limits::Limits;
 use crate::store::AnyStore;
 use crate::telemetry::metrics::Events;
@@ -94,6 +95,8 @@ pub struct Parts {
     pub limits: Arc<Limits>,
     /// Audit records.
     pub audit: Arc<Audit>,
+    /// The places of addresses.
+    pub places: Arc<Places>,
     /// Counted events.
     pub events: Arc<Events>,
     /// The settings.
@@ -125,6 +128,11 @@ impl Service {
     /// The store, for upkeep, health and metrics.
     pub fn store(&self) -> &Arc<AnyStore> {
         &self.parts.store
+    }
+
+    /// The places of addresses.
+    pub fn places(&self) -> &Arc<Places> {
+        &self.parts.places
     }
 
     /// The revocations in force.

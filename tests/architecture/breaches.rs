@@ -40,6 +40,7 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("listenfd", &["net"]),
     ("sd_notify", &["process"]),
     ("sled", &["store/sled"]),
+    ("maxminddb", &["geo"]),
     ("unicode_security", &["rules"]),
     ("clap", &["cli", "main"]),
     ("lettre", &["mail"]),

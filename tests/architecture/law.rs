@@ -9,6 +9,7 @@ pub(crate) const TABLE: &str = "
 |---|---|---|
 | 0 | types, telemetry, files | nothing of ours |
 | 1 | model, policy, limits | types, telemetry |
+| 1 | geo | nothing of ours |
 | 2 | crypto | types, model, telemetry, files |
 | 2 | audit | types, model, telemetry, files |
 | 2 | rules | types, model |
@@ -17,10 +18,10 @@ pub(crate) const TABLE: &str = "
 | 3 | mail | types, files, tls |
 | 3 | tokens | types, model, rules, crypto |
 | 3 | store | types, model, rules, crypto, telemetry, files |
-| 4 | service | store, rules, tokens, crypto, audit, mail, limits, model, types, telemetry |
+| 4 | service | store, rules, tokens, crypto, audit, mail, limits, geo, model, types, telemetry |
 | 5 | guard | service (first_sight, liveness), tokens, policy, model, types, telemetry |
 | 6 | proxy | guard (Permit, Identity, caching), tls, types, telemetry |
-| 6 | api | service, guard, tokens (jwks, keys), limits (Exceeded), model, types, telemetry |
+| 6 | api | service, guard, tokens (jwks, keys), limits (Exceeded), geo, model, types, telemetry |
 | 6 | net | tls, types, telemetry |
 | 7 | gateway | net, proxy, api, guard, service, store (StoreError), rules (password), limits, types, telemetry |
 | 8 | config | settings of any module, types |

@@ -52,7 +52,8 @@ process/
   parts:                  start/access_log start/pipelines start/shared admin/health redirect/target
                           reload/restart reload/upstream_certificates
   assembled:              start/sockets start/workers
-  listeners, checks:      admin/mod admin/metrics redirect/mod service_manager supervisor/clock
+  listeners, checks:      admin/mod admin/metrics redirect/mod service_manager supervisor/city_database
+                          supervisor/clock
                           supervisor/store_check
   reload:                 reload/parts
   on demand:              reload/mod

@@ -6,6 +6,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::api::state::State;
+use crate::geo::Place;
 use crate::model::session::Session;
 use crate::model::user::User;
 use crate::service::Grant;
@@ -86,6 +87,9 @@ pub(super) struct SessionView {
 impl SessionView {
     pub(super) fn of(session: &Session, current: SessionId, state: &State) -> Self {
         let settings = &state.settings;
+        let places = state.service.places();
+        let place = session.last_address.map(|address| places.find(address));
+        let Place { country, city } = place.unwrap_or_default();
         Self {
             id: session.key.id.to_string(),
             status: "active",
@@ -103,8 +107,8 @@ impl SessionView {
             is_mobile: session.device.is_mobile(),
             ip_address: settings.addresses.full(session.last_address),
             ip_masked: session.last_address.map(net::masked),
-            ip_country: None,
-            ip_city: None,
+            ip_country: country,
+            ip_city: city,
             auth_method: session.proof.method.clone(),
             auth_provider: session.proof.provider.clone(),
             created_at: session.created_at,

@@ -6,6 +6,7 @@
 mod accounts;
 mod audit;
 mod cookies;
+mod geoip;
 mod headers;
 mod limits;
 mod log;
@@ -69,6 +70,7 @@ pub(super) fn build(
     let language = mail.as_ref().map(|mail| mail.language);
     let service = accounts::build(&mut reader, &tokens, language);
     let limits = limits::build(&mut reader);
+    let geo = geoip::build(&mut reader);
     let api = mounts::build(&mut reader, cookies, public_origin);
     let (warnings, dangers) = reader.finish();
     Some(Config {
@@ -84,6 +86,7 @@ pub(super) fn build(
         mail,
         api,
         limits,
+        geo,
         log,
         trusted_networks,
         warnings,

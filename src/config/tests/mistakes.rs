@@ -158,8 +158,6 @@ stale = "strict"
 dialect = "clerk"
 [tenancy]
 mode = "host"
-[geoip]
-database = "city.mmdb"
 [rpc]
 listen = "127.0.0.1:4502"
 "#;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::api::problem::Code;
 use crate::audit::Stats;
+use crate::geo::Places;
 use crate::process::reload::upstream_certificates::UpstreamCertificates;
 use crate::process::start::shared::Shared;
 use crate::service::Service;
@@ -91,6 +92,7 @@ fn readings(sources: &Sources<'_>) -> Vec<Reading> {
             read: Box::new(move || mails.mails()),
         },
     ]);
+    readings.extend(places(service.places()));
     readings.extend(audit(service.audit_log().stats()));
     readings.push(reload_failures(tls, sources.upstream_certificates));
     readings.extend(tls.map(handshake_failures));
@@ -132,6 +134,25 @@ fn store(service: &Arc<Service>) -> [Reading; 6] {
             Kind::Gauge,
             |s| s.slowest_commit_millis,
         ),
+    ]
+}
+
+/// The numbers of the city database.
+fn places(places: &Arc<Places>) -> [Reading; 2] {
+    let (loaded, failed) = (Arc::clone(places), Arc::clone(places));
+    [
+        Reading {
+            name: "geoip_loaded",
+            help: "Whether a city database is in use",
+            kind: Kind::Gauge,
+            read: Box::new(move || u64::from(loaded.is_loaded())),
+        },
+        Reading {
+            name: "geoip_failures",
+            help: "How often the city database became unusable",
+            kind: Kind::Counter,
+            read: Box::new(move || failed.failures()),
+        },
     ]
 }
 

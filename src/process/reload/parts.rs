@@ -146,6 +146,7 @@ impl ReloadParts {
         if let Some((tls, setup)) = certificates {
             tls.take(setup);
         }
+        service.places().set(&config.geo);
         self.service.store(service);
         for (worker, pipeline) in pipelines {
             worker.store(Arc::new(pipeline));

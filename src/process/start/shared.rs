@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::AuditLog;
 use crate::config::Config;
+use crate::geo::Places;
 use crate::limits::Limits;
 use crate::mail::Mailer;
 use crate::policy::RouteTable;
@@ -66,6 +67,8 @@ impl Shared {
         let log = AuditLog::open(&config.audit, Arc::clone(clock))?;
         let audit = Audit::new(log, config.audit.refreshes);
         file_modes::give_to_owners(&config);
+        let places = Arc::new(Places::default());
+        places.set(&config.geo);
         let (activity, activity_queue) = Activity::new();
         let events = Arc::new(Events::default());
         let issuer = Issuer::new(Arc::clone(&keys), config.tokens.clone(), Arc::clone(random));
@@ -90,6 +93,7 @@ impl Shared {
             streams,
             limits: Arc::new(Limits::new(&config.limits, clock)),
             audit: Arc::new(audit),
+            places,
             events: Arc::clone(&events),
             settings: config.service.clone(),
         });

@@ -10,6 +10,7 @@
 //! | the store, until it is flushed and its files are released | 10 s |
 //! | the access log, and in `main` the process log | 1 s each (`telemetry::logging`) |
 
+mod city_database;
 mod clock;
 mod store_check;
 
@@ -45,6 +46,7 @@ use crate::process::start::error::StartError;
 use crate::process::start::shared::Shared;
 use crate::process::start::sockets::Sockets;
 use crate::process::start::workers::Workers;
+use crate::process::supervisor::city_database::watch_city_database;
 use crate::process::supervisor::clock::ClockCheck;
 use crate::process::supervisor::store_check::check_store;
 use crate::service::upkeep::{self, Queues, Upkeep};
@@ -220,6 +222,8 @@ fn spawn_service_tasks(tasks: &mut JoinSet<()>, service: &Current) {
     tasks.spawn(async move { current.carry_over_audit().await });
     let current = service.load_full();
     tasks.spawn(async move { current.watch_streams().await });
+    let places = Arc::clone(service.load().places());
+    tasks.spawn(watch_city_database(places));
 }
 
 fn spawn_checks(tasks: &mut JoinSet<()>, service: &Current, admin: &Admin) {

@@ -249,6 +249,7 @@ async fn build(
         first_sights: Arc::clone(&first_sights),
         renewals: Arc::default(),
         events,
+        places: Arc::default(),
         settings: settings(),
         clock,
         random: Arc::clone(&random),

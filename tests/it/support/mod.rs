@@ -8,12 +8,13 @@
 //! | How does a test wait? | [`wait`] |
 //! | Which application is behind Sidegate? | [`upstream`] echoes, [`scripted`] plays a script, [`silent_app`] reads and does not answer, [`hyper_app`] is a function, [`h2_app`] streams, [`header_app`] sends given headers |
 //! | Where do certificates and tokens come from? | [`certificates`], [`forge`] |
-//! | What else is there? | [`load`] sends requests without a pause, [`smtp`] is a mail server, [`sockets`] finds listeners, [`dice`] makes repeatable choices, [`spellings`] lists header names |
+//! | What else is there? | [`city_database`] writes one, [`load`] sends requests without a pause, [`smtp`] is a mail server, [`sockets`] finds listeners, [`dice`] makes repeatable choices, [`spellings`] lists header names |
 
 pub(crate) mod actors;
 pub(crate) mod answer;
 pub(crate) mod browser;
 pub(crate) mod certificates;
+pub(crate) mod city_database;
 pub(crate) mod client;
 pub(crate) mod dice;
 pub(crate) mod forge;
